@@ -1,0 +1,43 @@
+"""restore: bring damaged pictures back.
+
+    import restore
+    clean = restore.denoise("noisy.jpg")          # a Picture; arrays give arrays
+    restore.write(clean, "clean.png")
+
+Importing this package imports no torch; names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Picture": "restore.picture",
+    "RestoreError": "restore.errors",
+    "Restorer": "restore.api",
+    "denoise": "restore.api",
+    "load": "restore.api",
+    "read": "restore.api",
+    "write": "restore.api",
+}
+
+__all__ = ["Picture", "RestoreError", "Restorer", "__version__", "denoise", "load", "read", "write"]
+
+if TYPE_CHECKING:
+    from restore.api import Restorer, denoise, load, read, write
+    from restore.errors import RestoreError
+    from restore.picture import Picture
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'restore' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

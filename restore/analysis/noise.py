@@ -1,0 +1,337 @@
+"""Blind estimation of the noise of a picture: level as a curve over intensity, spatial correlation, clipping.
+
+Method: small blocks are taken to the DCT domain; in every intensity bin the blocks with the least
+low-frequency energy (flat ones) are kept, and the noise variance is read from their other frequencies
+(Ponomarenko et al. 2007; Colom, Buades, Morel, "Nonparametric noise estimation", JOSA A 2014). The measured
+(mean, std) pairs are taken through the inverse of the clipping model (Foi, "Clipped noisy images",
+Signal Processing 2009), then smoothed, so the curve is that of the noise before clipping to [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 8
+KNOTS = 17
+TABLE = 1024  # entries of the tables over intensity
+_MIN_BLOCKS = 24
+_MAX_BLOCKS = 60_000
+_INDEPENDENT = (0.03, 0.1)  # least eigenvalue of the channels' correlation: texture, noise
+_SHARED = (6 / 255, 10 / 255)  # up to the first, noise may be alike in all channels; from the second it is texture
+_COLOURLESS = 0.003  # middle eigenvalue below which the picture is grey or toned
+_FLAT_SHARE = 0.1
+_SPECTRUM_SHARE = 0.03
+_SPREAD, _TAIL = 1.7, 1.15  # calibrated on training pictures: noise is mostly below, clean texture above
+_CHI2_MEDIAN = 0.4549  # median of the square of a standard normal
+_CORRELATED = 10.0  # calibrated: white noise of std >= 5/255 stays below 4, a 3 x 3 box gives 15 to 20
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Noise of a picture with values in [0, 1]: y = clip(u + n), n Gaussian, its std a function of u.
+
+    Attributes:
+        levels: per channel, std of n (in units of the [0, 1] range) at ``KNOTS`` equally spaced u of [0, 1].
+        spectrum: per opponent channel (rows of ``dct_matrix(C)``), variance of unit noise at the 8 x 8 orthonormal
+            DCT frequencies, row-major; mean 1 over all. All ones: white.
+        correlated: False means that the spectrum is white for all purposes.
+        clipped: share of samples at or below 0, and at or above 1.
+        reliable: False when too little was seen to measure anything; the levels are then zero.
+        reason: one sentence for people.
+    """
+
+    levels: tuple[tuple[float, ...], ...]
+    spectrum: tuple[tuple[float, ...], ...]
+    correlated: bool = False
+    clipped: tuple[float, float] = (0.0, 0.0)
+    reliable: bool = True
+    reason: str = ""
+
+    @staticmethod
+    def white(sigma: float, channels: int = 3) -> NoiseModel:
+        """White Gaussian noise of known std ``sigma`` (in [0, 1] units), the same in all channels."""
+        return NoiseModel(((float(sigma),) * KNOTS,) * channels, _white(channels), reason="given")
+
+    def as_white(self) -> NoiseModel:
+        """The same levels, correlation ignored."""
+        return replace(self, spectrum=_white(self.channels), correlated=False)
+
+    @property
+    def channels(self) -> int:
+        return len(self.levels)
+
+    @property
+    def sigma(self) -> float:
+        """Effective overall level: root mean square of the curves over intensity and channels."""
+        values = [v * v for curve in self.levels for v in curve]
+        return math.sqrt(sum(values) / max(1, len(values)))
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON."""
+        return {"sigma": self.sigma, **asdict(self)}
+
+
+def _white(channels: int) -> tuple[tuple[float, ...], ...]:
+    return ((1.0,) * (BLOCK * BLOCK),) * channels
+
+
+def clipped_moments(mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std of clip(mean + sigma * n, 0, 1), n standard normal, elementwise (Foi 2009)."""
+    sigma = sigma.clamp(min=1e-6)
+    low, high = -mean / sigma, (1 - mean) / sigma
+    cdf_low, cdf_high = torch.special.ndtr(low), torch.special.ndtr(high)
+    pdf_low, pdf_high = _normal_pdf(low), _normal_pdf(high)
+    inside = cdf_high - cdf_low
+    first = mean * inside + sigma * (pdf_low - pdf_high) + (1 - cdf_high)
+    # second moment around `mean`, which keeps the subtraction well conditioned
+    second = sigma.square() * (inside + low * pdf_low - high * pdf_high)
+    second = second + mean.square() * cdf_low + (1 - mean).square() * (1 - cdf_high)
+    return first, (second - (first - mean).square()).clamp(min=0).sqrt()
+
+
+def unclipped_moments(mean: Tensor, sigma: Tensor, steps: int = 60) -> tuple[Tensor, Tensor]:
+    """Inverse of :func:`clipped_moments` by damped fixed-point iteration, elementwise."""
+    true_mean, true_sigma = mean.clone(), sigma.clone()
+    for _ in range(steps):
+        seen_mean, seen_sigma = clipped_moments(true_mean, true_sigma)
+        ratio = (sigma / seen_sigma.clamp(min=1e-6)).clamp(0.5, 2.0)
+        true_sigma = (true_sigma * ratio.sqrt()).clamp(max=2.0)
+        true_mean = (true_mean + mean - seen_mean).clamp(-1.0, 2.0)
+    return true_mean, true_sigma
+
+
+def variance_tables(levels: Tensor) -> tuple[Tensor, Tensor]:
+    """What a clipped picture shows, over its mean intensity: noise variance, and the mean before clipping.
+
+    levels: C x KNOTS -> two tables C x TABLE over [0, 1]
+    """
+    levels = levels.double().cpu()
+    true = torch.linspace(-1, 2, 4 * TABLE, dtype=torch.float64)
+    place = (true.clamp(0, 1) * (KNOTS - 1)).clamp(max=KNOTS - 1 - 1e-9)
+    left = place.long()
+    sigma = torch.lerp(levels[:, left], levels[:, left + 1], place - left).clamp(min=1e-6)
+    mean, std = clipped_moments(true.expand_as(sigma), sigma)
+    mean = torch.cummax(mean, dim=1).values
+    grid = torch.linspace(0, 1, TABLE, dtype=torch.float64)
+    variance = _resample(grid, mean, std.square()).clamp(min=1e-7)  # a tenth of an 8-bit step
+    return variance.float(), _resample(grid, mean, true.expand_as(mean)).clamp(0, 1).float()
+
+
+def _resample(grid: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Piecewise linear y(x), x increasing, at ``grid``: C x K, C x K -> C x len(grid)"""
+    rows = []
+    for xs, ys in zip(x, y, strict=True):
+        right = torch.searchsorted(xs.contiguous(), grid).clamp(1, len(xs) - 1)
+        x0, x1 = xs[right - 1], xs[right]
+        share = ((grid - x0) / (x1 - x0).clamp(min=1e-12)).clamp(0, 1)
+        rows.append(torch.lerp(ys[right - 1], ys[right], share))
+    return torch.stack(rows)
+
+
+def dct_matrix(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Orthonormal DCT-II as a matrix, size x size, row = frequency."""
+    k = torch.arange(size, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
+    matrix[0] /= math.sqrt(2)
+    return matrix.to(dtype)
+
+
+def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
+    """Estimate the noise of a picture from crops of it.
+
+    Args:
+        crops: tensors C x H x W with values in [0, 1], all with the same C, of any sizes.
+    Returns:
+        the model; with ``reliable`` False and zero levels when the crops are too small to say anything.
+    """
+    if not crops:
+        raise ValueError("estimate_noise needs at least one crop, got none")
+    channels = crops[0].shape[0]
+    clipped = _clip_shares(crops)
+    blocks, own, around = _block_dct(crops)
+    if blocks.shape[0] < _MIN_BLOCKS:
+        nothing = ((0.0,) * KNOTS,) * channels
+        why = "too small to measure its noise, taken as none"
+        return NoiseModel(nothing, _white(channels), clipped=clipped, reliable=False, reason=why)
+    levels = _levels(blocks, own, _orders(8, 14), _FLAT_SHARE)
+    spectrum = _spectrum(blocks, own, around, levels)
+    correlated = _is_correlated(spectrum)
+    if correlated:
+        levels = _levels(blocks, around, _orders(2, 5), _FLAT_SHARE / 2)
+        spectrum = _spectrum(blocks, own, around, levels)
+        scale = spectrum.mean()
+        levels, spectrum = levels * scale.sqrt(), spectrum / scale
+        excess = (levels.square().mean().sqrt() - _SHARED[0]) / (_SHARED[1] - _SHARED[0])
+        levels *= 1 - excess.clamp(0, 1) * (1 - _independence(blocks, around))
+    kind = "spatially correlated" if correlated else "white"
+    return NoiseModel(
+        levels=_rows(levels),
+        spectrum=_rows(spectrum) if correlated else _white(channels),
+        correlated=correlated,
+        clipped=clipped,
+        reason=f"{kind}, measured on {blocks.shape[0]} blocks",
+    )
+
+
+def _rows(table: Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in row) for row in table.cpu())
+
+
+def _normal_pdf(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x.square()) / math.sqrt(2 * math.pi)
+
+
+def _clip_shares(crops: Sequence[Tensor]) -> tuple[float, float]:
+    total = max(1, sum(c.numel() for c in crops))
+    low = sum(int((c <= 0).sum()) for c in crops)
+    high = sum(int((c >= 1).sum()) for c in crops)
+    return low / total, high / total
+
+
+def _block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Orthonormal 8 x 8 DCT of blocks, on a stride that bounds their number: N x C x 64
+
+    And for every block the low-frequency energy of its place and of its eight neighbours, each N: small means
+    flat. The neighbours' is independent of the block's own noise, so choosing by it biases nothing.
+    """
+    area = sum(c.shape[1] * c.shape[2] for c in crops)
+    stride = max(BLOCK // 2, math.ceil(math.sqrt(area / _MAX_BLOCKS)))
+    apart = math.ceil(BLOCK / stride)
+    found, own, around = [], [], []
+    for crop in crops:
+        if min(crop.shape[1:]) < 3 * BLOCK:
+            continue
+        blocks = F.conv2d(crop.float()[:, None], _dct_basis().to(crop.device), stride=stride)  # C x 64 x h x w
+        energy = blocks[:, _orders(1, 3)].square().sum((0, 1))
+        ring = blocks.new_ones(1, 1, 3, 3) / 8
+        ring[..., 1, 1] = 0
+        padded = F.pad(energy[None, None], (apart,) * 4, mode="reflect")
+        found.append(blocks.flatten(2).permute(2, 0, 1))
+        own.append(F.avg_pool2d(energy[None], 3, 1, padding=1, count_include_pad=False).flatten())
+        around.append(F.conv2d(padded, ring, dilation=apart).flatten())
+    if not found:
+        nothing = crops[0].new_zeros(0, dtype=torch.float32)
+        return nothing.view(0, crops[0].shape[0], BLOCK * BLOCK), nothing, nothing
+    return torch.cat(found).contiguous(), torch.cat(own), torch.cat(around)
+
+
+def _dct_basis() -> Tensor:
+    """All 8 x 8 DCT functions as convolution kernels: 64 x 1 x 8 x 8"""
+    matrix = dct_matrix(BLOCK)
+    return torch.einsum("ay,bx->abyx", matrix, matrix).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+
+
+def _orders(low: int, high: int) -> Tensor:
+    """Indices of the frequencies with low <= u + v <= high."""
+    k = torch.arange(BLOCK)
+    order = (k[:, None] + k[None]).flatten()
+    return ((order >= low) & (order <= high)).nonzero()[:, 0]
+
+
+def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float) -> Tensor:
+    """Noise std curves before clipping, read from some frequencies of the flattest blocks: C x KNOTS"""
+    curves = []
+    for channel in range(blocks.shape[1]):
+        coefficients = blocks[:, channel]
+        means = coefficients[:, 0] / BLOCK
+        bins = max(1, min(16, int(len(means) * share / 40)))
+        centres, stds = [], []
+        for part in means.argsort(stable=True).tensor_split(bins):
+            keep = max(min(len(part), _MIN_BLOCKS), int(share * len(part)))
+            flat = part[flatness[part].argsort(stable=True)[:keep]]
+            stds.append(coefficients[flat][:, frequencies].square().mean(0).median().sqrt())
+            centres.append(means[flat].mean())
+        curves.append(_smooth_curve(*unclipped_moments(torch.stack(centres), torch.stack(stds))))
+    return torch.stack(curves).to(blocks.device)
+
+
+def _spectrum(blocks: Tensor, own: Tensor, around: Tensor, levels: Tensor) -> Tensor:
+    """Variance at each frequency of each opponent channel, in units of the levels', over flat blocks: C x 64"""
+    channels = blocks.shape[1]
+    opponent = dct_matrix(channels).to(blocks.device)
+    means = blocks[:, :, 0] / BLOCK  # N x C
+    variance = variance_tables(levels)[0].to(blocks.device)
+    variance = torch.stack([variance[c, (means[:, c].clamp(0, 1) * (TABLE - 1)).long()] for c in range(channels)], 1)
+    variance = variance @ opponent.square().T  # N x C
+    flat = (around / variance.sum(1)).argsort(stable=True)
+    flat = flat[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(flat)))]
+    power = torch.einsum("oc,ncf->nof", opponent, blocks[flat]).square() / variance[flat][:, :, None]
+    spectrum = (power.median(0).values / _CHI2_MEDIAN).clamp(min=1e-4)
+    tail = (power[:, 0].mean(0) / spectrum[0])[_orders(2, 5)].median()
+    # shading hides the noise of the lowest frequencies: they follow the slope of the next
+    second, third = (spectrum[:, _orders(k, k)].mean(1, keepdim=True) for k in (2, 3))
+    slope = (second / third).clamp(1, 2)
+    spectrum[:, _orders(1, 1)], spectrum[:, :1] = second * slope, second * slope.square()
+    local = own / (variance * spectrum[:, _orders(1, 3)].sum(1)).sum(1)
+    return spectrum * _noise_share(local, tail)
+
+
+def _noise_share(local: Tensor, tail: Tensor) -> Tensor:
+    """How far the low frequencies of flat blocks may be taken for noise, 0 to 1.
+
+    Noise is everywhere and Gaussian; texture varies from place to place and has heavy tails. ``local``: energy
+    around each block over the noise's expected one; ``tail``: mean over median estimate of the power, 1 for noise.
+    """
+    seen = local[local > 0.01]  # without blocks that clipping or JPEG made perfectly flat
+    if len(seen) < _MIN_BLOCKS:
+        return local.new_zeros(())
+    quiet, usual = torch.quantile(seen, seen.new_tensor([0.01, 0.1]))
+    return (_SPREAD * quiet / usual).clamp(max=1) * (_TAIL / tail).clamp(max=1)
+
+
+def _independence(blocks: Tensor, around: Tensor) -> float:
+    """How far the channels of flat blocks go their own ways, as noise does and cloth or plaster does not: 0 to 1.
+
+    The least eigenvalue of the channels' correlation matrix: 0.12 and more for simulated cameras of all kinds, 0.03
+    and less for textures that pass for coarse noise. Pictures without colour have no answer: 1.
+    Noise that the camera has smoothed may share its pattern too, but only at low levels (`_SHARED`).
+    """
+    if blocks.shape[1] != 3:
+        return 1.0
+    flat = around.argsort(stable=True)[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(around)))]
+    covariance = torch.einsum("ncf,ndf->cd", *[blocks[flat][:, :, _orders(2, 5)]] * 2).double().cpu()
+    std = covariance.diagonal().clamp(min=1e-12).sqrt()
+    least, middle, _ = torch.linalg.eigvalsh(covariance / (std[:, None] * std)).tolist()
+    if middle < _COLOURLESS:
+        return 1.0
+    lowest, highest = _INDEPENDENT
+    return min(max((least - lowest) / (highest - lowest), 0.0), 1.0)
+
+
+def _is_correlated(spectrum: Tensor) -> bool:
+    """Whether the low frequencies of luminance carry so much more than the high ones that it is no texture."""
+    low, high = spectrum[0, _orders(3, 3)].mean(), spectrum[:, _orders(8, 14)].mean()
+    return bool(low > _CORRELATED * high)
+
+
+def _smooth_curve(mean: Tensor, sigma: Tensor) -> Tensor:
+    """Robust smoothing spline of the variance through (mean, sigma) points, at KNOTS places of [0, 1]."""
+    position = mean.double().cpu().clamp(0, 1) * (KNOTS - 1)
+    variance = sigma.double().cpu().square()
+    scale = variance.median().clamp(min=1e-10)
+    left = position.floor().clamp(max=KNOTS - 2)
+    design = torch.zeros(len(position), KNOTS, dtype=torch.float64)
+    rows = torch.arange(len(position))
+    design[rows, left.long()] = 1 - (position - left)
+    design[rows, left.long() + 1] = position - left
+    bend = torch.zeros(KNOTS - 2, KNOTS, dtype=torch.float64)
+    for k in range(KNOTS - 2):
+        bend[k, k : k + 3] = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
+    penalty = 30.0 * bend.T @ bend
+    target = variance / scale
+    weight = torch.ones_like(target)
+    curve = target.new_zeros(KNOTS)
+    for _ in range(8):
+        system = design.T @ (weight[:, None] * design) + penalty + 1e-6 * torch.eye(KNOTS, dtype=torch.float64)
+        curve = torch.linalg.solve(system, design.T @ (weight * target) + 1e-6 * target.median())
+        excess = (target - design @ curve) / curve.abs().mean().clamp(min=1e-6)
+        weight = 1 / (1 + (excess / torch.where(excess > 0, 0.15, 0.4)).square())
+    low, high = 0.25 * target.min(), target.max()
+    return (curve.clamp(low, high) * scale).sqrt().float()

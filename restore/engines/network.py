@@ -1,0 +1,100 @@
+"""A trained network as an engine: any number of channels in, the noise level told to it where it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from restore.analysis.value_range import find_scale
+from restore.engines.measure import describe_noise, measure_noise
+from restore.errors import ModelError
+from restore.inference.engine import Condition, EngineOptions
+from restore.models.spec import ModelSpec
+from restore.picture import PictureSource
+
+
+def from_weights(weights: str | Path) -> NetworkEngine:
+    """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`."""
+    from restore.zoo.resolver import resolve
+    from restore.zoo.weights import load_weights
+
+    path = resolve(weights)
+    loaded = load_weights(path)
+    return NetworkEngine(loaded.net, loaded.spec, path.stem, loaded.sha256)
+
+
+class NetworkEngine:
+    """A network of `restore.models` (or the user's own) that takes one picture at a time.
+
+    A picture whose channels are not the network's is restored channel by channel: each is shown to the network
+    as grey, repeated over its colours, and the answer's colours are averaged.
+
+    A network with `condition_channels` is given the noise level as constant planes, in units of [0, 1]: the
+    user's sigma if given, else the root mean square of the picture's measured noise curve.
+
+    A network with a `residual` method is run in its own type and added to the colours in float32, so that low
+    precision touches the correction only.
+
+    Args:
+        net: B x (channels + condition_channels) x H x W -> B x (outputs * channels) x sH x sW.
+        spec: of the net; the engine's own spec takes any number of channels.
+        name, sha256: of the weights, for the fingerprint.
+    """
+
+    def __init__(self, net: nn.Module, spec: ModelSpec, name: str, sha256: str) -> None:
+        if spec.inputs != 1:
+            raise ModelError(f"{name} takes {spec.inputs} pictures at once, this engine gives one")
+        like = next(net.parameters(), torch.empty(0))
+        self._runs_in = like.dtype, like.device
+        self._layout = torch.channels_last if like.device.type in ("cpu", "cuda") else torch.contiguous_format
+        self._net = net.eval().to(memory_format=self._layout)
+        self._net_spec, self._name, self._sha256 = spec, name, sha256
+        self._planes: int = getattr(net, "condition_channels", 0)
+        self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
+        self.spec = replace(spec, channels=None)
+        self.fingerprint = f"network:{name}:{sha256}"
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> NetworkEngine:
+        """The same engine computing in `dtype` on `device`; made once, then remembered."""
+        if (dtype, device) == self._runs_in:
+            return self
+        if (dtype, device) not in self._casts:
+            net = deepcopy(self._net).to(device=device, dtype=dtype)
+            self._casts[dtype, device] = NetworkEngine(net, self._net_spec, self._name, self._sha256)
+        return self._casts[dtype, device]
+
+    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
+        scale = find_scale(sources[0])
+        decisions = {"method": f"network {self._name}"}
+        if not self._planes:
+            return Condition(scale, None, decisions)
+        noise = measure_noise(sources[0], scale, options)
+        decisions["noise"] = describe_noise(noise, options.sigma is not None)
+        return Condition(scale, noise.sigma, decisions)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, condition: Condition) -> Tensor:
+        """B x 1 x C x H x W unit values -> B x outputs x C x sH x sW, float32."""
+        channels, colours = x.shape[2], self._net_spec.channels
+        if colours is None or channels == colours:
+            y = self._run(x[:, 0], condition.data)  # B x outputs x C x sH x sW
+        else:
+            grey = x.flatten(0, 2)[:, None].expand(-1, colours, -1, -1)  # B C x colours x H x W
+            y = self._run(grey, condition.data).mean(2).unflatten(0, (-1, channels)).transpose(1, 2)
+        return y
+
+    def _run(self, colours: Tensor, sigma: float | None) -> Tensor:
+        """N x colours x H x W -> N x outputs x colours x sH x sW float32."""
+        batch, _, height, width = colours.shape
+        planes = colours.to(self._runs_in[0])
+        if self._planes:
+            planes = torch.cat([planes, planes.new_full((batch, self._planes, height, width), sigma or 0.0)], dim=1)
+        planes = planes.contiguous(memory_format=self._layout)
+        residual = getattr(self._net, "residual", None)
+        y = self._net(planes).float() if residual is None else colours.float() + residual(planes).float()
+        return y.unflatten(1, (len(self.spec.outputs), -1))

@@ -1,0 +1,73 @@
+"""Denoising without any weights: the picture's own noise model and its own similar patches.
+
+`prepare` measures the noise (level over intensity, spatial correlation, clipping) on crops; the tiles go through
+non-local Bayes (`restore.classical.nl_bayes`). Correlated noise is met with its full covariance, which measured
+better than pixel-shuffle on camera-like noise and better than a shuffle by 2 on any; `pd` overrides that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from restore.analysis.noise import NoiseModel
+from restore.analysis.value_range import find_scale
+from restore.classical.nl_bayes import PRESETS, multiple_of, nl_bayes, nl_bayes_phases, radius
+from restore.engines.measure import describe_noise, measure_noise
+from restore.errors import ConfigError
+from restore.inference.engine import Condition, EngineOptions
+from restore.models.spec import ModelSpec
+from restore.picture import PictureSource
+
+
+class ZeroShotEngine:
+    """Non-local Bayes on the picture's own noise model.
+
+    Args:
+        preset: "fast" or "quality": promises of time and quality, not of an algorithm.
+        pd: None decides by the measured correlation between white noise and full covariance; 1 treats the noise
+            as white; from 2 on the picture is split into its pd x pd phases, each denoised as a picture.
+    """
+
+    def __init__(self, preset: str = "fast", pd: int | None = None) -> None:
+        if preset not in PRESETS:
+            raise ConfigError(f"unknown preset {preset!r}", fix=f"Use {' or '.join(PRESETS)}")
+        if pd is not None and not 1 <= pd <= 8:
+            raise ConfigError(f"pixel-shuffle factor {pd} is out of range", fix="Give --pd auto or 1 to 8")
+        self._params, self._pd = PRESETS[preset], pd
+        self._preset = preset
+        self.fingerprint = f"zero-shot:{preset}:pd={pd or 'auto'}"
+        self.spec = ModelSpec(
+            task="denoise",
+            paper="Lebrun, Buades, Morel, A Nonlocal Bayesian Image Denoising Algorithm, 2013",
+            multiple_of=(pd or 1) * multiple_of(self._params),
+            radius=(pd or 1) * (radius(self._params) + 1) - 1,
+        )
+
+    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
+        source = sources[0]
+        scale = find_scale(source)
+        noise = measure_noise(source, scale, options, self._pd or 1)
+        method = f"zero-shot {self._preset}"
+        decisions = {"noise": describe_noise(noise, options.sigma is not None)}
+        if self._pd == 1:
+            noise = noise.as_white()
+        decisions["method"] = method + self._kind(noise)
+        return Condition(scale, noise, decisions)
+
+    def _kind(self, noise: NoiseModel) -> str:
+        if self._pd is None:
+            return ", full noise covariance" if noise.correlated else ""
+        return f", pixel-shuffle {self._pd}" if self._pd > 1 else ", taken as white"
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> ZeroShotEngine:
+        return self
+
+    def __call__(self, x: torch.Tensor, condition: Condition) -> torch.Tensor:
+        inside = x[:, 0].clamp(0, 1)
+        if self._pd is None or self._pd == 1:
+            y = nl_bayes(inside, condition.data, self._params)
+        else:
+            y = nl_bayes_phases(inside, condition.data, self._pd, self._params)
+        return (y + (x[:, 0] - inside))[:, None]  # highlights of float pictures keep what exceeds 1

@@ -1,0 +1,152 @@
+"""Bands: rows in (each source row read once), tiles merged into rows out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from restore.errors import UnsupportedError
+from restore.inference.alpha import rejoin
+from restore.inference.planning import halo_and_ramp
+from restore.inference.tiling import Span, border_index
+from restore.inference.values import to_stored, to_unit
+from restore.models.spec import ModelSpec
+from restore.picture import PictureSink, PictureSource, ValueScale
+
+
+class BandReader:
+    """Reads overlapping bands from top to bottom; every source row is asked for once."""
+
+    def __init__(self, source: PictureSource) -> None:
+        self._source = source
+        self._rows = source.read_rows(0, 0)
+        self._first = 0
+
+    def read(self, origin: int, height: int) -> np.ndarray:
+        """Rows [origin, origin + height) of the virtually padded picture: height x W x C."""
+        size = self._source.info.height
+        wanted = [border_index(row, size) for row in range(origin, origin + height)]
+        first, stop = min(wanted), max(wanted) + 1
+        self._extend(first, stop)
+        if stop - first == height:
+            return self._rows[first - self._first : stop - self._first]
+        return self._rows[np.asarray(wanted) - self._first]
+
+    def _extend(self, first: int, stop: int) -> None:
+        if not self._first <= first <= self._first + len(self._rows):
+            self._rows, self._first = self._source.read_rows(first, stop), first
+            return
+        kept = self._rows[first - self._first :]
+        missing = first + len(kept)
+        if missing < stop:
+            kept = np.concatenate([kept, self._source.read_rows(missing, stop)])
+        self._rows, self._first = kept, first
+
+    @staticmethod
+    def columns(rows: np.ndarray, origin: int, width: int) -> np.ndarray:
+        """Columns [origin, origin + width) of the virtually padded picture."""
+        if origin + width <= rows.shape[1]:
+            return rows[:, origin : origin + width]
+        return rows[:, [border_index(column, rows.shape[1]) for column in range(origin, origin + width)]]
+
+
+class BandMerger:
+    """Joins the tiles of one output into full-width rows.
+
+    Exact plans `place` disjoint tiles; blended plans `add` weighted ones, and the rows that the next band
+    shares are carried over to it.
+    """
+
+    def __init__(self, width: int, channels: int, dtype: str, left: int, factor: int) -> None:
+        """Rows are width x channels of `dtype`; `left` is the first column wanted; `factor` the upscaling."""
+        self._factor = factor
+        self._shape, self._dtype, self._left = (width, channels), dtype, left
+        self._carry = np.zeros((0, *self._shape), dtype)
+        self._canvas, self._row = self._carry, Span(0, 0, 0)
+
+    def begin(self, row: Span) -> None:
+        self._row = row
+        self._canvas = np.zeros(((row.stop - row.start) * self._factor, *self._shape), self._dtype)
+        self._canvas[: len(self._carry)] = self._carry
+
+    def _columns(self, col: Span) -> np.ndarray:
+        return self._canvas[:, (col.start - self._left) * self._factor : (col.stop - self._left) * self._factor]
+
+    def place(self, tile: np.ndarray, col: Span) -> None:
+        self._columns(col)[:] = tile
+
+    def add(self, tile: np.ndarray, row: Span, col: Span) -> None:
+        vertical = np.asarray(row.weights(self._factor), np.float32)[:, None, None]
+        horizontal = np.asarray(col.weights(self._factor), np.float32)[None, :, None]
+        self._columns(col)[:] += tile * vertical * horizontal
+
+    def finish(self) -> np.ndarray:
+        """The rows that are complete; the blended rest waits for the next band."""
+        done = len(self._canvas) - self._row.trail * self._factor
+        self._carry = self._canvas[done:].copy()
+        return self._canvas[:done]
+
+
+class BandWriter:
+    """Turns finished tiles of one output into rows of its sink: merge, quantise, re-join alpha."""
+
+    def __init__(
+        self,
+        source: PictureSource,
+        sink: PictureSink,
+        scale: ValueScale,
+        spec: ModelSpec,
+        box: tuple[int, int, int, int],
+    ) -> None:
+        """`scale` is the sink's; `box` (top, bottom, left, right) the part of the source that is written."""
+        self._source, self._sink, self._scale, self._box = source, sink, scale, box
+        self._factor = spec.scale
+        self._blend = halo_and_ramp(spec)[1] > 0
+        self._next_row = box[0]
+        if source.info.alpha and self._factor != 1:
+            raise UnsupportedError(
+                "a picture with alpha cannot be enlarged",
+                where=source.info.path,
+                fix="Remove its alpha first",
+            )
+        dtype = "float32" if self._blend else sink.info.dtype
+        width = (box[3] - box[2]) * self._factor
+        self._merger = BandMerger(width, source.info.channels, dtype, box[2], self._factor)
+
+    def begin(self, row: Span) -> None:
+        self._merger.begin(row)
+
+    def put(self, y: torch.Tensor, row: Span, col: Span) -> None:
+        """C x H x W unit values of one tile; exact plans are quantised before they leave the device."""
+        y = self._crop(y, row, col)
+        if self._blend:
+            self._merger.add(y.movedim(0, -1).cpu().numpy(), row, col)
+        else:
+            self._merger.place(to_stored(y, self._scale, self._sink.info.dtype).cpu().numpy(), col)
+
+    def _crop(self, y: torch.Tensor, row: Span, col: Span) -> torch.Tensor:
+        rows, cols = (
+            slice((span.start - span.origin) * self._factor, (span.stop - span.origin) * self._factor)
+            for span in (row, col)
+        )
+        return y[:, rows, cols]
+
+    def end(self) -> None:
+        """The band is complete: write the rows that no later band contributes to."""
+        rows = self._merger.finish()
+        if self._blend:
+            unit = torch.from_numpy(rows).movedim(-1, 0)
+            rows = to_stored(unit, self._scale, self._sink.info.dtype).numpy()
+        if self._source.info.alpha:
+            rows = self._with_alpha(rows)
+        self._sink.write_rows(rows)
+        self._next_row += len(rows) // self._factor
+
+    def _with_alpha(self, rows: np.ndarray) -> np.ndarray:
+        stored = self._source.read_rows(self._next_row, self._next_row + len(rows))
+        stored = stored[:, self._box[2] : self._box[3]]
+        source, target = self._source.info, self._sink.info
+        if (source.dtype, source.bits) != (target.dtype, target.bits):
+            unit = to_unit(stored, ValueScale.nominal(source), torch.device("cpu"))[0]
+            stored = to_stored(unit, ValueScale.nominal(target), target.dtype).numpy()
+        return rejoin(rows, stored[..., :-1], stored[..., -1])

@@ -1,0 +1,390 @@
+"""Many files through one restorer: isolated from each other, recorded in the ledger, resumable.
+
+Ordinary pictures overlap: they are decoded ahead of the device stage and encoded behind it. Big ones are
+opened only when it is their turn and go straight into their file, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from restore.errors import ExitCode, FileError, LimitError, RestoreError
+from restore.inference.ledger import FileRecord, Ledger, file_sha256, staged_name, work_key
+from restore.inference.pipeline import Outcome, Stages, run_pipeline
+from restore.io.codecs import SALVAGED, ReadOptions, SaveOptions, create, open_picture, probe, target_info
+from restore.io.paths import check_output
+from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
+
+BIG = 128 << 20
+"""Decoded bytes above which a picture is not decoded ahead of its turn."""
+
+
+class Report(Protocol):
+    """What a restorer tells about one picture."""
+
+    decisions: dict[str, str]
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+class Restores(Protocol):
+    """What a batch needs of a restorer (`restore.api.Restorer` is one). The fingerprint names everything that
+    shapes the output besides the input: engine, weights, options, version."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def run(
+        self,
+        source: PictureSource,
+        create_sink: Callable[[PictureInfo], PictureSink],
+        progress: Callable[[float], None] | None = None,
+    ) -> Report:
+        """Restore into the sink it makes; the sink is committed, or aborted on any error."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to do.
+
+    Attributes:
+        source, target: where it is and where its result goes.
+        name, output: the same two as the ledger and messages call them (relative to the run's folders).
+        in_place: the result replaces the source, which is the target.
+        compare: where to put a before/after picture, if anywhere.
+        skip: why it is left alone (not a picture), "" if it is not.
+    """
+
+    source: Path
+    target: Path
+    name: str
+    output: str
+    in_place: bool = False
+    compare: Path | None = None
+    skip: str = ""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What a batch does with files; what is done to pixels is the restorer's.
+
+    Attributes:
+        overwrite: existing outputs may be replaced (a resumed run needs it for what changed).
+        workers: see `run_pipeline`.
+        compare: writes a comparison (before, after, path) for jobs that want one.
+    """
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    save: SaveOptions = field(default_factory=SaveOptions)
+    overwrite: bool = False
+    workers: int = 2
+    compare: Callable[[PictureSource, PictureSource, Path], None] | None = None
+
+
+class Watcher(Protocol):
+    """Is told what happens, always from the calling thread."""
+
+    def started(self, job: Job) -> None: ...
+
+    def progress(self, done: float) -> None: ...
+
+    def finished(self, job: Job, record: FileRecord, error: Exception | None) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What became of a batch.
+
+    Attributes:
+        salvaged: those of the finished files that were damaged and are incomplete.
+        kept: files an earlier run had already done.
+        skipped: entries that are no pictures.
+        failures: (file, error line) of each failure.
+        interrupted: stopped by Ctrl-C or SIGTERM; what is missing is done by `--resume`.
+    """
+
+    ok: int = 0
+    salvaged: int = 0
+    kept: int = 0
+    skipped: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.failures or self.salvaged:
+            return ExitCode.SOME_FAILED
+        return ExitCode.OK if self.ok or self.kept else ExitCode.NOTHING_RAN
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return {
+            "ok": self.ok, "salvaged": self.salvaged, "kept": self.kept, "skipped": self.skipped,
+            "failed": len(self.failures), "failures": dict(self.failures), "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 3), "exit_code": int(self.exit_code),
+        }  # fmt: skip
+
+
+def run_batch(
+    jobs: Iterable[Job],
+    restorer: Restores,
+    options: BatchOptions | None = None,
+    *,
+    ledger: Ledger | None = None,
+    watcher: Watcher | None = None,
+) -> Summary:
+    """Do all jobs; whatever happens to one never changes another.
+
+    Args:
+        jobs: taken lazily, so that a folder of any size costs no memory.
+        ledger: where to record results, and what to skip; without one nothing is skipped.
+    Returns:
+        The summary; an interrupt (Ctrl-C) ends the batch early and is noted there, not raised.
+    Raises:
+        FileError: the ledger cannot be written.
+    """
+    batch = _Batch(restorer, options or BatchOptions(), ledger, watcher)
+    started = time.perf_counter()
+    try:
+        run_pipeline(map(_Work, jobs), batch.stages, batch.done, workers=batch.options.workers)
+    except KeyboardInterrupt:
+        batch.summary.interrupted = True
+    batch.summary.seconds = time.perf_counter() - started
+    return batch.summary
+
+
+@dataclass
+class _Work:
+    """A job on its way through the stages, with what is known about it so far."""
+
+    job: Job
+    seconds: float = 0.0
+    input_sha256: str | None = None
+    key: str | None = None
+    big: bool = False
+    source: PictureSource | None = None
+    memory: MemorySink | None = None
+    report: Report | None = None
+    staged: Path | None = None
+    record: FileRecord | None = None  # set when nothing is left to do
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+class _Batch:
+    def __init__(
+        self, restorer: Restores, options: BatchOptions, ledger: Ledger | None, watcher: Watcher | None
+    ) -> None:
+        self.restorer, self.options, self.ledger, self.watcher = restorer, options, ledger, watcher
+        self.summary = Summary()
+        self.stages: Stages[_Work, _Work, _Work, _Work] = Stages(self.decode, self.compute, self.encode)
+        self.settings = settings_hash(restorer.fingerprint, options)
+
+    def decode(self, work: _Work) -> _Work:
+        """Read one file, unless it is to be skipped, refused, or is already done."""
+        job = work.job
+        with work.clock():
+            if job.skip:
+                work.record = FileRecord("skipped", job.name, reason=job.skip)
+                return work
+            check_outputs(job, replace=self.options.overwrite)
+            info = probe(job.source, self.options.read)
+            target_info(info, job.target, self.options.save)  # refuses what the format cannot hold
+            before = job.source.stat()
+            work.input_sha256 = file_sha256(job.source)
+            work.key = work_key(work.input_sha256, self.settings, job.output)
+            if self.ledger is not None and self.ledger.is_done(work.key, job.target):
+                work.record = FileRecord("skipped", job.name, job.output, work.key, reason="already done")
+                return work
+            if self.ledger is not None:
+                self.ledger.clear_leftovers(job.target)
+            work.big = info.nbytes > BIG
+            if not work.big:
+                work.source = open_picture(job.source, self.options.read)
+            after = job.source.stat()
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise FileError("the file changed while it was read", fix="Run it again when it is complete")
+            return work
+
+    def compute(self, work: _Work) -> _Work:
+        """The device stage: into memory, or straight into the file for a big picture."""
+        if work.record is not None:
+            return work
+        if self.watcher:
+            self.watcher.started(work.job)
+        with work.clock():
+            if work.source is None:
+                work.source = open_picture(work.job.source, self.options.read)
+            sink = self._into_file if work.big else self._into_memory
+            progress = self.watcher.progress if self.watcher else None
+            work.report = self.restorer.run(work.source, lambda info: sink(work, info), progress)
+        return work
+
+    def encode(self, work: _Work) -> _Work:
+        """Write what is in memory; then say what was done."""
+        if work.record is not None:
+            return work
+        with work.clock():
+            if work.memory is not None:
+                self._write(work, work.memory.picture)
+            extra = self._compare(work)
+        work.record = self._success(work, extra)
+        return work
+
+    def _success(self, work: _Work, extra: tuple[str, ...]) -> FileRecord:
+        assert work.source is not None and work.report is not None
+        output = work.staged or work.job.target
+        sha256 = file_sha256(output)
+        key = work_key(sha256, self.settings, work.job.output) if work.job.in_place else work.key
+        facts = work.report.as_dict()
+        return FileRecord(
+            "ok", work.job.name, work.job.output, key, work.input_sha256, sha256, output.stat().st_size,
+            round(work.seconds, 3), dict(work.report.decisions),
+            {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
+            (*work.source.info.notes, *work.report.warnings, *extra),
+        )  # fmt: skip
+
+    def done(self, outcome: Outcome[_Work, _Work]) -> None:
+        """Record and count one file."""
+        work, error = outcome.item, outcome.error
+        if work.source is not None:
+            work.source.close()
+        try:
+            record, error = self._settle(work, error)
+        finally:
+            if work.staged is not None:  # gone already if it became the result
+                work.staged.unlink(missing_ok=True)
+        self._count(work.job, record)
+        if self.watcher:
+            self.watcher.finished(work.job, record, error)
+
+    def _settle(self, work: _Work, error: Exception | None) -> tuple[FileRecord, Exception | None]:
+        """Write the ledger's line; a result in place becomes visible only after it was recorded."""
+        record = work.record
+        if error is not None or record is None:
+            record = _failure(work, error or RuntimeError("no result"))
+        if self.ledger is not None and record.status != "skipped":
+            self.ledger.add(record)
+        if work.staged is not None and record.status == "ok":
+            try:
+                _replace(work.staged, work.job.target)
+            except OSError as problem:
+                error, record = problem, _failure(work, problem)
+        return record, error
+
+    def _count(self, job: Job, record: FileRecord) -> None:
+        if record.status == "ok":
+            self.summary.ok += 1
+            self.summary.salvaged += any(note.startswith(SALVAGED) for note in record.warnings)
+        elif record.status == "skipped":
+            self.summary.kept += record.key is not None
+            self.summary.skipped += record.key is None
+        elif record.error is not None:
+            self.summary.failures.append((str(job.source), record.error["line"]))
+
+    def _into_memory(self, work: _Work, info: PictureInfo) -> PictureSink:
+        work.memory = MemorySink(target_info(info, work.job.target, self.options.save))
+        return work.memory
+
+    def _into_file(self, work: _Work, info: PictureInfo) -> PictureSink:
+        target = work.job.target
+        if work.job.in_place:
+            target = work.staged = staged_name(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(
+                "the output folder cannot be made", where=target.parent, why=error.strerror or str(error),
+                fix="Choose another output",
+            ) from error  # fmt: skip
+        return create(target, target_info(info, target, self.options.save), self.options.save)
+
+    def _write(self, work: _Work, picture: Picture) -> None:
+        sink = self._into_file(work, picture.info)
+        try:
+            sink.write_rows(picture.pixels)
+            sink.commit()
+        except BaseException:
+            sink.abort()
+            raise
+
+    def _compare(self, work: _Work) -> tuple[str, ...]:
+        """Write the before/after picture; its failure is a warning, the result itself is safe."""
+        compare, target = self.options.compare, work.job.compare
+        if compare is None or target is None or work.source is None:
+            return ()
+        try:
+            after = open_picture(work.staged or work.job.target, ReadOptions())
+            try:
+                compare(work.source, after, target)
+            finally:
+                after.close()
+        except Exception as error:
+            return (f"no comparison was written: {explain(error, target)}",)
+        return ()
+
+
+def settings_hash(fingerprint: str, options: BatchOptions) -> str:
+    """Hash of everything but the input that shapes an output file's bytes."""
+    read = options.read
+    facts = [fingerprint, asdict(options.save), read.frames, read.salvage]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def explain(error: BaseException, where: Path) -> RestoreError:
+    """Any exception as one of ours: what went wrong with this file, and what to do."""
+    if isinstance(error, RestoreError):
+        return error.at(where)
+    if isinstance(error, MemoryError):
+        return LimitError("out of memory", where=where, why=str(error), fix="Use --workers 1 or a smaller --tile")
+    if isinstance(error, OSError):
+        return FileError(
+            "reading or writing failed", where=error.filename or where, why=error.strerror or str(error),
+            fix="Check the disk and try again",
+        )  # fmt: skip
+    return RestoreError(
+        f"unexpected {type(error).__name__}", where=where, why=str(error),
+        fix="This is a bug: please report it with the output of -v",
+    )  # fmt: skip
+
+
+def check_outputs(job: Job, *, replace: bool) -> None:
+    """Raise `FileError` if a job's outputs would destroy something they may not."""
+    check_output(job.source, job.target, in_place=job.in_place, overwrite=replace)
+    if job.compare is not None:
+        check_output(job.source, job.compare, overwrite=replace)
+
+
+def _failure(work: _Work, error: Exception) -> FileRecord:
+    known = explain(error, work.job.source)
+    return FileRecord(
+        "failed", work.job.name, work.job.output, work.key, work.input_sha256,
+        seconds=round(work.seconds, 3), error={"code": known.code, "line": str(known)},
+    )  # fmt: skip
+
+
+def _replace(staged: Path, target: Path) -> None:
+    shutil.copymode(target, staged)
+    staged.replace(os.path.realpath(target))

@@ -1,0 +1,239 @@
+"""The ledger of a folder run: one JSON line per finished file, appended and synced once its output is safe.
+
+A run may be killed at any instant: a torn last line is ignored when the ledger is read, and an output
+without a line is simply done again. An output counts as done only while it still has the recorded
+size and hash. Opening the ledger locks its folder against a second run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+from restore.errors import ExitCode, FileError
+from restore.io.atomic import PARTIAL_SUFFIX
+
+LEDGER_NAME = "restore-ledger.jsonl"
+_CARRIED = 200  # bytes of an output's name that its temporary names carry
+_LEFTOVER = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}(?:\.\w+)?)+", re.DOTALL)
+Status = Literal["ok", "failed", "skipped"]
+
+
+class LedgerError(FileError):
+    """The ledger cannot be opened: nothing was started."""
+
+    exit_code = ExitCode.NOTHING_RAN
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What became of one file; one line of the ledger, one entry of `--json`.
+
+    Attributes:
+        status: "ok", "failed", or "skipped" (not a picture, or already done by an earlier run).
+        input, output: paths relative to the run's folders, as the user would write them.
+        input_sha256, output_sha256: of the files' bytes.
+        decisions, run, warnings: what was found, chosen and noticed; device, precision and tiles in `run`.
+        key: see `work_key`; None if the input could not even be read.
+        error: {"code", "line"} of a failure.
+        reason: of a skip.
+    """
+
+    status: Status
+    input: str
+    output: str | None = None
+    key: str | None = None
+    input_sha256: str | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    seconds: float = 0.0
+    decisions: dict[str, str] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: dict[str, str] | None = None
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, without the fields that say nothing."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, {}, (), "")}
+
+
+def work_key(input_sha256: str, settings: str, output: str) -> str:
+    """Names one piece of work: these input bytes, with these settings, under this output name.
+
+    For a file changed in place it is the *result's* hash that goes in: what an earlier run left there is
+    then recognised as finished, and never restored twice.
+    """
+    return hashlib.sha256(f"{input_sha256}\0{settings}\0{output}".encode(errors="surrogatepass")).hexdigest()
+
+
+def staged_name(target: Path) -> Path:
+    """Where a result in place waits until it is recorded; `find_leftovers` knows the name."""
+    real = Path(os.path.realpath(target))
+    return real.with_name(f".{_short(real).name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{real.suffix}")
+
+
+def find_leftovers(folder: Path) -> dict[Path, list[Path]]:
+    """Half-written files of killed runs below a folder, by the output they were to become."""
+    found: dict[Path, list[Path]] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            match = _LEFTOVER.fullmatch(name)
+            if match:
+                found.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
+    return found
+
+
+def _short(target: Path) -> Path:
+    """The output's name as far as temporary names carry it."""
+    return target.with_name(os.fsdecode(os.fsencode(target.name)[:_CARRIED]))
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Ledger:
+    """The open, locked ledger of an output folder. Use as a context manager.
+
+    Args:
+        folder: made if missing.
+        resume: read what earlier runs did; without it every file counts as not done.
+        run: facts about this run (settings, version), written as its first line.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool = False, run: dict[str, Any] | None = None) -> None:
+        self.path, self.resume = folder / LEDGER_NAME, resume
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+        except OSError as error:
+            raise LedgerError(
+                "the ledger cannot be written", where=self.path, why=error.strerror or str(error),
+                fix="Choose an output folder you may write to",
+            ) from error  # fmt: skip
+        try:
+            _lock(self._file, self.path)
+            self._done = _read_done(self.path) if resume else {}
+            self._leftovers = find_leftovers(folder) if resume else {}
+            self._repair_end()
+            self._append({"start": {"pid": os.getpid(), "time": _now(), **(run or {})}})
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._file.close()
+
+    def is_done(self, key: str, target: Path) -> bool:
+        """Whether this work was finished and its output is still there, byte for byte."""
+        proof = self._done.get(bytes.fromhex(key))
+        try:
+            return proof is not None and proof == _proof(target.stat().st_size, file_sha256(target))
+        except OSError:
+            return False
+
+    def clear_leftovers(self, target: Path) -> None:
+        """Remove what a killed run left half-written of this output."""
+        for leftover in self._leftovers.pop(_short(target), ()):
+            leftover.unlink(missing_ok=True)
+
+    def add(self, record: FileRecord) -> None:
+        """Append a line and force it to the disk. Raises `FileError` if that fails."""
+        self._append({"time": _now(), **record.as_dict()})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=True) + "\n"
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise FileError(
+                "the ledger cannot be written", where=self.path, why=error.strerror or str(error),
+                fix="Make room, then run the same command again with --resume",
+            ) from error  # fmt: skip
+
+    def _repair_end(self) -> None:
+        """Close a line torn by a kill, so that ours does not continue it."""
+        if self._file.seek(0, os.SEEK_END) == 0:
+            return
+        self._file.seek(-1, os.SEEK_END)
+        if self._file.read(1) != b"\n":
+            self._file.write(b"\n")
+
+
+def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a ledger, in order; torn or foreign lines are left out."""
+    with path.open("rb") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    yield entry
+
+
+def _read_done(path: Path) -> dict[bytes, bytes]:
+    """work key -> proof of the output, for what was finished; 32 + 16 bytes a file, whatever its lines hold."""
+    done: dict[bytes, bytes] = {}
+    for entry in read_ledger(path):
+        if entry.get("status") == "ok" and isinstance(entry.get("key"), str):
+            done[bytes.fromhex(entry["key"])] = _proof(entry.get("output_bytes"), entry.get("output_sha256"))
+    return done
+
+
+def _proof(size: int | None, sha256: str | None) -> bytes:
+    return hashlib.blake2b(f"{size} {sha256}".encode(), digest_size=16).digest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Lock the open ledger until it is closed (the system does it for a killed process)."""
+    try:
+        _lock_file(file)
+    except (BlockingIOError, PermissionError) as error:
+        runs = [entry["start"] for entry in read_ledger(path) if isinstance(entry.get("start"), dict)]
+        holder = f"process {runs[-1].get('pid')}" if runs else "another process"
+        raise LedgerError(
+            "another run is writing to this folder", where=path.parent, why=holder,
+            fix="Wait for it to end, or choose another output folder",
+        ) from error  # fmt: skip
+    except OSError:
+        return  # a filesystem without locks (some network shares): nothing to hold on to
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock_file(file: BinaryIO) -> None:
+        file.seek(1 << 40)  # far behind the text: Windows locks keep others from reading the range
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+
+else:
+    import fcntl
+
+    def _lock_file(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

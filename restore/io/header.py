@@ -1,0 +1,77 @@
+"""What the format readers share: options, the header they return, and how library errors become ours."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError
+from restore.picture import PictureInfo, PictureSource
+
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what it mutters is in our notes
+
+MAX_METADATA_BYTES = 16 << 20
+"""Larger EXIF, XMP or ICC blocks are dropped with a note: they are attacks or accidents."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's header, and how to get at its pixels.
+
+    Attributes:
+        info: the picture as it will be after decoding, still in stored orientation.
+        decode: all pixels, H x W x samples of `info`, in stored orientation; True salvages what it can.
+        orientation: EXIF orientation 1..8 still to be applied.
+        frames: pictures in the file (thumbnails and masks not counted).
+        rows: a source that decodes by rows, where the format allows it (it owns the file it is given).
+    """
+
+    info: PictureInfo
+    decode: Callable[[bool], np.ndarray]
+    orientation: int = 1
+    frames: int = 1
+    rows: Callable[[], PictureSource] | None = None
+
+
+_TRUNCATED = re.compile(
+    r"truncat|too small|too short|unexpected end|end of (file|data|stream|image)|premature|not enough|incomplete"
+    r"|unexpected eof|eof while|buffer is not large",
+    re.I,
+)
+SALVAGE_FIX = "Copy the file again, or add --salvage to use the part that is readable"
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn whatever a decoder throws at hostile bytes into one of our errors.
+
+    Decoders raise nearly every built-in exception on damaged input, so all of them are caught here,
+    at the one border where bytes of strangers are parsed.
+    """
+    try:
+        yield
+    except RestoreError:
+        raise
+    except MemoryError as error:
+        raise LimitError(
+            f"cannot decode this {what}: not enough memory", fix="Free memory, or lower --max-pixels"
+        ) from error
+    except Exception as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FileError(f"cannot read this {what}", why=why, fix="Check the disk and try again") from error
+        if _TRUNCATED.search(why) or isinstance(error, EOFError):
+            raise TruncatedError(f"cannot read all of this {what}: it ends early", why=why, fix=SALVAGE_FIX) from error
+        raise DecodeError(
+            f"cannot decode this {what}: it is damaged", why=why, fix="Copy the file again or re-export it"
+        ) from error
+
+
+def truncated(what: str, why: str, fix: str = SALVAGE_FIX) -> TruncatedError:
+    """The error of a file that ends before its picture does."""
+    return TruncatedError(f"cannot read all of this {what}: it ends early", why=why, fix=fix)

@@ -1,0 +1,267 @@
+"""Reading TIFF: tags and segments through tifffile, meaning (depth, alpha, photometric) decided here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from restore.errors import DecodeError, LimitError, UnsupportedError
+from restore.io import tags
+from restore.io.header import MAX_METADATA_BYTES, Header, truncated
+from restore.io.metadata import cmyk_to_rgb, lab_to_rgb, tidy
+from restore.io.options import ReadOptions
+from restore.io.sniff import raw_refusal
+from restore.io.tiff_rows import INNER_HEADERS, Convert, TiffRows, bits_per_sample
+from restore.picture import PictureInfo, SampleType
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaints become our errors and notes
+
+MAX_CHANNELS = 8
+_MAX_DIRECTORIES = 256
+_REDUCED, _MASK = 1, 4
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
+_CFA, _LINEAR_RAW = 32803, 34892
+_TAG_ORIENTATION, _TAG_MAX_SAMPLE, _TAG_XMP, _TAG_ICC, _TAG_DNG, _TAG_SUB_IFDS = 274, 281, 700, 34675, 50706, 330
+
+_STREAM_COMPRESSIONS = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}
+"""None, CCITT, LZW, Deflate, PackBits, LZMA and Zstandard: inflate to what is asked and no more."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the samples of a page mean, and how stored samples become ours."""
+
+    channels: int
+    alpha: bool
+    dtype: SampleType
+    bits: int
+    convert: Convert | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_header(file: BinaryIO, options: ReadOptions) -> Header:
+    """Header of a TIFF or BigTIFF. Camera RAW in TIFF clothes (DNG, NEF, ARW) is refused."""
+    file.seek(0)
+    tif = tifffile.TiffFile(file)
+    page = tif.pages.first
+    _check_numbers(page)
+    _refuse_raw(page)
+    if page.compression not in _STREAM_COMPRESSIONS and page.compression not in INNER_HEADERS:
+        name = getattr(page.compression, "name", page.compression)
+        raise UnsupportedError(f"cannot read TIFF compression {name}", fix="Save it with LZW or Deflate first")
+    if not page.imagelength or not page.imagewidth or page.imagedepth != 1:
+        size = f"{page.imagewidth} x {page.imagelength} x {page.imagedepth}"
+        raise DecodeError("cannot decode this TIFF: it has no two-dimensional picture", why=size, fix="Re-export it")
+    icc, xmp = _block(page, _TAG_ICC), _block(page, _TAG_XMP)
+    layout = _layout(page, icc)
+    gone = page.photometric in (_CMYK, _LAB, _ICC_LAB)
+    found = tidy(
+        exif=_exif(file),
+        xmp=xmp,
+        icc=None if gone else icc,
+        dpi=_dpi(page),
+        colour="GRAY" if layout.channels == 1 else "RGB",
+    )
+    info = PictureInfo(
+        page.imagelength, page.imagewidth, layout.channels, layout.alpha, layout.dtype, layout.bits, "tiff",
+        found.metadata, notes=(*layout.notes, *found.notes),
+    )  # fmt: skip
+    if not options.salvage:
+        _check_extent(page, file)
+
+    def decode(salvage: bool) -> np.ndarray:
+        return TiffRows(file, page, info, layout.convert, salvage=salvage).read_rows(0, info.height)
+
+    orientation = _tag(page, _TAG_ORIENTATION, 1)
+    return Header(
+        info,
+        decode,
+        orientation if orientation in range(1, 9) else 1,
+        _count_frames(tif),
+        partial(TiffRows, file, page, info, layout.convert),
+    )
+
+
+def _tag(page: Any, code: int, default: Any = None) -> Any:
+    tag = page.tags.get(code)
+    return default if tag is None else tag.value
+
+
+def _block(page: Any, code: int) -> bytes | None:
+    """A metadata block, unless it is larger than any should be (one byte more, so that `tidy` says so)."""
+    tag = page.tags.get(code)
+    if tag is None:
+        return None
+    if tag.count > MAX_METADATA_BYTES:
+        return bytes(MAX_METADATA_BYTES + 1)
+    return tag.value if isinstance(tag.value, bytes) else bytes(np.asarray(tag.value, np.uint8))
+
+
+def _check_numbers(page: Any) -> None:
+    """tifffile hands on what a tag says, whatever its type; these must be numbers."""
+    names = ("imagelength", "imagewidth", "imagedepth", "samplesperpixel", "photometric", "compression", "subfiletype")
+    names += ("planarconfig", "predictor", "fillorder", "rowsperstrip", "tilelength", "tilewidth")
+    wrong = [name for name in names if not isinstance(getattr(page, name), int)]
+    if wrong:
+        raise DecodeError("cannot decode this TIFF: it is damaged", why=f"{wrong[0]} is no number", fix="Re-export it")
+
+
+def _refuse_raw(page: Any) -> None:
+    thumbnail_first = page.subfiletype & _REDUCED and _TAG_SUB_IFDS in page.tags
+    if _TAG_DNG in page.tags or page.photometric in (_CFA, _LINEAR_RAW) or thumbnail_first:
+        raise raw_refusal()
+
+
+def _count_frames(tif: tifffile.TiffFile) -> int:
+    """Pages that are pictures of their own; a loop or a chain without end is a limit error."""
+    frames, seen = 1, set()
+    for index in range(1, _MAX_DIRECTORIES + 1):
+        try:
+            page = tif.pages[index]
+        except IndexError:
+            break
+        if page.offset in seen or page.offset == tif.pages.first.offset:
+            raise LimitError("refuses this TIFF: its directories form a loop", fix="Re-export it")
+        seen.add(page.offset)
+        frames += not int(getattr(page, "subfiletype", 0)) & (_REDUCED | _MASK)
+    else:
+        raise LimitError(f"refuses this TIFF: over {_MAX_DIRECTORIES} directories", fix="Split it into single pictures")
+    stack = re.search(r"^images=(\d+)", str(tif.pages.first.description), re.M)
+    return max(frames, int(stack[1])) if stack and tif.is_imagej else frames
+
+
+def _check_extent(page: Any, file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    ends = np.asarray(page.dataoffsets, np.int64) + np.asarray(page.databytecounts, np.int64)
+    missing = int((ends > size).sum())
+    if missing or not len(ends):
+        raise truncated("TIFF", f"{missing or 'all'} of its {len(ends)} strips or tiles are cut off")
+
+
+def _dpi(page: Any) -> tuple[float, float] | None:
+    scale = {2: 1.0, 3: 2.54}.get(int(_tag(page, 296, 2)))
+    x, y = _tag(page, 282), _tag(page, 283)
+    if scale is None or not isinstance(x, tuple) or not isinstance(y, tuple) or not x[1] or not y[1]:
+        return None
+    return x[0] / x[1] * scale, y[0] / y[1] * scale
+
+
+def _exif(file: BinaryIO) -> bytes | None:
+    """The descriptive tags, Exif and GPS directories of the file as one EXIF block."""
+    try:
+        found = tags.read(file)
+        return tags.block(found) if found else None
+    except Exception:  # hostile directories raise nearly anything; the picture itself may be fine
+        return None
+
+
+# --- what samples mean ---------------------------------------------------------------------------------------
+
+
+def _layout(page: Any, icc: bytes | None) -> _Layout:
+    samples, bits, photometric = page.samplesperpixel, bits_per_sample(page), page.photometric
+    if photometric == _YCBCR and page.compression not in (6, 7):
+        raise UnsupportedError("cannot read an uncompressed YCbCr TIFF", fix="Convert it to RGB first")
+    if photometric in (_CMYK, _LAB, _ICC_LAB):
+        return _converted_colour(page, icc)
+    if samples > MAX_CHANNELS:
+        raise UnsupportedError(
+            f"has {samples} bands, and {MAX_CHANNELS} are the most", fix="Split it into files of at most 8 bands"
+        )
+    if photometric == _PALETTE and samples == 1 and bits <= 8:
+        return _palette(page)
+    extra = tuple(int(kind) for kind in page.extrasamples)
+    if photometric == _RGB and samples == 4 and not extra:
+        extra = (0,)  # OpenCV leaves the tag out
+    alpha = bool(extra) and (extra[-1] in (1, 2) or (photometric == _RGB and samples == 4))
+    dtype, notes, steps = _sample_type(page, bits)
+    if photometric == _WHITE_IS_ZERO and samples == 1:
+        if dtype == "float32":
+            raise UnsupportedError("cannot read a float TIFF whose white is zero", fix="Save it as BlackIsZero first")
+        white = np.dtype(dtype).type(2 ** max(bits, 8) - 1)
+        steps.append(lambda x: white - x)
+    if alpha and extra[-1] == 1:
+        notes.append("premultiplied alpha turned into straight alpha")
+        steps.append(_straight)
+    elif alpha and extra[-1] == 0:
+        notes.append("extra sample of unknown kind kept as straight alpha")
+    bits = 32 if dtype == "float32" else _declared_bits(page, max(bits, 8), dtype)
+    return _Layout(samples - alpha, alpha, dtype, bits, partial(_chain, steps) if steps else None, tuple(notes))
+
+
+def _chain(steps: list[Convert], pixels: np.ndarray) -> np.ndarray:
+    for step in steps:
+        pixels = step(pixels)
+    return pixels
+
+
+def _sample_type(page: Any, bits: int) -> tuple[SampleType, list[str], list[Convert]]:
+    """Sample type of the decoded array, or a refusal that says what to do."""
+    name = str(page.dtype)
+    if name in ("uint8", "uint16", "float32") and bits in (8, 16, 24, 32):
+        return ("float32" if name == "float32" else "uint8" if name == "uint8" else "uint16"), [], []
+    if name == "bool" or (name == "uint8" and bits < 8):
+        top = 2**bits - 1
+        note = f"{bits}-bit samples expanded to 8-bit"
+        return "uint8", [note], [lambda x: (x.astype(np.uint16) * 255 // top).astype(np.uint8)]
+    if name == "uint16" and 8 < bits < 16:
+        return "uint16", [f"{bits}-bit samples kept in 16 bits, values unchanged"], []
+    if name == "float16":
+        return "float32", ["half-precision samples widened to float32"], [lambda x: x.astype(np.float32)]
+    raise UnsupportedError(
+        f"has {name} samples; uint8, uint16 and float32 are read",
+        fix="Convert it first, for example: tifffile.imwrite('out.tif', data.astype('float32'))",
+    )
+
+
+def _declared_bits(page: Any, bits: int, dtype: SampleType) -> int:
+    """Significant bits: MaxSampleValue counts if it is the white of a 9..15-bit camera."""
+    top = _tag(page, _TAG_MAX_SAMPLE)
+    top = max(top) if isinstance(top, tuple) and top else top
+    if dtype == "uint16" and isinstance(top, int) and 255 < top < 65535 and (top + 1) & top == 0:
+        return top.bit_length()
+    return bits
+
+
+def _palette(page: Any) -> _Layout:
+    table = np.asarray(page.colormap, np.uint16)  # 3 x 2**bits
+    grey = bool((table == table[0]).all())
+    lookup = (table[:1] if grey else table).T >> (8 if table.max() > 255 else 0)
+    lookup = np.vstack([lookup, np.zeros((256 - len(lookup), lookup.shape[1]), lookup.dtype)]).astype(np.uint8)
+    return _Layout(
+        1 if grey else 3, False, "uint8", 8, lambda x: lookup[x[:, :, 0].astype(np.uint8)],
+        ("palette expanded to 8-bit samples",),
+    )  # fmt: skip
+
+
+def _converted_colour(page: Any, icc: bytes | None) -> _Layout:
+    """CMYK and Lab pages, turned into sRGB."""
+    name = "CMYK" if page.photometric == _CMYK else "Lab"
+    if str(page.dtype) != "uint8" or page.samplesperpixel != (4 if name == "CMYK" else 3):
+        raise UnsupportedError(
+            f"has {name} colour with {page.samplesperpixel} samples of {page.dtype}", fix="Convert it to RGB first"
+        )
+    if name == "Lab":
+        convert = partial(lab_to_rgb, signed=page.photometric == _LAB)
+        return _Layout(3, False, "uint8", 8, convert, ("Lab converted to sRGB; its profile is not carried",))
+    usable = icc if icc and icc[16:20] == b"CMYK" else None
+    how = "through its profile" if usable else "without a profile, R = (1 - C)(1 - K)"
+    note = f"CMYK converted to sRGB {how}; the CMYK profile is not carried"
+    return _Layout(3, False, "uint8", 8, partial(cmyk_to_rgb, icc=usable), (note,))
+
+
+def _straight(pixels: np.ndarray) -> np.ndarray:
+    """Divide colour by alpha (the last sample); where alpha is 0 colour stays as stored."""
+    alpha = pixels[..., -1:].astype(np.float64)
+    white = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    colour = pixels[..., :-1] * np.divide(white, alpha, out=np.ones_like(alpha), where=alpha != 0)
+    if pixels.dtype.kind == "u":
+        colour = np.rint(colour).clip(0, white)
+    return np.concatenate([colour.astype(pixels.dtype), pixels[..., -1:]], axis=-1)

@@ -1,0 +1,101 @@
+"""Networks: one file each, built by name from one dict, or by import path from the user's own code.
+
+A model is a plain `nn.Module` whose constructor arguments are typed and serialisable, with
+
+    spec() -> ModelSpec         what it needs and promises
+    condition_channels: int     (only if it has any) input planes after the colours
+    residual(x) -> Tensor       (only if it has a global skip) what `forward` adds to the input's colours
+
+Importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MODELS: dict[str, str] = {
+    "plain_unet": "restore.models.plain_unet:PlainUNet",
+}
+
+
+def build(model: str, /, **arguments: Any) -> nn.Module:
+    """The network `model`, a key of `MODELS` or an import path ("my_pkg.my_file:MyNet"), freshly initialised.
+
+    The arguments are validated and converted by the constructor's type hints ("1e-3" becomes a float).
+    Raises `ConfigError` for an unknown model, an unknown argument (naming the nearest) or a wrong value.
+    """
+    constructor = model_class(model)
+    return constructor(**_validated(model, constructor, arguments))
+
+
+def model_class(model: str) -> type[nn.Module]:
+    """The class behind a name of `MODELS` or an import path. Raises `ConfigError` if there is none."""
+    from torch import nn
+
+    module_name, colon, class_name = MODELS.get(model, model).partition(":")
+    if not colon or not class_name:
+        raise ConfigError(
+            f"no model is called {model!r}",
+            fix=f"{nearest(model, MODELS)}Known: {', '.join(MODELS)}; or give my_pkg.my_file:MyNet",
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        fix = "Check that the module is installed or on PYTHONPATH"
+        raise ConfigError(f"model {model!r} cannot be imported", why=str(error), fix=fix) from error
+    except AttributeError as error:
+        raise ConfigError(f"module {module_name} has no class {class_name!r}", fix="Check its spelling") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ConfigError(f"{model!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
+    return found
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ "Did you mean 'x'? " for the known word closest to `word`, "" if none is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""
+
+
+def _validated(model: str, constructor: type[nn.Module], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments converted to the types in the constructor's signature."""
+    parameters = inspect.signature(constructor).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {k: p for k, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    missing = [k for k, p in named.items() if p.default is p.empty and k not in arguments]
+    if missing:
+        raise ConfigError(f"model {model!r} needs the argument {missing[0]!r}", fix=_takes(constructor))
+    unknown = [] if takes_any else [k for k in arguments if k not in named]
+    if unknown:
+        raise ConfigError(
+            f"model {model!r} has no argument {unknown[0]!r}",
+            fix=nearest(unknown[0], named) + _takes(constructor),
+        )
+    hints = typing.get_type_hints(constructor.__init__)
+    return {k: _converted(model, k, v, hints.get(k, Any)) for k, v in arguments.items()}
+
+
+def _converted(model: str, argument: str, value: Any, hint: Any) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (argument, *first["loc"]))
+        raise ConfigError(
+            f"model {model!r}: argument {where} cannot be {first['input']!r:.60}", why=first["msg"]
+        ) from error
+
+
+def _takes(constructor: type[nn.Module]) -> str:
+    return f"It takes {inspect.signature(constructor)}".replace("'", "")

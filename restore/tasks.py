@@ -1,0 +1,77 @@
+"""The one place that wires engines to tasks. Imports nothing heavy: factories are named, not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from restore.inference.engine import Engine
+
+
+@dataclass(frozen=True)
+class Task:
+    """What can be asked of the program.
+
+    Attributes:
+        done: ending of default output names ("denoised").
+        methods: method -> "module:factory" taking the keyword arguments listed with it.
+        weights: name of the shipped weights that the method "network" uses by default, None while there are none.
+        fallback: the method that "auto" means without shipped weights.
+    """
+
+    done: str
+    methods: Mapping[str, tuple[str, tuple[str, ...]]]
+    fallback: str
+    weights: str | None = None
+
+
+TASKS: dict[str, Task] = {
+    "denoise": Task(
+        done="denoised",
+        methods={
+            "zero-shot": ("restore.engines.zero_shot:ZeroShotEngine", ("preset", "pd")),
+            "classical": ("restore.engines.classical:ClassicalEngine", ("algorithm",)),
+            "network": ("restore.engines.network:from_weights", ("weights",)),
+        },
+        fallback="zero-shot",
+    ),
+}
+
+
+def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
+    """The engine that answers `task` by `method`.
+
+    Args:
+        options: what the method takes (see `TASKS`); options that are None are not passed on.
+    Raises:
+        ConfigError: an unknown task or method, or an option the method does not take.
+    """
+    entry = _entry(task)
+    given = {name: value for name, value in options.items() if value is not None}
+    if method == "auto":
+        method = "network" if entry.weights or "weights" in given else entry.fallback
+    if method not in entry.methods:
+        raise ConfigError(f"unknown method {method!r} for {task}", fix=f"Use auto, {', '.join(entry.methods)}")
+    path, takes = entry.methods[method]
+    for name in given:
+        if name not in takes:
+            owners = [other for other, (_, names) in entry.methods.items() if name in names]
+            raise ConfigError(
+                f"--{name} does not go with --method {method}",
+                fix=f"It belongs to --method {' or '.join(owners)}" if owners else "Leave it out",
+            )
+    if method == "network" and "weights" not in given and entry.weights:
+        given["weights"] = entry.weights
+    module, factory = path.split(":")
+    return getattr(import_module(module), factory)(**given)
+
+
+def _entry(task: str) -> Task:
+    if task not in TASKS:
+        raise ConfigError(f"unknown task {task!r}", fix=f"Use {', '.join(TASKS)}")
+    return TASKS[task]

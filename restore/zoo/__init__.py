@@ -1,0 +1,1 @@
+"""Shipped weights: what they say about themselves, where they lie, reading and writing them."""

@@ -1,0 +1,95 @@
+"""What a weights file says about itself: its network (`Label`) and its facts (`WeightsCard`)."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DataSource(BaseModel):
+    """Pictures the weights were trained on.
+
+    Attributes:
+        name: what the set is called.
+        licence: under which its pictures may be used ("CC0", "CC BY 4.0").
+        link: where it is from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    licence: str
+    link: str = ""
+
+
+class Result(BaseModel):
+    """One measured figure, with the peers' figures from the same run.
+
+    Attributes:
+        set: the test pictures ("Kodak24, sigma 25, seed 0").
+        metric: with its convention in the name ("psnr_rgb").
+        value: of these weights.
+        peers: the same metric of other methods on the same pictures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    set: str
+    metric: str
+    value: float
+    peers: dict[str, float] = Field(default_factory=dict)
+
+
+class WeightsCard(BaseModel):
+    """What a user is told about weights, and what makes their training repeatable.
+
+    Attributes:
+        name: of the weights ("denoise-color-s").
+        task: what they restore, a key of `restore.tasks`.
+        summary: one sentence for people.
+        data: what they were trained on.
+        steps, seconds: length of the training.
+        machine: where it ran ("2 cores AMD EPYC, torch 2.14").
+        command: the command line that repeats it.
+        date: the day it ended.
+        licence: of the weights.
+        results: measured quality.
+        dtypes: compute types measured to stay accurate with these very weights; empty for the network's own.
+        sha256: of the tensors as stored (names, types, shapes, bytes), filled in by `save_weights`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    task: str
+    summary: str
+    data: tuple[DataSource, ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    machine: str = ""
+    command: str = ""
+    date: datetime.date
+    licence: str
+    results: tuple[Result, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    sha256: str = ""
+
+
+class Label(BaseModel):
+    """The text in the header of a weights file.
+
+    Attributes:
+        layout: version of this text.
+        model: a key of `restore.models.MODELS`, or an import path.
+        arguments: of the model's constructor.
+        card: the facts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: int
+    model: str
+    arguments: dict[str, Any]
+    card: WeightsCard

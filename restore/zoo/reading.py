@@ -1,0 +1,166 @@
+"""Bytes of a weights file to named tensors, trusting nothing: what is refused, is refused with its reason.
+
+Formats are told apart by content. `*.safetensors` is data only. Pickled files (`.pth`, `.pt`, `.ckpt`) are read
+with `weights_only=True` and never otherwise: there is no fallback to a loader that runs code.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from restore.errors import WeightsError
+
+MAX_HEADER, MAX_TENSORS = 4 << 20, 10_000  # bytes of JSON and names in it
+DOWNLOAD_AGAIN = "Delete it and download or copy it again"
+CONVERT = "Get it as .safetensors, or as a plain state_dict written by torch.save(net.state_dict(), path)"
+
+_NESTS = ("params_ema", "params", "state_dict", "model")  # where training programs put the state_dict
+_PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
+_NOT_WEIGHTS = {
+    b"<": "it is an HTML or XML page, as a login or error page saved in its place would be",
+    b"version https://git-lfs": "it is a Git LFS pointer, not the file itself",
+    b"{": "it is JSON text",
+    b"%PDF": "it is a PDF",
+    b"\x89PNG": "it is a picture",
+    b"\xff\xd8\xff": "it is a picture",
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Tensors by name, on the CPU in their stored types, and the header's texts (empty for pickled files)."""
+
+    state: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_weights(path: Path) -> Stored:
+    """The tensors of a weights file. Raises `WeightsError` naming the file, the reason and what to do."""
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "there is no such file"
+        raise WeightsError(what, where=path, fix="Give a .safetensors or .pth file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head[8:9] == b"{":  # after the 8 bytes of its length, the header of a safetensors file
+            return _read_safetensors(path)
+        if not head:
+            raise WeightsError("the file is empty", where=path, fix=DOWNLOAD_AGAIN)
+        for start, what in _NOT_WEIGHTS.items():
+            if head.lstrip().startswith(start):
+                raise WeightsError("these are no weights", where=path, why=what, fix=DOWNLOAD_AGAIN)
+        pickled = head.startswith((b"PK\x03\x04", b"\x80"))
+        return _read_pickled(path) if pickled else _read_safetensors(path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise WeightsError("the weights cannot be read", where=path, why=why, fix="Check the file") from error
+
+
+def _read_safetensors(path: Path) -> Stored:
+    metadata = _check_header(path)
+    try:
+        state = safetensors.torch.load(path.read_bytes())
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+    return Stored(_without_prefix(state), metadata)
+
+
+def _check_header(path: Path) -> dict[str, str]:
+    """The texts in the header, once its length, its JSON and the size of the data are as they should be."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 10 or length > size - 8:
+            raise _damaged(path, f"its header would be {length} bytes long, the file has {size}")
+        if length > MAX_HEADER:
+            raise _damaged(path, f"its header is {length} bytes long, more than {MAX_HEADER}")
+        text = file.read(length)
+    try:
+        header = json.loads(text, object_pairs_hook=_without_duplicates)
+        metadata = header.pop("__metadata__", {})
+        ends = [entry["data_offsets"][1] for entry in header.values()]
+        expected = 8 + length + max(ends, default=0)
+        texts = {str(key): value for key, value in metadata.items() if isinstance(value, str)}
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise _damaged(path, f"its header is not what safetensors writes: {str(error)[:200]}") from error
+    if len(header) > MAX_TENSORS:
+        raise _damaged(path, f"it names {len(header)} tensors, more than {MAX_TENSORS}")
+    if size < expected:
+        raise _damaged(path, f"it ends after {size} of {expected} bytes: the download or copy was cut short")
+    return texts
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _read_pickled(path: Path) -> Stored:
+    if zipfile.is_zipfile(path):
+        _check_archive(path)
+    try:
+        with warnings.catch_warnings():  # the error below says it in one line
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # hostile pickles raise every kind of error
+        why = (str(error) or type(error).__name__).strip().partition("\n")[0][:200]
+        raise WeightsError(
+            "the file holds more than weights, or is damaged", where=path, why=why, fix=CONVERT
+        ) from error
+    return Stored(_without_prefix(_tensors(path, loaded)))
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse archives that are programs, and those that would unpack to more than they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    if any("/code/" in entry.filename or entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise WeightsError("this is TorchScript, a program", where=path, fix=CONVERT)
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise _damaged(path, "it would unpack to more bytes than it has, which torch.save never writes")
+
+
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
+    """The state_dict inside what a training program saved."""
+    while isinstance(loaded, Mapping):
+        nest = next((key for key in _NESTS if isinstance(loaded.get(key), Mapping)), None)
+        if nest is None:
+            break
+        loaded = loaded[nest]
+    if not isinstance(loaded, Mapping) or not loaded:
+        what = type(loaded).__name__
+        raise WeightsError("the file holds no state_dict", where=path, why=f"found {what}", fix=CONVERT)
+    for name, value in loaded.items():
+        plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+        if not isinstance(name, str) or not plain or value.is_quantized:
+            why = f"{name!r} is not a plain tensor but {type(value).__name__}"
+            raise WeightsError("the file holds no plain state_dict", where=path, why=why, fix=CONVERT)
+    return {name: value.detach() for name, value in loaded.items()}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _damaged(path: Path, why: str) -> WeightsError:
+    return WeightsError("the weights file is damaged", where=path, why=why, fix=DOWNLOAD_AGAIN)

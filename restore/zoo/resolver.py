@@ -1,0 +1,95 @@
+"""From a name to a weights file on this machine. Never the network.
+
+Places, in this order: the path itself if it is one, the weights folder of `home()`, the folder shipped with the
+program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from restore.errors import WeightsError
+from restore.models import nearest
+
+if TYPE_CHECKING:
+    from restore.zoo.card import WeightsCard
+
+PACKAGED = Path(__file__).parent
+_FILES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+
+class Verified(NamedTuple):
+    """One weights file on this machine: its card, or what is wrong with it."""
+
+    name: str
+    path: Path
+    card: WeightsCard | None
+    problem: WeightsError | None
+
+
+def home() -> Path:
+    """The user's folder of this program: `RESTORE_HOME`, or the platform's cache folder."""
+    chosen = os.environ.get("RESTORE_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "restore"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "restore"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restore"
+
+
+def places() -> tuple[Path, ...]:
+    """Folders in which names are looked up, in order."""
+    return home() / "weights", PACKAGED
+
+
+def available() -> dict[str, Path]:
+    """Every named weights file on this machine; the first place wins."""
+    found: dict[str, Path] = {}
+    for folder in places():
+        for path in sorted(folder.glob("*.safetensors")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The weights file meant by a name ("denoise-color-s") or a path ("my.safetensors", "runs/last.pth").
+
+    Raises `WeightsError` naming the file, every place looked at, and the way without weights.
+    """
+    text = str(name_or_path)
+    path = Path(name_or_path).expanduser()
+    if isinstance(name_or_path, Path) or path.suffix.lower() in _FILES or path.name != text:
+        if path.is_file():
+            return path
+        raise _absent(path, [path.absolute().parent], nearest(path.stem, available()))
+    known = available()
+    if text in known:
+        return known[text]
+    raise _absent(f"{text}.safetensors", places(), nearest(text, known))
+
+
+def verify_all() -> list[Verified]:
+    """Load every named weights file, as `restore weights verify` does: sha256, header, shapes, values."""
+    from restore.zoo.weights import load_weights
+
+    results = []
+    for name, path in available().items():
+        try:
+            results.append(Verified(name, path, load_weights(path).card, None))
+        except WeightsError as error:
+            results.append(Verified(name, path, None, error))
+    return results
+
+
+def _absent(where: str | Path, looked: tuple[Path, ...] | list[Path], hint: str) -> WeightsError:
+    return WeightsError(
+        "these weights are not on this machine",
+        where=where,
+        why=f"looked in {', '.join(map(str, looked))}",
+        fix=f"{hint}Put the file into {places()[0]}, or work without weights: --method zero-shot",
+    )

@@ -1,0 +1,93 @@
+"""`restore data check` and `restore data pairs`: look at pictures before learning from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from restore.cli.console import put, put_json, shown
+from restore.cli.options import HIDE, INF, Flag, nearest, number, reads
+from restore.errors import ConfigError, ExitCode
+
+
+@dataclass(frozen=True)
+class Data:
+    """Look at pictures before learning from them: `data check FOLDER`, `data pairs DAMAGED CLEAN`."""
+
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="check|pairs FOLDER...", help_behavior_hint="")] = ()
+    """check FOLDER: unreadable and small files, duplicates, test pictures among them.
+    pairs DAMAGED CLEAN: which files belong together by name, and which do not."""
+    test: Annotated[Path | None, reads("FOLDER", Path), HIDE] = None
+    """check: pictures that must not be among those to learn from."""
+    crop: Annotated[int, number("--crop", int, 1, INF)] = 96
+    """check: smallest side that can be used."""
+    endings: Annotated[tuple[str, str], reads("DAMAGED,CLEAN", lambda text: _two(text)), HIDE] = ("", "")
+    """pairs: ends of the names, when both lie in one folder or are named apart: _real,_mean."""
+    json: Flag = False
+    """Print one JSON object."""
+    debug: Flag = False
+    """Show the traceback of the error that ended the program."""
+
+    def run(self) -> int:
+        actions: dict[str, tuple[int, Callable[[Data, Sequence[str]], int]]] = {
+            "check": (1, _check),
+            "pairs": (2, _pairs),
+        }
+        action, *folders = self.paths or ("",)
+        if action not in actions:
+            raise ConfigError(f"restore data cannot do {action!r}", fix=nearest(action, list(actions)))
+        wanted, run = actions[action]
+        if len(folders) != wanted:
+            raise ConfigError(f"restore data {action} takes {wanted} folder{'s' * (wanted > 1)}, not {len(folders)}")
+        return run(self, folders)
+
+
+def _two(text: str) -> tuple[str, str]:
+    damaged, comma, clean = text.partition(",")
+    if not comma:
+        raise ConfigError(f"--endings cannot be {text!r}", fix="Write it as _real,_mean")
+    return damaged, clean
+
+
+def _check(options: Data, folders: Sequence[str]) -> int:
+    from restore.data.check import check_folder
+
+    found = check_folder(folders[0], test=[options.test] if options.test else [], crop=options.crop)
+    lists = {
+        "unreadable": [f"{shown(path)}: {reason}" for path, reason in found.unreadable],
+        f"smaller than {options.crop} px": [shown(path) for path in found.small],
+        "alike": [f"{shown(a)} = {shown(b)}" for a, b in found.duplicates],
+        "also in the test set": [f"{shown(a)} = {shown(b)}" for a, b in found.leaks],
+    }
+    if options.json:
+        put_json({"command": "data check", "pictures": found.pictures, "sides": found.sides, **lists})
+    else:
+        put(f"{found.pictures} pictures, shorter sides {found.sides[0]} to {found.sides[1]} px")
+        _put_lists(lists)
+    return ExitCode.OK if found.clean else ExitCode.SOME_FAILED
+
+
+def _pairs(options: Data, folders: Sequence[str]) -> int:
+    from restore.data.pairs import match_pairs
+
+    damaged, clean = options.endings
+    found = match_pairs(folders[0], folders[1], damaged_ending=damaged, clean_ending=clean)
+    mismatches = found.mismatches()
+    if options.json:
+        put_json({"command": "data pairs", "pairs": len(found.pairs), "mismatches": mismatches})
+    else:
+        put(f"{len(found.pairs)} pairs")
+        _put_lists({"not a pair": mismatches})
+    return ExitCode.SOME_FAILED if mismatches else ExitCode.OK
+
+
+def _put_lists(lists: dict[str, list[str]]) -> None:
+    for title, lines in lists.items():
+        if lines:
+            put(f"\n{title} ({len(lines)}):")
+        for line in lines:
+            put(f"  {line}")

@@ -1,0 +1,164 @@
+"""The `restore` command: picks the subcommand, and turns whatever happens into one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Protocol, Union
+
+# Idle OpenMP threads must not spin: it costs CPU time and steals it from decoding. Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import tyro
+
+from restore.cli.console import describe, exit_code_of, prepare_streams, print_error, put, put_json, say, silence_stdout
+from restore.cli.data import Data
+from restore.cli.denoise import Denoise
+from restore.cli.doctor import Doctor
+from restore.cli.options import nearest
+from restore.cli.train import Train
+from restore.errors import ConfigError, ExitCode
+
+
+class Command(Protocol):
+    """A subcommand: a dataclass of its options."""
+
+    def run(self) -> int: ...
+
+
+COMMANDS: dict[str, type[Command]] = {"denoise": Denoise, "train": Train, "data": Data, "doctor": Doctor}
+_ANY_COMMAND: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code (see `restore.errors.ExitCode`)."""
+    prepare_streams()
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        with _interruptible():
+            return _run(words)
+    except KeyboardInterrupt as error:
+        say("restore: interrupted")
+        return exit_code_of(error)
+    except BrokenPipeError:  # nobody reads the help
+        silence_stdout()
+        return ExitCode.OK
+    except Exception as error:
+        print_error(error, debug=debug)
+        return exit_code_of(error)
+
+
+def _run(words: list[str]) -> int:
+    if words in (["--version"], ["-V"]):
+        from importlib.metadata import version
+
+        put(f"restore {version('restore-toolkit')}")
+        return ExitCode.OK
+    try:
+        command = parse(words)
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except ConfigError as error:
+        if "--json" in words:
+            put_json(describe(error))
+        raise
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # other packages' advice to programmers
+    return command.run()
+
+
+def parse(words: Sequence[str]) -> Command:
+    """A command line as a command. Raises `ConfigError` in one line; `SystemExit` after printing help."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        is_path = Path(words[0]).exists()
+        fix = f"Try: restore denoise {words[0]} …" if is_path else nearest(words[0], list(COMMANDS))
+        raise ConfigError(f"there is no command {words[0]!r}", fix=fix)
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        raise ConfigError(f"there is no option {words[0]}", fix="A command comes first; see restore --help")
+    options = words[: words.index("--")] if "--" in words else words
+    literal = words[len(options) + 1 :]
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            command, rest = tyro.cli(
+                _ANY_COMMAND,
+                prog="restore",
+                description="Bring damaged pictures back.",
+                args=options,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(_unboxed(box.getvalue()), fix="See restore --help") from None
+    return _with_paths(command, rest, literal)
+
+
+def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Command:
+    """Paths may stand anywhere among the options; what else tyro did not know is a mistake."""
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            option, known = word.split("=")[0], [f"--{name.replace('_', '-')}" for name in _option_names(command)]
+            raise ConfigError(f"there is no option {option}", fix=nearest(option, known, "See restore --help"))
+    extra = (*rest, *literal)
+    if not extra:
+        return command
+    if not hasattr(command, "paths"):
+        raise ConfigError(f"unexpected argument {extra[0]!r}", fix="See restore --help")
+    return dataclasses.replace(command, paths=(*command.paths, *extra))
+
+
+def _option_names(options: Any) -> Iterator[str]:
+    for entry in dataclasses.fields(options):
+        value = getattr(options, entry.name)
+        if dataclasses.is_dataclass(value):
+            yield from _option_names(value)
+        elif entry.name != "paths":
+            yield entry.name
+
+
+def _unboxed(text: str) -> str:
+    """The message inside tyro's box, without the box and the advice below the first rule."""
+    words = []
+    for line in text.splitlines()[1:]:
+        inner = line.strip("│|╰╯─ \t")
+        if not inner:
+            break
+        words.append(inner)
+    return " ".join(words).rstrip(".") or "the command line is not understood"
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise `KeyboardInterrupt` once; the second one ends the process at once."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    try:
+        before = {each: signal.signal(each, interrupt) for each in handled}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""`restore train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from restore.cli.console import put, put_json, say
+from restore.cli.options import HIDE, Flag, reads
+from restore.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from restore.training.loop import Progress
+    from restore.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network on your own pictures."""
+
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="CONFIG [KEY=VALUE...]", help_behavior_hint="")] = ()
+    """A config (denoise/plain_unet, or a YAML file) and settings that differ from it:
+    data.train=[photos] train.budget=2h train.steps=20000."""
+    out: Annotated[Path | None, reads("FOLDER", Path), HIDE] = None
+    """Folder of checkpoints, log and weights; runs/NAME by default."""
+    resume: Flag = False
+    """Go on exactly where the run in that folder stopped."""
+    init_from: Annotated[Path | None, reads("FILE", Path), HIDE] = None
+    """Start from these weights, with a schedule of its own."""
+    dry_run: Flag = False
+    """Print the settings as they would be used, and stop."""
+    schema: Flag = False
+    """Print the JSON schema of configs, and stop."""
+    json: Flag = False
+    """Print one JSON object on stdout at the end."""
+    quiet: Annotated[bool, arg(aliases=["-q"], help_behavior_hint="")] = False
+    """Tell only errors."""
+    debug: Flag = False
+    """Show the traceback of the error that ended the program."""
+
+    def run(self) -> int:
+        if self.schema:
+            from restore.training.config import json_schema
+
+            put(json.dumps(json_schema(), indent=2))
+            return ExitCode.OK
+        if not self.paths:
+            raise ConfigError("restore train needs a config", fix="For example: restore train denoise/plain_unet")
+        settings = resolved(self.paths[0], self.paths[1:])
+        if self.dry_run:
+            put(json.dumps(dataclasses.asdict(settings), indent=2))
+            return ExitCode.OK
+        return _train(settings, self.out or Path("runs") / settings.name, self)
+
+
+def resolved(config: str, overrides: Sequence[str]) -> Settings:
+    """Settings with the user's cache folder filled in."""
+    from restore.training.config import load_settings
+    from restore.zoo.resolver import home
+
+    settings = load_settings(config, overrides)
+    cache = settings.data.cache or str(home() / "crops")
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache))
+
+
+def _train(settings: Settings, folder: Path, options: Train) -> int:
+    from restore.training.checkpoint import checkpoints
+    from restore.training.export import export
+    from restore.training.run import run
+
+    if checkpoints(folder) and not options.resume:
+        fix = "Go on with --resume, or name another folder with --out"
+        raise ConfigError("this folder holds a run already", where=folder, fix=fix)
+    if options.resume and options.init_from is not None:
+        raise ConfigError("--resume and --init-from exclude each other", fix="Resume goes on, init-from starts anew")
+    with ProgressLine(quiet=options.quiet) as line:
+        progress = run(
+            settings,
+            folder,
+            resume=options.resume,
+            init_from=None if options.init_from is None else _weights(options.init_from, settings),
+            tell=line.update,
+            cached=line.cached,
+        )
+    if progress.interrupted:
+        say(f"restore: stopped at step {progress.step}; go on with the same command and --resume")
+        return ExitCode.INTERRUPTED
+    path = folder / f"{settings.name}.safetensors"
+    export(folder, settings, path, command=f"restore train … (settings in {folder.name}'s checkpoint)")
+    _report(progress, path, options)
+    return ExitCode.OK
+
+
+def _weights(path: Path, settings: Settings) -> dict[str, Any]:
+    """The tensors to start from; they must be of the config's network."""
+    from restore.zoo.resolver import resolve
+    from restore.zoo.weights import load_weights
+
+    return load_weights(resolve(path), settings.model.name, settings.model.arguments).net.state_dict()
+
+
+def _report(progress: Progress, path: Path, options: Train) -> None:
+    if options.json:
+        put_json({"command": "train", "weights": str(path), **dataclasses.asdict(progress)})
+    elif not options.quiet:
+        figures = "".join(f", {name} {value:.2f} dB" for name, value in progress.validation.items())
+        put(f"{path}: {progress.step} steps, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
+
+
+class ProgressLine:
+    """Steps, loss, speed, share of waiting for data and time left: one line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        import sys
+
+        self._quiet = quiet
+        self._status: Any = None
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("reading pictures")
+
+    def __enter__(self) -> ProgressLine:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def cached(self, done: int, total: int) -> None:
+        """`done` of `total` files are in the crop cache."""
+        if self._status is not None:
+            self._status.update(f"reading pictures: {done} of {total}")
+        elif not self._quiet and done == total:
+            say(f"read {total} pictures")
+
+    def update(self, entry: dict[str, Any]) -> None:
+        """A line of the log."""
+        text = line_of(entry)
+        if self._status is not None and "left_seconds" in entry:
+            self._status.update(text)
+        elif self._status is not None:
+            self._status.console.print(text, highlight=False)
+        elif not self._quiet:
+            say(text)
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """A log entry for people."""
+    if "left_seconds" not in entry:
+        figures = "".join(f"  {name} {value:.2f} dB" for name, value in entry.items() if name.startswith("psnr"))
+        return f"step {entry['step']}  validation{figures}"
+    told = {"step", "seconds", "done", "left_seconds", "data_share", "seconds_per_step", "learning_rate", "skipped"}
+    parts = "".join(f"  {name} {value:.4g}" for name, value in entry.items() if name not in told)
+    minutes, seconds = divmod(int(entry["left_seconds"]), 60)
+    skipped = f"  {entry['skipped']} skipped" if entry["skipped"] else ""
+    return (
+        f"step {entry['step']}  {entry['done']:.0%}{parts}  lr {entry['learning_rate']:.2g}  "
+        f"{entry['seconds_per_step']:.2f} s/step  data {entry['data_share']:.0%}  "
+        f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left{skipped}"
+    )

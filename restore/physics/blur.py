@@ -1,0 +1,35 @@
+"""Kernels, and filtering every sample of a batch with its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def filter_each(x: Tensor, kernels: Tensor) -> Tensor:
+    """Correlate every sample with a kernel of its own, without padding.
+
+    B x C x H x W, B x k x k -> B x C x (H - k + 1) x (W - k + 1)
+    """
+    batch, channels, height, width = x.shape
+    weight = kernels[:, None].repeat_interleave(channels, 0)  # (B C) x 1 x k x k
+    y = F.conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
+    return y.view(batch, channels, *y.shape[-2:])
+
+
+def gaussian_kernels(std: Tensor, roundness: Tensor, angle: Tensor, radius: int = 3) -> Tensor:
+    """Elliptic Gaussians of sum 1, B x (2 radius + 1) x (2 radius + 1).
+
+    Args:
+        std: B, of the long axis in px; 0 gives a single one in the middle.
+        roundness: B, short axis over long axis, 0 to 1.
+        angle: B, of the long axis, radians.
+    """
+    place = torch.arange(-radius, radius + 1, device=std.device, dtype=torch.float32)
+    x, y = place[None, None, :], place[None, :, None]
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    long = std.clamp(min=0.05)[:, None, None]
+    short = (std * roundness).clamp(min=0.05)[:, None, None]
+    kernels = torch.exp(-0.5 * (((cos * x + sin * y) / long).square() + ((cos * y - sin * x) / short).square()))
+    return kernels / kernels.sum((1, 2), keepdim=True)

@@ -1,0 +1,71 @@
+"""Random fields that are a pure function of (seed, step, index), whatever the batch they are drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One generator for a whole batch, or one for each sample of it (all on the samples' device)."""
+
+_MASK = (1 << 64) - 1
+
+
+def hash_seed(seed: int, *counters: int) -> int:
+    """A seed from a seed and counters, such as (step, index): 64 well mixed bits (SplitMix64, Steele et al. 2014)."""
+    state = seed & _MASK
+    for counter in (*counters, len(counters)):
+        state = (state + 0x9E3779B97F4A7C15 * (2 * (counter & _MASK) + 1)) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state
+
+
+def generator_for(seed: int, *counters: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of its own for every (seed, *counters); other devices give other numbers.
+
+    PyTorch's CPU generator takes in 32 bits of the hash, so that among 10^6 samples about 100 share a stream.
+    """
+    seed64 = hash_seed(seed, *counters)
+    return torch.Generator(device).manual_seed(seed64 ^ (seed64 >> 32) if str(device) == "cpu" else seed64)
+
+
+def normal(shape: Sequence[int], generators: Generators, device: torch.device) -> Tensor:
+    """Standard normal field, ``shape`` with the batch first; sample i is drawn from generator i."""
+    return _filled(shape, generators, device, lambda x, g: x.normal_(generator=g))
+
+
+def uniform(shape: Sequence[int], generators: Generators, device: torch.device) -> Tensor:
+    """Field uniform in [0, 1), ``shape`` with the batch first; sample i is drawn from generator i."""
+    return _filled(shape, generators, device, lambda x, g: x.uniform_(generator=g))
+
+
+def poisson(rates: Tensor, generators: Generators) -> Tensor:
+    """Poisson counts of the given rates (>= 0), batch first; sample i is drawn from generator i."""
+    if isinstance(generators, torch.Generator):
+        return torch.poisson(rates, generator=generators)
+    _check_count(rates.shape, generators)
+    return torch.stack([torch.poisson(rate, generator=g) for rate, g in zip(rates, generators, strict=True)])
+
+
+def _filled(
+    shape: Sequence[int],
+    generators: Generators,
+    device: torch.device,
+    fill: Callable[[Tensor, torch.Generator], Tensor],
+) -> Tensor:
+    field = torch.empty(tuple(shape), device=device)
+    if isinstance(generators, torch.Generator):
+        return fill(field, generators)
+    _check_count(field.shape, generators)
+    for sample, generator in zip(field, generators, strict=True):
+        fill(sample, generator)
+    return field
+
+
+def _check_count(shape: Sequence[int], generators: Sequence[torch.Generator]) -> None:
+    if len(generators) != shape[0]:
+        raise ValueError(f"{len(generators)} generators for a batch of {shape[0]}; give one for each sample, or one")

@@ -1,0 +1,55 @@
+"""Exact re-arrangements of pixels between resolutions, and interpolation with a factor for every sample."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_unshuffle_batch(x: Tensor, factor: int) -> Tensor:
+    """Split a picture into its ``factor``^2 phases, stacked on the batch axis (AP-BSN's PD without gutters).
+
+    B x C x H x W -> (factor^2 B) x C x H/factor x W/factor; item (i * factor + j) * B + b is
+    ``x[b, :, i::factor, j::factor]``. H and W must be multiples of ``factor``: the caller pads.
+    """
+    batch, channels, height, width = x.shape
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(f"pixel_unshuffle_batch: {height} x {width} is not a multiple of factor {factor}; pad first")
+    x = x.reshape(batch, channels, height // factor, factor, width // factor, factor)
+    return x.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // factor, width // factor)
+
+
+def pixel_shuffle_batch(x: Tensor, factor: int) -> Tensor:
+    """Exact inverse of :func:`pixel_unshuffle_batch`: (factor^2 B) x C x h x w -> B x C x h factor x w factor."""
+    phases, channels, height, width = x.shape
+    if factor < 1 or phases % (factor * factor):
+        raise ValueError(f"pixel_shuffle_batch: a batch of {phases} does not hold whole sets of {factor}^2 phases")
+    batch = phases // (factor * factor)
+    x = x.reshape(factor, factor, batch, channels, height, width)
+    return x.permute(2, 3, 4, 0, 5, 1).reshape(batch, channels, height * factor, width * factor)
+
+
+def enlarge_each(x: Tensor, factor: Tensor, shift: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Enlarge the top left of every sample by a factor of its own, bilinearly.
+
+    Args:
+        x: B x C x h x w, with h and w above (size - 1 + shift) / factor.
+        factor: B, > 0; pixel k of the result is taken from place (k + shift) / factor of ``x``.
+        shift: B, >= 0.
+        size: H, W of the result.
+    Returns:
+        B x C x H x W, and what became of the variance of white noise: the mean of the sums of squared weights, B.
+    """
+    places = []
+    gain = torch.ones_like(factor)
+    for length in size:
+        place = (torch.arange(length, device=x.device) + shift[:, None]) / factor[:, None]  # B x length
+        share = place - place.floor()
+        gain = gain * (share.square() + (1 - share).square()).mean(1)
+        places.append(place)
+    height, width = x.shape[-2:]
+    rows = (2 * places[0] / (height - 1) - 1)[:, :, None].expand(-1, *size)
+    columns = (2 * places[1] / (width - 1) - 1)[:, None, :].expand(-1, *size)
+    grid = torch.stack((columns, rows), -1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True), gain

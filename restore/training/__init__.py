@@ -1,0 +1,1 @@
+"""From an objective and batches to trained weights: settings, the loop, checkpoints."""

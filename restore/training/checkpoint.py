@@ -1,0 +1,52 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped, in one file of plain data.
+
+Written beside its place and renamed, so that a power cut leaves the previous one; read with
+`weights_only=True`, so that a file cannot run code; the last two are kept.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore.errors import FileError
+from restore.io.atomic import AtomicFile, write_error
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `folder`/checkpoint_<step>.pt and remove all but the last `KEPT`. `state` holds tensors and plain data."""
+    path = folder / f"checkpoint_{step:08d}.pt"
+    file = AtomicFile(path)
+    try:
+        torch.save(state, file.file)
+    except OSError as error:
+        file.abort()
+        raise write_error(error, path) from error
+    except BaseException:
+        file.abort()
+        raise
+    file.commit(lambda written: None)
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Those of a run, oldest first."""
+    return sorted(folder.glob("checkpoint_*.pt"))
+
+
+def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest checkpoint that can be read. Raises `FileError` if there is none."""
+    problem = "there is none"
+    for path in reversed(checkpoints(folder)):
+        try:
+            return path, torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            problem = f"{path.name}: {error}".splitlines()[0]
+    raise FileError("no checkpoint to resume from", where=folder, why=problem, fix="Leave out --resume to start anew")

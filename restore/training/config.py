@@ -1,0 +1,155 @@
+"""Settings from YAML and `key=value` words, checked before anything starts.
+
+    settings = load_settings("denoise/plain_unet", ["data.train=[photos]", "train.budget=2h"])
+
+YAML is read as version 1.2 has it: `1e-3` is a number and `off` a word (PyYAML, which follows 1.1, takes them for a
+word and for False). A key given twice, or one that does not exist, is an error that names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from restore.errors import ConfigError
+from restore.models import nearest
+from restore.training.settings import Settings, seconds_of
+
+PACKAGED = Path(__file__).parents[1] / "configs"
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2's core schema, that refuses keys given twice."""
+
+    yaml_implicit_resolvers: typing.ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise ConfigError(f"the key {twice[0]!r} is given twice (line {node.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)
+
+
+_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)$")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """The settings of a config with some of them changed.
+
+    Args:
+        config: a YAML file, or the name of a packaged one ("denoise/plain_unet").
+        overrides: "train.steps=2000", "data.train=[photos, more]", "objective.losses.l1=1".
+    Raises:
+        ConfigError: no such config; an unknown setting (naming the nearest) or a wrong value, naming it; a network,
+            loss or noise that cannot be built as described.
+    """
+    path = find_config(config)
+    tree = parse_yaml(path.read_text(encoding="utf-8"), path)
+    if not isinstance(tree, dict):
+        raise ConfigError("a config is a mapping of settings", where=path)
+    for word in overrides:
+        _override(tree, word)
+    return settings_from(tree, path)
+
+
+def settings_from(tree: dict[str, Any], where: str | Path | None = None) -> Settings:
+    """Checked settings from nested dicts. Raises `ConfigError` as `load_settings`."""
+    for key, parent in _unknown(tree, Settings):
+        name = key.rpartition(".")[2]
+        hint = nearest(name, _fields(parent))
+        fix = f"{hint}It takes {', '.join(_fields(parent))}"
+        raise ConfigError(f"there is no setting {key!r}", where=where, fix=fix)
+    train = tree.get("train")
+    if isinstance(train, dict) and isinstance(train.get("budget"), str):
+        tree = {**tree, "train": {**train, "budget": seconds_of(train["budget"])}}
+    try:
+        settings = TypeAdapter(Settings).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{key} cannot be {first['input']!r:.60}", where=where, why=first["msg"]) from error
+    _check_buildable(settings)
+    return settings
+
+
+def find_config(config: str | Path) -> Path:
+    """The file of a config. Raises `ConfigError` naming the packaged configs if there is none."""
+    path = Path(config).expanduser()
+    if path.is_file():
+        return path
+    packaged = {each.relative_to(PACKAGED).with_suffix("").as_posix(): each for each in PACKAGED.rglob("*.yaml")}
+    if str(config) in packaged:
+        return packaged[str(config)]
+    hint = nearest(str(config), packaged)
+    raise ConfigError(f"there is no config {str(config)!r}", fix=f"{hint}Known: {', '.join(packaged)}; or give a file")
+
+
+def parse_yaml(text: str, where: str | Path | None = None) -> Any:
+    """YAML 1.2 scalars, safe. Raises `ConfigError` with the line of a mistake."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError("this is not YAML", where=where, why=" ".join(str(error).split())) from error
+    except ConfigError as error:
+        raise error if where is None else error.at(where) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config, for editors."""
+    return TypeAdapter(Settings).json_schema()
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    """Set what "a.b.c=value" says; the value is YAML."""
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{word!r} is not a setting", fix="Write key=value, for example train.steps=2000")
+    *parents, last = key.split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"there is no setting {key!r}: {parent} holds a value")
+        tree = below
+    tree[last] = parse_yaml(text, key)
+
+
+def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[tuple[str, type]]:
+    """(key, the settings it is looked for in) of the first unknown keys."""
+    hints = typing.get_type_hints(kind)
+    for key, value in tree.items():
+        if key not in hints:
+            yield f"{above}{key}", kind
+        elif dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
+            yield from _unknown(value, hints[key], f"{above}{key}.")
+
+
+def _fields(kind: type) -> list[str]:
+    return [each.name for each in dataclasses.fields(kind)]
+
+
+def _check_buildable(settings: Settings) -> None:
+    """Build the objective without memory behind it, so that mistakes are told before the data is read."""
+    import torch
+
+    from restore.models import build
+    from restore.training.run import objective_factory
+
+    with torch.device("meta"):
+        network = build(settings.model.name, **settings.model.arguments)
+    objective_factory(settings.objective.name)(network, settings.objective)

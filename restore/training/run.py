@@ -1,0 +1,148 @@
+"""A training run from its settings: cache, network, objective, loop. What `restore train` and tools/train_zoo share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from restore import __version__
+from restore.data.batches import CropBatches, hold_out, validation_batches
+from restore.data.cache import CropCache, open_cache
+from restore.data.pairs import match_pairs, pair_caches
+from restore.errors import ConfigError
+from restore.losses.pixel import charbonnier_loss, l1_loss, l2_loss
+from restore.models import model_class, nearest
+from restore.objectives.objective import Objective
+from restore.objectives.supervised import Loss, Supervised
+from restore.physics.noise import NoiseRecipe
+from restore.training.checkpoint import load_checkpoint
+from restore.training.loop import Progress, train
+from restore.training.settings import ObjectiveSettings, Settings
+
+LOSSES: dict[str, Loss] = {"l1": l1_loss, "l2": l2_loss, "charbonnier": charbonnier_loss}
+OBJECTIVES: dict[str, Callable[[nn.Module, ObjectiveSettings], Objective]] = {}  # filled in at the end
+Tell = Callable[[dict[str, Any]], None]
+Cached = Callable[[int, int], None]
+
+
+def run(
+    settings: Settings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    init_from: dict[str, torch.Tensor] | None = None,
+    tell: Tell = lambda entry: None,
+    cached: Cached | None = None,
+) -> Progress:
+    """Train as the settings say, in `folder`.
+
+    Args:
+        resume: go on from the newest checkpoint in `folder`.
+        init_from: weights of the network to start from, with a fresh schedule.
+        tell: see `restore.training.loop.train`.
+        cached: called with (files decoded, files) while the crop cache is built.
+    """
+    objective = build_objective(settings)
+    if init_from is not None:
+        objective.averaged.load_state_dict(init_from)
+    spec = objective.averaged.spec()  # type: ignore[operator]
+    channels = spec.channels or 3
+    learning, held = open_data(settings, cached)
+    draw = CropBatches(learning.clean, settings.data.crop, channels, settings.train.seed, learning.noisy)
+    looks = validation_batches(held.clean, channels, noisy=held.noisy, multiple_of=spec.multiple_of)
+    facts = {"settings": asdict(settings), "restore": __version__, "pictures": len(learning.clean.entries)}
+    return train(
+        objective, draw, settings.train, folder, validation=looks, resume=resume, facts=_plain(facts), tell=tell
+    )
+
+
+class Pictures(NamedTuple):
+    """Clean pictures, and their damaged partners where there are some."""
+
+    clean: CropCache
+    noisy: CropCache | None
+
+    def only(self, numbers: Sequence[int]) -> Pictures:
+        return Pictures(self.clean.only(numbers), self.noisy and self.noisy.only(numbers))
+
+
+def open_data(settings: Settings, cached: Cached | None = None) -> tuple[Pictures, Pictures]:
+    """(pictures to learn from, pictures to validate on). Raises `ConfigError` or `FileError`."""
+    data = settings.data
+    if not data.train:
+        raise ConfigError("there is nothing to learn from", fix="Give data.train=[FOLDER]")
+    if not data.cache:
+        raise ConfigError("data.cache is not set", fix="Name a folder for decoded pictures")
+    options = {"exclude": data.exclude, "scales": data.scales, "progress": cached}
+    pictures = Pictures(open_cache(data.train, data.cache, **options), None)
+    if data.noisy:
+        if len(data.train) != 1:
+            raise ConfigError("data.noisy is the partner of one folder", fix="Give one folder in data.train")
+        matched = match_pairs(data.noisy, data.train[0])
+        noisy, clean = pair_caches(open_cache([data.noisy], data.cache, **options), pictures.clean, matched.pairs)
+        pictures = Pictures(clean, noisy)
+    if data.validation:
+        return pictures, Pictures(open_cache(data.validation, data.cache), None)
+    learning, held = hold_out(pictures.clean, data.held_out)
+    return pictures.only(learning), pictures.only(held)
+
+
+def build_objective(settings: Settings) -> Objective:
+    """The objective with its freshly initialised network; the caller's random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.train.seed)
+        network = model_class(settings.model.name)(**settings.model.arguments)
+    return objective_factory(settings.objective.name)(network, settings.objective)
+
+
+def objective_factory(name: str) -> Callable[[nn.Module, ObjectiveSettings], Objective]:
+    """(network, settings) -> objective: of `OBJECTIVES`, or "my_pkg.my_file:my_function"."""
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    module, colon, function = name.partition(":")
+    if not colon:
+        known = f"Known: {', '.join(OBJECTIVES)}; or give my_pkg.my_file:my_function"
+        raise ConfigError(f"no objective is called {name!r}", fix=f"{nearest(name, OBJECTIVES)}{known}")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"objective {name!r} cannot be imported", why=str(error), fix="Check its spelling") from error
+
+
+def trained_network(folder: Path, settings: Settings) -> tuple[nn.Module, Progress, dict[str, Any]]:
+    """(the averaged network, how far it is, facts) of a run's newest checkpoint, on the CPU in eval mode."""
+    _, state = load_checkpoint(folder)
+    network = build_objective(settings).averaged
+    averaged = {name.removeprefix("module."): value for name, value in state["average"].items() if name != "n_averaged"}
+    network.load_state_dict(averaged)
+    return network.eval(), Progress(**state["progress"]), state["facts"]
+
+
+def _supervised(network: nn.Module, settings: ObjectiveSettings) -> Supervised:
+    unknown = [name for name in settings.losses if name not in LOSSES]
+    if unknown:
+        known = f"Known: {', '.join(LOSSES)}"
+        raise ConfigError(f"no loss is called {unknown[0]!r}", fix=f"{nearest(unknown[0], LOSSES)}{known}")
+    losses = {name: (weight, LOSSES[name]) for name, weight in settings.losses.items()}
+    recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.noise.items()}
+    try:
+        noise = NoiseRecipe(**recipe)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("objective.noise is not a noise recipe", why=str(error)) from error
+    return Supervised(network, losses, noise)
+
+
+def _plain(value: Any) -> Any:
+    """Nested tuples as lists: what `weights_only` reads back."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+OBJECTIVES["supervised"] = _supervised

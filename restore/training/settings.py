@@ -1,0 +1,126 @@
+"""The settings of a training run, as plain data: no import here needs more than Python itself.
+
+`restore.training.config` reads them from YAML and `key=value` words, and checks them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from restore.errors import ConfigError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in "90", "90s", "65m", "1.5h" or "2d". Raises `ConfigError`."""
+    text = text.strip()
+    unit = _UNITS.get(text[-1:].lower())
+    try:
+        seconds = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"a budget cannot be {text!r}", fix="Write it as 90s, 65m or 2h")
+    return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which network: a name of `restore.models.MODELS` or "my_pkg.my_file:MyNet", and its arguments."""
+
+    name: str = "plain_unet"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings:
+    """How it learns."""
+
+    name: str = "supervised"
+    """A name of `restore.training.run.OBJECTIVES`, or "my_pkg.my_file:my_function" (network, settings) -> Objective."""
+    losses: dict[str, float] = field(default_factory=lambda: {"charbonnier": 1.0})
+    """Weight of each loss."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """For objectives of your own."""
+    noise: dict[str, Any] = field(default_factory=dict)
+    """Fields of `restore.physics.noise.NoiseRecipe` that differ from its defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What it learns from."""
+
+    train: tuple[str, ...] = ()
+    """Folders of pictures, searched with all folders below."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of paths below those folders to leave out ("bsds_*")."""
+    validation: tuple[str, ...] = ()
+    """Folders of pictures to validate on; if there are none, `held_out` pictures of `train` are kept back."""
+    held_out: int = 8
+    crop: int = 96
+    """Side of the square crops in pixels."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which each picture is used; 0.5 is half its width and height."""
+    noisy: str = ""
+    """Folder of the damaged partners of the one folder in `train`, matched by name; "": the objective damages."""
+    cache: str = ""
+    """Folder of the decoded pictures; by default below the user's folder of this program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How it is trained."""
+
+    steps: int = 100_000
+    budget: float | None = None
+    """Seconds of training after which the schedule has ended ("2h", "90m"); None: `steps` alone decide."""
+    batch: int = 16
+    """Crops of one step, all processes and accumulations together."""
+    accumulate: int = 1
+    """Parts a process divides its share of the batch into, to save memory."""
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 200
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    ema: float = 0.999
+    """Decay of the moving average of the weights; 0 keeps no average."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0: not clipped."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Type of the forward pass; `auto` is bf16 where the device gains from it."""
+    bad_steps: int = 20
+    """Steps in a row whose gradient is not finite before training stops; each of them is skipped."""
+    seed: int = 0
+    device: str = "auto"
+    log_every: int = 50
+    validate_every: int = 1000
+    save_every: float = 300.0
+    """Seconds between checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "log_every", "validate_every", "learning_rate", "save_every"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name} is {getattr(self, name)}", fix="Give a number above 0")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"train.ema is {self.ema}", fix="Give 0 (no average) up to 1, for example 0.999")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A training run."""
+
+    name: str
+    """Of the weights ("denoise-color-s")."""
+    task: str = "denoise"
+    summary: str = ""
+    """One sentence for people, for the weights' card."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    """The protocol of `restore eval`."""

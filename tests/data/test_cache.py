@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import restore.data.cache as cache_module
+from restore.data.cache import open_cache, read_rgb
+from restore.errors import ConfigError, FileError
+from tests.data.conftest import save, scene
+
+
+@pytest.fixture
+def no_decoding(monkeypatch):
+    def refuse(path):
+        raise AssertionError(f"{path} was decoded again")
+
+    return lambda: monkeypatch.setattr(cache_module, "read_rgb", refuse)
+
+
+def names(cache) -> list[str]:
+    return [Path(entry.path).name for entry in cache.entries]
+
+
+def test_holds_every_picture_exactly(photos, tmp_path):
+    cache = open_cache([photos], tmp_path / "cache")
+    assert names(cache) == ["a.png", "b.png", "c.png"]
+    for entry, (seed, height, width) in zip(cache.entries, [(1, 80, 100), (2, 64, 120), (3, 90, 70)], strict=True):
+        np.testing.assert_array_equal(cache.picture(entry), scene(seed, height, width))
+
+
+def test_is_built_once(photos, tmp_path, no_decoding):
+    first = open_cache([photos], tmp_path / "cache")
+    no_decoding()
+    again = open_cache([photos], tmp_path / "cache")
+    assert again.entries == first.entries
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+
+
+@pytest.mark.parametrize("change", ["touched", "other pixels", "added", "removed"])
+def test_follows_changes_of_the_folder(photos, tmp_path, change):
+    open_cache([photos], tmp_path / "cache")
+    if change == "touched":
+        os.utime(photos / "a.png", ns=(1, 1))
+    elif change == "other pixels":
+        save(photos / "a.png", scene(9))
+    elif change == "added":
+        save(photos / "d.png", scene(4))
+    else:
+        (photos / "a.png").unlink()
+    decoded = []
+    cache = open_cache([photos], tmp_path / "cache", progress=lambda done, total: decoded.append(done))
+    assert decoded, "not rebuilt"
+    assert sorted(names(cache)) == sorted(path.name for path in photos.rglob("*.png"))
+    if change == "other pixels":
+        np.testing.assert_array_equal(cache.picture(cache.entries[0]), scene(9))
+    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1, "the old pixels stay on the disk"
+
+
+@pytest.mark.parametrize("damage", ["pixels gone", "pixels cut", "index cut", "all gone"])
+def test_is_safe_to_delete_or_damage(photos, tmp_path, damage):
+    cache = tmp_path / "cache"
+    open_cache([photos], cache)
+    (pixels,), (index,) = cache.glob("*.bin"), cache.glob("*.json")
+    if damage in ("pixels gone", "all gone"):
+        pixels.unlink()
+    if damage == "all gone":
+        index.unlink()
+    if damage == "pixels cut":
+        os.truncate(pixels, 1000)
+    if damage == "index cut":
+        index.write_text(index.read_text()[:100])
+    again = open_cache([photos], cache)
+    np.testing.assert_array_equal(again.picture(again.entries[0]), scene(1))
+
+
+def test_leaves_out_what_cannot_be_read_and_says_so(photos, tmp_path, no_decoding):
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:60])
+    cache = open_cache([photos], tmp_path / "cache")
+    assert names(cache) == ["a.png", "b.png", "c.png"]
+    ((path, reason),) = cache.skipped
+    assert path.endswith("broken.png") and reason
+    no_decoding()
+    assert open_cache([photos], tmp_path / "cache").skipped == cache.skipped
+
+
+def test_excludes_by_pattern_and_keeps_scales(photos, tmp_path):
+    cache = open_cache([photos], tmp_path / "cache", exclude=["deeper/*", "b*"], scales=(1.0, 0.5))
+    assert names(cache) == ["a.png", "a.png"]
+    whole, half = (cache.picture(entry).astype(float) for entry in cache.entries)
+    assert half.shape == (40, 50, 3)
+    box = whole.reshape(40, 2, 50, 2, 3).mean((1, 3))
+    assert np.abs(half - box).max() <= 0.5
+
+
+def test_folders_without_pictures_and_wrong_scales_are_told(photos, tmp_path):
+    with pytest.raises(FileError, match="no pictures"):
+        open_cache([photos], tmp_path / "cache", exclude=["*"])
+    with pytest.raises(FileError, match="not a folder"):
+        open_cache([tmp_path / "nowhere"], tmp_path / "cache")
+    with pytest.raises(ConfigError, match=r"data\.scales"):
+        open_cache([photos], tmp_path / "cache", scales=(2.0,))
+
+
+def test_a_folder_of_broken_files_is_an_error_without_remains(tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(FileError, match="no picture here can be read"):
+        open_cache([tmp_path / "bad"], tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_reads_every_kind_as_8_bit_rgb(tmp_path):
+    rgb = scene(5)
+    alpha = np.dstack([rgb, np.full(rgb.shape[:2], 7, np.uint8)])
+    np.testing.assert_array_equal(read_rgb(save(tmp_path / "alpha.png", alpha)), rgb)
+    np.testing.assert_array_equal(read_rgb(save(tmp_path / "grey.png", rgb[..., 0])), np.repeat(rgb[..., :1], 3, 2))
+    deep = rgb.astype(np.uint16) * 257
+    np.testing.assert_array_equal(read_rgb(save(tmp_path / "deep.png", deep)), rgb)
+
+
+def test_bare_machines_read_with_opencv(tmp_path):
+    path = save(tmp_path / "a.png", scene(6))
+    np.testing.assert_array_equal(cache_module._read_rgb_opencv(path), scene(6))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(FileError, match="cannot read"):
+        cache_module._read_rgb_opencv(tmp_path / "b.png")

@@ -1,0 +1,236 @@
+"""A network behind the engine contract: channels, noise map, precision, tiles."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from restore.engines.network import NetworkEngine
+from restore.errors import ConfigError, ModelError
+from restore.inference.engine import Condition, EngineOptions
+from restore.models import build
+from restore.models.spec import ModelSpec
+from restore.picture import Picture
+from restore.zoo.card import WeightsCard
+from restore.zoo.weights import load_weights, save_weights
+from tests.inference.engines import picture, restore
+
+CPU = torch.device("cpu")
+
+
+def small(**arguments: object) -> nn.Module:
+    torch.manual_seed(0)
+    return build("plain_unet", **{"widths": (6, 8), "blocks": (1, 1, 1), **arguments}).eval()
+
+
+def engine(net: nn.Module) -> NetworkEngine:
+    return NetworkEngine(net, net.spec(), "small", "abc")
+
+
+def tile(channels: int, seed: int = 0) -> Tensor:
+    return torch.rand(2, 1, channels, 16, 12, generator=torch.Generator().manual_seed(seed))
+
+
+class Tells(nn.Module):
+    """Returns its condition plane as every colour, and keeps what it was given."""
+
+    condition_channels = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.given: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.given.append(x)
+        return x[:, 3:].expand(-1, 3, -1, -1)
+
+    def spec(self) -> ModelSpec:
+        return ModelSpec("denoise", channels=3, parameters=1)
+
+
+@torch.no_grad()
+def test_colour_into_a_colour_network_is_the_network():
+    net, x = small(), tile(3)
+    y = engine(net)(x, Condition())
+    torch.testing.assert_close(y, net(x[:, 0])[:, None], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_grey_is_repeated_and_averaged():
+    net, x = small(), tile(1)
+    y = engine(net)(x, Condition())
+    expected = net(x[:, 0].repeat(1, 3, 1, 1)).mean(1, keepdim=True)
+    assert y.shape == x.shape
+    torch.testing.assert_close(y[:, 0], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_other_channels_are_each_taken_as_grey(colours, channels):
+    if colours == channels == 3:
+        pytest.skip("its own channels")
+    run, x = engine(small(channels=colours)), tile(channels)
+    y = run(x, Condition())
+    assert y.shape == x.shape
+    for channel in range(channels):
+        alone = run(x[:, :, channel : channel + 1], Condition())
+        torch.testing.assert_close(y[:, :, channel : channel + 1], alone, atol=1e-6, rtol=0)
+
+
+def test_the_engine_takes_any_number_of_channels():
+    net = small()
+    spec = engine(net).spec
+    assert spec.channels is None
+    assert (spec.radius, spec.multiple_of, spec.parameters) == (
+        net.spec().radius,
+        4,
+        net.spec().parameters,
+    )
+
+
+def test_several_outputs_stay_apart():
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x + 1, x - 1], dim=1)
+
+    run = NetworkEngine(Two(), ModelSpec("split", channels=3, outputs=("up", "down")), "two", "")
+    for channels in (1, 3, 5):
+        x = tile(channels)
+        torch.testing.assert_close(run(x, Condition()), torch.cat([x + 1, x - 1], dim=1))
+
+
+def test_a_network_of_two_pictures_is_refused():
+    with pytest.raises(ModelError, match="takes 2 pictures at once"):
+        NetworkEngine(nn.Identity(), ModelSpec("rectify", inputs=2), "dual", "")
+
+
+# ---- the noise level
+
+
+def noisy(sigma: float, size: int = 160, seed: int = 0) -> Picture:
+    ramp = np.linspace(60, 190, size, dtype=np.float32)[:, None, None] * np.ones((1, size, 3), np.float32)
+    noise = np.random.default_rng(seed).standard_normal(ramp.shape) * sigma
+    return Picture.from_array(np.clip(np.rint(ramp + noise), 0, 255).astype(np.uint8))
+
+
+def test_the_users_sigma_reaches_the_network_in_unit_range():
+    run = engine(Tells())
+    condition = run.prepare([noisy(10)], EngineOptions(sigma=25.5))
+    assert condition.decisions == {"method": "network small", "noise": "sigma 25.5 (given), white"}
+    torch.testing.assert_close(run(tile(3), condition), torch.full((2, 1, 3, 16, 12), 0.1))
+    torch.testing.assert_close(run(tile(1), condition), torch.full((2, 1, 1, 16, 12), 0.1))
+
+
+def test_the_noise_is_measured_otherwise():
+    run = engine(Tells())
+    condition = run.prepare([noisy(20)], EngineOptions())
+    assert float(run(tile(3), condition).mean()) * 255 == pytest.approx(20, rel=0.15)
+    assert condition.decisions["noise"].endswith("(measured), white")
+
+
+def test_noise_is_not_measured_for_networks_that_do_not_ask():
+    condition = engine(small()).prepare([noisy(20)], EngineOptions(sigma=3))
+    assert condition.decisions == {"method": "network small"}
+    assert condition.data is None
+
+
+def test_a_picture_too_small_to_measure_counts_as_clean():
+    run = engine(Tells())
+    condition = run.prepare([Picture.from_array(np.zeros((3, 3, 3), np.uint8))], EngineOptions())
+    assert condition.decisions["noise"].startswith("not measured")
+    assert float(run(tile(3), condition).abs().max()) == 0
+
+
+def test_a_sigma_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="sigma 300 is out of range"):
+        engine(Tells()).prepare([noisy(1)], EngineOptions(sigma=300))
+
+
+def test_the_value_range_is_found():
+    dark = Picture.from_array(np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16))
+    assert engine(small()).prepare([dark], EngineOptions()).scale.white == 4095
+
+
+# ---- types, devices, memory layout
+
+
+def test_casting_leaves_the_engine_alone_and_is_done_once():
+    net = small()
+    first = engine(net)
+    half = first.cast(torch.float16, CPU)
+    assert first.cast(torch.float32, CPU) is first
+    assert first.cast(torch.float16, CPU) is half
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert half.fingerprint == first.fingerprint == "network:small:abc"
+    assert half.spec == first.spec
+
+
+def test_low_precision_touches_the_correction_only():
+    net = small()
+    for parameter in net.get_submodule("tail").parameters():
+        nn.init.zeros_(parameter)
+    x = tile(3)
+    assert torch.equal(engine(net).cast(torch.float16, CPU)(x, Condition()), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_answers_are_in_float32_whatever_is_computed_in(dtype):
+    assert engine(small()).cast(dtype, CPU)(tile(3), Condition()).dtype == torch.float32
+
+
+def test_the_network_sees_channels_last():
+    net = Tells()
+    engine(net)(tile(3), Condition(data=0.1))
+    assert net.given[0].is_contiguous(memory_format=torch.channels_last)
+    assert net.given[0].shape == (2, 4, 16, 12)
+
+
+def test_no_graph_is_kept():
+    assert not engine(small())(tile(3).requires_grad_(), Condition()).requires_grad
+
+
+# ---- through the runner
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_tiled_equals_untiled(channels):
+    run, source = engine(small(condition_channels=1)), picture(131, 150, channels)
+    reference, whole_report = restore(run, source, tile=160)
+    tiled, report = restore(run, source, tile=48)
+    assert whole_report.tiles == 1 < report.tiles
+    np.testing.assert_allclose(tiled, reference, atol=1e-5)
+
+
+def test_half_precision_through_the_runner_stays_close():
+    run, source = engine(small()), picture(40, 50, 3)
+    exact, _ = restore(run, source, precision="fp32")
+    rough, report = restore(run, source, precision="fp16")
+    assert report.precision == "float16"
+    error = np.abs(rough - exact).max()
+    assert 0 < error < 0.5 / 255
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (33, 21)])
+def test_size_and_depth_stay(size, dtype):
+    source = picture(*size, 3, dtype)
+    result, report = restore(engine(small()), source)
+    assert (result.shape, result.dtype) == (source.pixels.shape, source.pixels.dtype)
+    assert report.decisions["method"] == "network small"
+
+
+def test_weights_from_a_file_give_the_same_bytes(tmp_path):
+    arguments = {"condition_channels": 1, "widths": [6, 8], "blocks": [1, 1, 1]}
+    card = WeightsCard(name="w", task="denoise", summary="", date=datetime.date(2026, 1, 1), licence="CC0")
+    path, net = tmp_path / "w.safetensors", small(**arguments)
+    sha256 = save_weights(path, net, "plain_unet", arguments, card).sha256
+    loaded = load_weights(path)
+    run = NetworkEngine(loaded.net, loaded.spec, "w", loaded.sha256)
+    assert run.fingerprint == f"network:w:{sha256}"
+    source = picture(40, 50, 3, "uint8")
+    np.testing.assert_array_equal(restore(run, source)[0], restore(engine(net), source)[0])

@@ -1,0 +1,170 @@
+"""Noise against theory: moments, correlation, and reproducibility whatever the batch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from restore.analysis.noise import clipped_moments
+from restore.physics.blur import gaussian_kernels
+from restore.physics.noise import (
+    KINDS,
+    NoiseRecipe,
+    add_correlated,
+    add_gaussian,
+    add_poisson,
+    add_resized,
+    add_salt_pepper,
+    add_speckle,
+    degrade,
+    quantise,
+)
+from restore.physics.random import generator_for
+
+LEVELS = torch.tensor([0.02, 0.2, 0.5, 0.95])
+
+
+@pytest.fixture
+def flat() -> Tensor:
+    """Four constant pictures, 4 x 3 x 128 x 128, of the intensities `LEVELS`."""
+    return LEVELS.view(4, 1, 1, 1).expand(4, 3, 128, 128).contiguous()
+
+
+def each(*values: float) -> Tensor:
+    return torch.tensor(values)
+
+
+def spread(x: Tensor) -> Tensor:
+    return x.std((1, 2, 3))
+
+
+def lag1(noise: Tensor) -> Tensor:
+    """Correlation of neighbours in a row, for each sample."""
+    noise = noise - noise.mean((1, 2, 3), keepdim=True)
+    return (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
+
+
+def test_gaussian_std_for_each_sample(flat: Tensor) -> None:
+    sigma = each(0.0, 0.02, 0.1, 0.3)
+    noise = add_gaussian(flat, sigma, generator_for(1)) - flat
+    assert torch.allclose(spread(noise), sigma, rtol=0.02, atol=1e-7)
+    assert noise.mean().abs() < 2e-3 and lag1(noise[1:]).abs().max() < 0.02
+
+
+def test_poisson_variance_is_intensity_over_photons(flat: Tensor) -> None:
+    photons = each(5, 30, 200, 1000)
+    noisy = add_poisson(flat, photons, generator_for(2))
+    assert torch.allclose(noisy.mean((1, 2, 3)), LEVELS, rtol=0.02)
+    assert torch.allclose(spread(noisy), (LEVELS / photons).sqrt(), rtol=0.02)
+
+
+def test_speckle_grows_with_intensity(flat: Tensor) -> None:
+    noisy = add_speckle(flat, each(0.1, 0.1, 0.2, 0.2), generator_for(3))
+    assert torch.allclose(spread(noisy), LEVELS * each(0.1, 0.1, 0.2, 0.2), rtol=0.02)
+
+
+def test_salt_and_pepper_hit_their_share(flat: Tensor) -> None:
+    share = each(0.0, 0.05, 0.2, 0.5)
+    noisy = add_salt_pepper(flat, share, generator_for(4))
+    for value in (0.0, 1.0):
+        assert torch.allclose((noisy == value).float().mean((1, 2, 3)), share / 2, atol=0.005)
+    assert torch.equal(noisy[0], flat[0])
+
+
+def test_correlated_noise_keeps_its_level_and_depends_on_the_signal(flat: Tensor) -> None:
+    blur, dependence = each(0.0, 0.7, 1.2, 1.5), each(0.0, 1.0, 0.5, 1.0)
+    kernels = gaussian_kernels(blur, torch.ones(4), torch.zeros(4))
+    noise = add_correlated(flat, torch.full((4,), 0.05), generator_for(5), kernels, dependence) - flat
+    assert torch.allclose(spread(noise), 0.05 * (1 + dependence * (2 * LEVELS - 1)).sqrt(), rtol=0.03)
+    # neighbours under a Gaussian kernel of std s: exp(-1 / (4 s^2))
+    assert lag1(noise).tolist() == pytest.approx([0, *torch.exp(-0.25 / blur[1:].square()).tolist()], abs=0.04)
+
+
+def test_resized_noise_keeps_its_level_and_is_coarse(flat: Tensor) -> None:
+    factor = each(1.0, 1.3, 2.0, 2.5)
+    noise = add_resized(flat, torch.full((4,), 0.05), generator_for(6), factor, each(0.0, 0.3, 0.5, 0.9)) - flat
+    assert torch.allclose(spread(noise), torch.full((4,), 0.05), rtol=0.04)
+    assert lag1(noise)[0].abs() < 0.02 and (lag1(noise).diff() > 0.05).all()
+
+
+def test_kernels_are_turned_and_of_sum_one() -> None:
+    long = gaussian_kernels(each(1.2, 1.2), each(0.5, 0.5), each(0.0, math.pi / 2))
+    assert torch.allclose(long.sum((1, 2)), torch.ones(2))
+    assert torch.allclose(long[0], long[1].T, atol=1e-6)
+    assert long[0, 3, 5] > 2 * long[0, 5, 3]  # the long axis lies along the row
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_clipped_moments_of_a_degraded_batch(channels: int) -> None:
+    """What comes out of `degrade` is Foi's clipped Gaussian, and the level map holds the level before clipping."""
+    flat = LEVELS.view(4, 1, 1, 1).expand(4, channels, 192, 192)
+    noisy, level, kind = degrade(flat, NoiseRecipe(sigma=(50, 50)), seed=3, step=0)
+    mean, std = clipped_moments(LEVELS, torch.full((4,), 50 / 255))
+    assert torch.allclose(noisy.mean((1, 2, 3)), mean, atol=0.004)
+    assert torch.allclose(spread(noisy), std, rtol=0.02)
+    assert torch.allclose(level * 255, torch.tensor(50.0), rtol=0.02) and level.shape == (4, 1, 192, 192)
+    assert kind.tolist() == [KINDS.index("gaussian")] * 4
+    assert torch.equal(noisy, quantise(noisy)) and noisy.unique().numel() <= 256
+
+
+def test_level_is_the_effective_one_of_signal_dependent_noise(flat: Tensor) -> None:
+    level = degrade(flat, NoiseRecipe({"poisson": 1}, photons=(50, 50)), 0, 0).level_map[:, 0, 0, 0]
+    assert torch.allclose(level, (LEVELS / 50).sqrt(), rtol=0.03)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_level_of_jpegs_counts_what_compression_changed(channels: int) -> None:
+    x = torch.rand(4, channels, 64, 64, generator=generator_for(8))
+    alone = degrade(x, NoiseRecipe({"jpeg": 1}, quality=(60, 60)), 0, 0)
+    rms = (alone.noisy - x).square().mean((1, 2, 3)).sqrt()
+    assert torch.allclose(alone.level_map[:, 0, 0, 0], rms, atol=1e-3) and rms.min() > 0.01
+    flat = torch.full_like(x, 0.5)
+    recipe = NoiseRecipe({"gaussian": 1}, sigma=(20, 20), jpeg=1, quality=(30, 30), clipped=0)
+    noisy, level, _ = degrade(flat, recipe, 0, 0)
+    assert torch.allclose(level[:, 0, 0, 0], (noisy - flat).square().mean((1, 2, 3)).sqrt(), atol=2e-3)
+    assert level.max() * 255 < 17 and torch.equal(noisy, quantise(noisy))  # coarse steps swallow part of the noise
+
+
+MIXED = NoiseRecipe(dict.fromkeys(KINDS, 1.0), clipped=0.5, level_error=0.1, jpeg=0.3)
+
+
+def test_a_sample_depends_on_seed_step_and_index_alone() -> None:
+    clean = torch.rand(48, 3, 40, 32, generator=generator_for(9))
+    whole = degrade(clean, MIXED, seed=5, step=7)
+    assert len(set(whole.kind.tolist())) == len(KINDS)  # the batch is a real mixture
+    for start, stop in ((0, 1), (3, 10), (10, 48)):
+        part = degrade(clean[start:stop], MIXED, seed=5, step=7, first_index=start)
+        for mine, theirs in zip(part, whole, strict=True):
+            assert torch.allclose(mine, theirs[start:stop], atol=1e-6)
+    for other in ({"seed": 6, "step": 7}, {"seed": 5, "step": 8}):
+        assert not torch.allclose(degrade(clean, MIXED, **other).noisy, whole.noisy, atol=0.01)
+
+
+def test_samples_of_a_batch_differ_and_shares_are_kept() -> None:
+    recipe = NoiseRecipe({"gaussian": 3, "none": 1}, sigma=(5, 55), clipped=0.25)
+    clean = torch.full((800, 1, 8, 8), 0.5)
+    noisy, level, kind = degrade(clean, recipe, 0, 0)
+    quiet = kind == KINDS.index("none")
+    assert quiet.float().mean().item() == pytest.approx(0.25, abs=0.05)
+    assert (level[quiet] == 0).all() and (level[~quiet, 0, 0, 0] > 2 / 255).all()
+    assert level[~quiet].mean().item() * 255 == pytest.approx(30, rel=0.05)
+    whole_steps = (noisy * 255 - (noisy * 255).round()).abs().amax((1, 2, 3)) < 1e-4
+    assert whole_steps[~quiet].float().mean().item() == pytest.approx(0.25, abs=0.06)
+
+
+def test_the_callers_random_state_is_untouched() -> None:
+    before = torch.get_rng_state()
+    degrade(torch.rand(8, 3, 16, 16, generator=generator_for(0)), MIXED, 1, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_mistakes_in_a_recipe_are_named() -> None:
+    with pytest.raises(ValueError, match="no noise 'gausian'"):
+        NoiseRecipe({"gausian": 1})
+    with pytest.raises(ValueError, match="must not be negative"):
+        NoiseRecipe({"gaussian": -1, "none": 3})
+    with pytest.raises(ValueError, match="2 generators for a batch of 3"):
+        add_gaussian(torch.zeros(3, 1, 4, 4), torch.ones(3), [generator_for(0), generator_for(1)])

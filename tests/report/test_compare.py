@@ -1,0 +1,70 @@
+"""Before | after: the right pixels side by side, whatever the sample types."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from restore.errors import UnsupportedError
+from restore.io.codecs import open_picture
+from restore.picture import Picture
+from restore.report.compare import GAP, write_comparison
+
+RNG = np.random.default_rng(0)
+EIGHT = RNG.integers(0, 256, (150, 21, 3), np.uint8)  # more rows than are handled at once
+EIGHT[0, 0] = 255
+
+
+def halves(path):
+    picture = open_picture(path)
+    pixels = picture.read_rows(0, picture.info.height)
+    wide = (pixels.shape[1] - GAP) // 2
+    assert (pixels[:, wide : wide + GAP] == 255).all()
+    return pixels[:, :wide], pixels[:, wide + GAP :]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (EIGHT, EIGHT[::-1]),
+        (EIGHT, (EIGHT[::-1] * np.uint16(257))),  # --depth 16
+        (EIGHT, (EIGHT[::-1] / 255).astype(np.float32)),  # --depth float
+        (EIGHT * np.uint16(257), EIGHT[::-1]),  # --depth 8
+        (EIGHT * np.uint16(1), EIGHT[::-1] * np.uint16(1)),  # 8-bit data in a 16-bit file
+        ((EIGHT * 37.5 - EIGHT.min()).astype(np.float32), (EIGHT[::-1] * 37.5 - EIGHT.min()).astype(np.float32)),
+    ],
+    ids=["8", "8-16", "8-float", "16-8", "narrow 16", "float"],
+)
+def test_both_halves_show_the_same_values_alike(tmp_path, before, after):
+    write_comparison(Picture.from_array(before), Picture.from_array(after), tmp_path / "c.png")
+    left, right = halves(tmp_path / "c.png")
+    assert np.abs(left.astype(int) - EIGHT).max() <= 1
+    assert np.array_equal(right, left[::-1])
+
+
+def test_crop_grey_and_alpha(tmp_path):
+    rgba = np.dstack([EIGHT, RNG.integers(0, 256, (150, 21, 1), np.uint8)])
+    after = Picture.from_array(rgba[10:40, 5:16])
+    write_comparison(Picture.from_array(rgba), after, tmp_path / "rgba.png", (5, 10, 11, 30))
+    left, right = halves(tmp_path / "rgba.png")
+    assert np.array_equal(left, EIGHT[10:40, 5:16]) and np.array_equal(left, right)
+    grey = Picture.from_array(EIGHT[:, :, 0])
+    write_comparison(grey, grey, tmp_path / "grey.png")
+    assert open_picture(tmp_path / "grey.png").info.channels == 1
+
+
+def test_sizes_must_agree_and_nothing_half_written_stays(tmp_path):
+    small = Picture.from_array(EIGHT[:10])
+    with pytest.raises(UnsupportedError, match="differ in size"):
+        write_comparison(Picture.from_array(EIGHT), small, tmp_path / "c.png")
+
+    class Broken(Picture):
+        def read_rows(self, start, stop):
+            raise OSError("gone")
+
+    broken = Broken(replace(Picture.from_array(EIGHT).info), EIGHT)
+    with pytest.raises(OSError, match="gone"):
+        write_comparison(Picture.from_array(EIGHT), broken, tmp_path / "c.png")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,162 @@
+"""The Python face: arrays give arrays, pictures give pictures, nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import restore
+from restore.errors import ConfigError
+from restore.picture import Picture
+
+
+def _noisy(shape, dtype=np.uint8):
+    rng = np.random.default_rng(0)
+    unit = np.clip(0.5 + 0.05 * rng.standard_normal(shape), 0, 1)
+    return unit.astype(np.float32) if dtype is np.float32 else (unit * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1), (40, 50, 2), (40, 50, 3), (40, 50, 4), (40, 50, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_arrays_give_arrays_of_the_same_shape_and_type(shape, dtype):
+    noisy = _noisy(shape, dtype)
+    before = noisy.copy()
+    clean = restore.denoise(noisy, device="cpu")
+    assert (clean.shape, clean.dtype) == (noisy.shape, noisy.dtype)
+    np.testing.assert_array_equal(noisy, before)  # the input is never changed
+    if len(shape) == 2 or shape[2] not in (2, 4):
+        assert clean.std() < 0.5 * noisy.std()
+
+
+def test_paths_and_pictures_give_pictures_and_strength_zero_gives_the_input(tmp_path):
+    noisy = _noisy((30, 40, 3), np.uint16)
+    restore.write(noisy, tmp_path / "a.png")
+    read = restore.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(read.pixels, noisy)
+    same = restore.denoise(tmp_path / "a.png", strength=0.0)
+    assert isinstance(same, Picture)
+    np.testing.assert_array_equal(same.pixels, noisy)
+    assert restore.denoise(str(tmp_path / "a.png")).info.format == "png"
+
+
+def test_a_restorer_tells_what_it_did():
+    restorer = restore.load("denoise", method="zero-shot", preset="quality", device="cpu")
+    restorer(_noisy((60, 60, 3)))
+    report = restorer.last_report
+    assert report.decisions["method"] == "zero-shot quality"
+    assert report.as_dict()["halo"] == report.halo > 0
+
+
+def test_the_fingerprint_follows_what_shapes_the_pixels_and_nothing_else():
+    def fingerprint(**options):
+        return restore.load("denoise", **options).fingerprint
+
+    base = fingerprint()
+    assert base == fingerprint(tile=64, max_memory=1 << 30, device="cpu")
+    different = [{"strength": 0.5}, {"sigma": 3.0}, {"preset": "quality"}, {"pd": 2}, {"method": "classical"}]
+    assert len({base, *(fingerprint(**options) for options in different)}) == len(different) + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "dream"}, "unknown task 'dream'. Use denoise"),
+        ({"method": "magic"}, "unknown method 'magic' for denoise. Use auto, zero-shot"),
+        ({"method": "classical", "preset": "fast"}, "--preset does not go with --method classical. It belongs to"),
+        ({"colour": 3}, "unknown option 'colour'. Use device"),
+        ({"sigma": 300.0}, "sigma 300 is out of range"),
+        ({"precision": "fp16"}, "does not stay accurate in fp16"),
+        ({"device": "toaster"}, "there is no device 'toaster'"),
+        ({"strength": 1.5}, "strength 1.5 is out of range"),
+        ({"tile": 0}, "tile 0 is out of range"),
+    ],
+)
+def test_wrong_options_are_answered(options, message):
+    with pytest.raises(ConfigError, match=message):
+        restore.load(**options)(np.zeros((9, 9), np.uint8))
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)])
+def test_arrays_that_are_no_pictures_are_refused(array):
+    with pytest.raises(restore.RestoreError, match="is not a picture"):
+        restore.denoise(array)
+
+
+def test_importing_restore_imports_nothing_heavy():
+    heavy = ("torch", "torchvision", "kornia", "lpips", "cv2", "skimage")
+    code = f"import sys, restore, restore.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_restore_survives_without_its_optional_packages():
+    """torchvision and friends are made unimportable, as a broken installation makes them."""
+    code = (
+        "import sys\n"
+        "for name in ('torchvision', 'kornia', 'lpips', 'pillow_heif', 'spandrel'): sys.modules[name] = None\n"
+        "import numpy as np, restore\n"
+        "noisy = np.random.default_rng(0).integers(90, 110, (40, 40, 3)).astype('uint8')\n"
+        "print(restore.denoise(noisy, device='cpu').shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(40, 40, 3)"
+
+
+def test_a_weights_file_is_all_that_the_network_method_needs(tmp_path):
+    import torch
+
+    from restore.models.plain_unet import PlainUNet
+    from restore.zoo.weights import save_weights
+
+    torch.manual_seed(0)
+    arguments = {"channels": 3, "condition_channels": 1, "widths": [8], "blocks": [1]}
+    net = PlainUNet(**arguments)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, net, "plain_unet", arguments, _card())
+    noisy = _noisy((50, 70, 3))
+    restorer = restore.load("denoise", weights=path, device="cpu", precision="fp32")
+    clean = restorer(noisy)
+    x = torch.from_numpy(noisy).movedim(-1, 0)[None].float() / 255
+    level = restorer.engine.prepare([Picture.from_array(noisy)], _options()).data
+    planes = torch.cat([x, torch.full_like(x[:, :1], level)], dim=1)
+    with torch.no_grad():
+        expected = net(torch.nn.functional.pad(planes, (0, -70 % 2, 0, -50 % 2)))[0, :, :50, :70]
+    expected = (expected.clamp(0, 1) * 255).round().movedim(0, -1).to(torch.uint8).numpy()
+    np.testing.assert_array_equal(clean, expected)
+    assert restorer.last_report.decisions["method"] == "network tiny"
+
+
+def _card():
+    from datetime import date
+
+    from restore.zoo.card import WeightsCard
+
+    return WeightsCard(name="tiny", task="denoise", summary="a test", date=date(2026, 1, 1), licence="Apache-2.0")
+
+
+def _options():
+    from restore.inference.engine import EngineOptions
+
+    return EngineOptions()
+
+
+@pytest.mark.parametrize("depth", ["uint8", "uint16"])
+def test_plain_convolutions_give_the_same_bytes_whatever_the_tile(depth):
+    import torch
+
+    from restore.engines.network import NetworkEngine
+    from restore.inference.runner import RunOptions
+    from restore.models.plain_unet import PlainUNet
+
+    torch.manual_seed(0)
+    net = PlainUNet(widths=(16, 32), blocks=(1, 1, 1)).eval()
+    noisy = np.random.default_rng(1).integers(0, np.iinfo(depth).max, (700, 900, 3)).astype(depth)
+    results = []
+    for tile in (128, 256, 1024):
+        engine = NetworkEngine(net, net.spec(), "seeded", "0")
+        options = RunOptions(device="cpu", tile=tile, precision="fp32")
+        results.append(restore.Restorer("denoise", engine, options)(noisy))
+    limit = 0 if depth == "uint8" else 1
+    assert np.abs(results[0].astype(int) - results[2]).max() <= limit
+    assert np.abs(results[1].astype(int) - results[2]).max() <= limit

@@ -1,0 +1,137 @@
+"""Train the weights of the zoo: from a folder of photographs to evaluated, exported weights.
+
+    python tools/train_zoo.py denoise-color --data photos --out checkpoints --budget 65m
+    python tools/train_zoo.py denoise-color --out … --steps 200000 --device cuda
+
+The same command again goes on where the last one stopped (kill it at any moment), and exports once the schedule
+has ended. Training needs torch, numpy, opencv and safetensors alone, as a bare GPU machine has them; where pydantic
+is missing too, it stops before the export: bring the folder of checkpoints home and run the command there.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from restore.errors import RestoreError
+from restore.training.checkpoint import checkpoints
+from restore.training.run import run
+from restore.training.settings import (
+    DataSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Settings,
+    TrainSettings,
+    seconds_of,
+)
+
+NOISE = {
+    "weights": {
+        "gaussian": 0.45, "camera": 0.2, "correlated": 0.13, "poisson": 0.12, "none": 0.05, "speckle": 0.02,
+        "jpeg": 0.02, "salt_pepper": 0.01,
+    },
+    "sigma": [0, 55],
+    "jpeg": 0.1,
+    "clipped": 0.85,
+    "level_error": 0.15,
+}  # fmt: skip
+PHOTOGRAPHS = [
+    ("CID22 training references (209)", "CC BY-SA 4.0"),
+    ("CLIC 2025 validation (26)", "Unsplash License"),
+    ("wallpapers of elementary OS, Pop!_OS, Ubuntu, deepin, Budgie", "CC0, CC BY, CC BY-SA, Unsplash, PD by file"),
+]  # fmt: skip
+
+
+def denoiser(name: str, channels: int, summary: str) -> Settings:
+    return Settings(
+        name=name,
+        task="denoise",
+        summary=summary,
+        model=ModelSettings(
+            name="plain_unet",
+            arguments={"channels": channels, "condition_channels": 1, "widths": [64, 128], "blocks": [2, 3, 2]},
+        ),
+        objective=ObjectiveSettings(noise=NOISE),
+        data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=96, held_out=8),
+        train=TrainSettings(steps=200_000, batch=16, log_every=50, validate_every=500),
+    )
+
+
+RECIPES = {
+    "denoise-color": denoiser("denoise-color", 3, "Removes noise of any kind and level from colour photographs."),
+    "denoise-grey": denoiser("denoise-grey", 1, "Removes noise of any kind and level from grey photographs."),
+}
+
+
+def settings_of(name: str, args: argparse.Namespace) -> Settings:
+    recipe = RECIPES[name]
+    chosen = {"device": args.device, "budget": args.budget, "steps": args.steps, "batch": args.batch}
+    train = dataclasses.replace(recipe.train, **{key: value for key, value in chosen.items() if value})
+    data = dataclasses.replace(recipe.data, train=(str(args.data),), cache=str(args.cache or args.out / "cache"))
+    return dataclasses.replace(recipe, train=train, data=data)
+
+
+def train(name: str, args: argparse.Namespace) -> None:
+    settings, folder = settings_of(name, args), args.out / name
+    progress = run(settings, folder, resume=bool(checkpoints(folder)), tell=tell, cached=tell_cached)
+    if progress.interrupted:
+        print(f"{name}: stopped at step {progress.step}; the same command goes on")
+        return
+    try:
+        from restore.training.export import export
+        from restore.zoo.card import DataSource
+    except ImportError as error:
+        print(f"{name}: trained, not exported ({error}); bring {folder} to a machine with restore installed")
+        return
+    card = export(
+        folder, settings, args.out / f"{name}.safetensors",
+        data=[DataSource(name=source, licence=licence) for source, licence in PHOTOGRAPHS],
+        command=shlex.join(["python", *sys.argv]),
+    )  # fmt: skip
+    print(f"{name}: {args.out / name}.safetensors, step {card.steps}, sha256 {card.sha256[:16]}")
+
+
+def tell(entry: dict) -> None:
+    print(" ".join(f"{key} {value:.6g}" for key, value in entry.items()), flush=True)
+
+
+def tell_cached(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        print(f"decoded {done} of {total} pictures", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=sorted(RECIPES))
+    parser.add_argument("--data", type=Path, default=Path("photos"), help="folder of photographs")
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of checkpoints and weights")
+    parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
+    parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")
+    parser.add_argument("--steps", type=int, help="length of the schedule in steps")
+    parser.add_argument("--batch", type=int, help="crops of a step")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    try:
+        for name in args.names:
+            train(name, args)
+    except RestoreError as error:
+        print(f"train_zoo: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

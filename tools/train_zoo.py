@@ -38,13 +38,13 @@ from restore.training.settings import (
 
 NOISE = {
     "weights": {
-        "gaussian": 0.45, "camera": 0.2, "correlated": 0.13, "poisson": 0.12, "none": 0.05, "speckle": 0.02,
-        "jpeg": 0.02, "salt_pepper": 0.01,
+        "gaussian": 0.36, "camera": 0.27, "correlated": 0.10, "poisson": 0.09, "none": 0.05, "resize": 0.04,
+        "speckle": 0.03, "jpeg": 0.03, "salt_pepper": 0.03,
     },
-    "sigma": [0, 55],
+    "coarse_sigma": [0, 15],
     "jpeg": 0.1,
     "clipped": 0.85,
-    "level_error": 0.15,
+    "level_error": 0.1,
 }  # fmt: skip
 PHOTOGRAPHS = [
     ("CID22 training references (209)", "CC BY-SA 4.0"),
@@ -53,24 +53,19 @@ PHOTOGRAPHS = [
 ]  # fmt: skip
 
 
-def denoiser(name: str, channels: int, summary: str) -> Settings:
-    return Settings(
-        name=name,
+RECIPES = {
+    "denoise": Settings(
+        name="denoise",
         task="denoise",
-        summary=summary,
+        summary="Removes noise of any kind and level from colour and grey photographs.",
         model=ModelSettings(
             name="plain_unet",
-            arguments={"channels": channels, "condition_channels": 1, "widths": [64, 128], "blocks": [2, 3, 2]},
+            arguments={"channels": 3, "condition_channels": 1, "widths": [48, 96], "blocks": [2, 3, 2]},
         ),
-        objective=ObjectiveSettings(noise=NOISE),
-        data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=96, held_out=8),
-        train=TrainSettings(steps=200_000, batch=16, log_every=50, validate_every=500),
-    )
-
-
-RECIPES = {
-    "denoise-color": denoiser("denoise-color", 3, "Removes noise of any kind and level from colour photographs."),
-    "denoise-grey": denoiser("denoise-grey", 1, "Removes noise of any kind and level from grey photographs."),
+        objective=ObjectiveSettings(noise=NOISE, arguments={"grey_every": 8}),
+        data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=64, held_out=8),
+        train=TrainSettings(steps=200_000, batch=16, log_every=100, validate_every=1000),
+    ),
 }
 
 
@@ -88,6 +83,8 @@ def train(name: str, args: argparse.Namespace) -> None:
     if progress.interrupted:
         print(f"{name}: stopped at step {progress.step}; the same command goes on")
         return
+    if int(os.environ.get("RANK", "0")):
+        return  # several processes train, one exports
     try:
         from restore.training.export import export
         from restore.zoo.card import DataSource

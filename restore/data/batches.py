@@ -18,8 +18,7 @@ from torch import Tensor
 
 from restore.data.cache import CropCache, Entry
 from restore.errors import ConfigError
-
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from restore.physics.color import LUMA
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     """H x W x 3 uint8 as it is, or as H x W x 1 luma rounded to uint8."""
     if channels == 3:
         return pixels
-    return np.rint(pixels @ np.array(_LUMA, np.float32)).astype(np.uint8)[..., None]
+    return np.rint(pixels @ np.array(LUMA, np.float32)).astype(np.uint8)[..., None]
 
 
 def _oriented(pixels: np.ndarray, which: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from restore.losses.pixel import charbonnier_loss
 from restore.objectives.objective import Objective, Phase
+from restore.physics.color import to_luma
+from restore.physics.level import level_map, noise_curve
 from restore.physics.noise import NoiseRecipe, degrade
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Supervised(Objective):
         losses: name -> (weight, loss(output, target)); by default Charbonnier alone. Modules among them move
             with the objective but are never trained.
         noise: how clean pictures are damaged.
+        grey_every: every n-th item of a batch is shown in grey (luma, the same noise in all channels), so that a
+            colour network learns grey pictures too; 0: none.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Supervised(Objective):
         network: nn.Module,
         losses: Mapping[str, tuple[float, Loss]] | None = None,
         noise: NoiseRecipe | None = None,
+        grey_every: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -45,6 +50,7 @@ class Supervised(Objective):
         self.loss_modules = nn.ModuleList(loss for _, loss in self.losses.values() if isinstance(loss, nn.Module))
         self.loss_modules.requires_grad_(False)
         self.noise = noise or NoiseRecipe()
+        self.grey_every = grey_every
         self.phases = (Phase("restore", list(network.parameters())),)
 
     @property
@@ -52,29 +58,34 @@ class Supervised(Objective):
         return self.network
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        noisy, level = self.damaged(batch)
+        clean, noisy, level = self.damaged(batch)
         output = restored(self.network, noisy, level)
-        parts = {name: loss(output, batch.clean) for name, (_, loss) in self.losses.items()}
+        parts = {name: loss(output, clean) for name, (_, loss) in self.losses.items()}
         total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
         return {"loss": total} | (parts if len(parts) > 1 else {})
 
     @torch.no_grad()
-    def damaged(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(the damaged pictures B x C x H x W, their noise-level map B x 1 x H x W).
-
-        The level of pairs is the root mean square of what separates them.
-        """
-        if batch.noisy is not None:
-            level = (batch.noisy - batch.clean).square().mean((1, 2, 3), keepdim=True).sqrt()
-            return batch.noisy, level.expand_as(batch.clean[:, :1])
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            done = degrade(batch.clean, self.noise, batch.seed, batch.step, batch.first_index)
-        return done.noisy, done.level_map
+    def damaged(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """(clean, damaged: B x C x H x W each, noise-level map B x 1 x H x W) of a batch."""
+        clean = batch.clean
+        with torch.autocast(clean.device.type, enabled=False):
+            if batch.noisy is not None:
+                curve = noise_curve(batch.noisy - clean, clean)
+                return clean, batch.noisy, level_map(batch.noisy, curve)
+            grey = [i for i in range(len(clean)) if self.grey_every and (batch.first_index + i) % self.grey_every == 0]
+            done = degrade(clean, self.noise, batch.seed, batch.step, batch.first_index)
+            noisy, level = done.noisy, done.level_map
+            clean = clean.clone() if grey else clean
+            for i in grey:
+                luma = to_luma(clean[i : i + 1])
+                one = degrade(luma, self.noise, batch.seed, batch.step, batch.first_index + i)
+                clean[i], noisy[i], level[i] = luma[0], one.noisy[0], one.level_map[0]
+        return clean, noisy, level
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        noisy, level = self.damaged(batch)
+        clean, noisy, level = self.damaged(batch)
         output = restored(network, noisy, level).float()
-        return {name: x.clamp(0, 1) for name, x in (("input", noisy), ("output", output), ("target", batch.clean))}
+        return {name: x.clamp(0, 1) for name, x in (("input", noisy), ("output", output), ("target", clean))}
 
 
 def restored(network: nn.Module, noisy: Tensor, level: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.blur import filter_each, gaussian_kernels
+from restore.physics.color import LUMA
 from restore.physics.random import Generators, normal
 
 Range = tuple[float, float]
 _DEMOSAIC, _SMOOTH = 2, 4  # radii, px; their sum is even, so that the margin keeps the phase of the mosaic
-_LUMA = (0.299, 0.587, 0.114)
 _TOE = 0.003  # of the tone curve: bounds its slope at black to about that of sRGB
 
 # Estimates of a missing colour from the mosaic, 5 x 5, in the order: from the cross of neighbours, from the
@@ -129,7 +129,7 @@ def add_camera(x: Tensor, camera: Camera, generators: Generators) -> Tensor:
     luma, red, blue = _smooth(noise, camera)
     if x.shape[1] == 1:
         return x + luma[:, None]
-    green = red.mul(-_LUMA[0] / _LUMA[1]).sub_(blue, alpha=_LUMA[2] / _LUMA[1])  # so that luma is luma
+    green = red.mul(-LUMA[0] / LUMA[1]).sub_(blue, alpha=LUMA[2] / LUMA[1])  # so that luma is luma
     return torch.stack((red, green, blue), 1).add_(luma[:, None]).add_(x)
 
 
@@ -171,7 +171,7 @@ def _develop(mosaic: Tensor, camera: Camera) -> Tensor:
     green = torch.where(row == column, cross, here)
     blue = torch.where(row, torch.where(column, diagonal, above), torch.where(column, beside, here))
     red, blue = red * _column(camera.red), blue * _column(camera.blue)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return torch.lerp(luma, torch.cat((red, green, blue), 1), _column(camera.saturation))
 
 
@@ -181,7 +181,7 @@ def _smooth(noise: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
     B x 3 x H x W -> Y, R - Y, B - Y, each B x (H - 8) x (W - 8)
     """
     red, green, blue = noise.unbind(1)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     round_, flat = torch.ones_like(camera.gamma), torch.zeros_like(camera.gamma)
     soft = gaussian_kernels(camera.luma_blur, round_, flat, _SMOOTH)
     softer = gaussian_kernels((camera.luma_blur.square() + 1).sqrt(), round_, flat, _SMOOTH)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.color import LUMA
+
 _LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
     87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101,
@@ -52,7 +54,7 @@ def jpeg(x: Tensor, quality: Tensor, *, subsampled: bool = True) -> Tensor:
 def _to_ycc(codes: Tensor) -> tuple[Tensor, Tensor]:
     """B x 3 x H x W of 0..255 -> luma minus 128, B x 1 x H x W, and chroma around 0, B x 2 x H x W; whole numbers."""
     red, green, blue = codes.unbind(1)
-    luma = (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+    luma = (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
     chroma = torch.stack(((blue - luma).div_(1.772), (red - luma).div_(1.402)), 1)
     return luma.sub_(128).round_()[:, None], chroma.round_()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.camera import CAMERA_DRAWN, PRESETS, Camera, add_camera, draw_cameras
 from restore.physics.jpeg import jpeg
+from restore.physics.level import level_map, noise_curve
 from restore.physics.random import Generators, generator_for, normal, poisson, uniform
 from restore.physics.resample import enlarge_each
 
@@ -149,10 +150,9 @@ class Degraded(NamedTuple):
 
     Attributes:
         noisy: B x C x H x W; in [0, 1] where it was clipped.
-        level_map: B x 1 x H x W, what drives a network: a constant plane with the sample's noise level in [0, 1]
-            units: the root mean square, over its pixels and channels, of the noise before clipping. That is what
-            `restore.analysis` estimates (it takes clipping back out). For JPEGs the mean square that compression
-            added or took away is in it.
+        level_map: B x 1 x H x W, what drives a network: the effective level of the noise before clipping (which
+            `restore.analysis` takes back out), in [0, 1] units, as it follows the local brightness
+            (`restore.physics.level`). For JPEGs what compression added or took away is in it.
         kind: B, int64: index into `KINDS`.
     """
 
@@ -183,7 +183,7 @@ def degrade(clean: Tensor, recipe: NoiseRecipe, seed: int, step: int, first_inde
         index = torch.tensor(places).to(device, non_blocking=True)
         mine = dict(zip(values, table[index].unbind(1), strict=True))
         noisy[index] = _ADD[KINDS[kind]](clean[index], mine, [own[i] for i in places])
-    power = _power(noisy - clean)
+    noise = noisy - clean
     noisy = torch.where(_column(values["clipped"]) > 0, quantise(noisy), noisy)
     for format_, places in _groups(plan.formats):
         if format_ == _NO_JPEG:
@@ -191,12 +191,11 @@ def degrade(clean: Tensor, recipe: NoiseRecipe, seed: int, step: int, first_inde
         index = torch.tensor(places).to(device, non_blocking=True)
         before = noisy[index]
         after = jpeg(before, values["quality"][index], subsampled=format_ == _SUBSAMPLED)
-        power[index] += _power(after - clean[index]) - _power(before - clean[index])
+        noise[index] += after - before
         noisy[index] = after
 
-    level = power.clamp(min=0).sqrt() * values["level_factor"]
-    level_map = _column(level).expand(-1, 1, *clean.shape[-2:])
-    return Degraded(noisy, level_map, torch.tensor(plan.kinds).to(device, non_blocking=True))
+    curve = noise_curve(noise, clean) * values["level_factor"][:, None]
+    return Degraded(noisy, level_map(noisy, curve), torch.tensor(plan.kinds).to(device, non_blocking=True))
 
 
 _NO_JPEG, _FULL, _SUBSAMPLED = range(3)
@@ -289,11 +288,6 @@ _ADD: dict[str, Callable[[Tensor, _Values, Generators], Tensor]] = {
 def _groups(classes: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Each class that occurs, with the places where it does."""
     return [(each, [i for i, other in enumerate(classes) if other == each]) for each in sorted(set(classes))]
-
-
-def _power(noise: Tensor) -> Tensor:
-    """Mean square of each sample: B x C x H x W -> B"""
-    return noise.square().mean((1, 2, 3))
 
 
 def _column(values: Tensor) -> Tensor:

@@ -135,7 +135,10 @@ def _supervised(network: nn.Module, settings: ObjectiveSettings) -> Supervised:
         noise = NoiseRecipe(**recipe)
     except (TypeError, ValueError) as error:
         raise ConfigError("objective.noise is not a noise recipe", why=str(error)) from error
-    return Supervised(network, losses, noise)
+    try:
+        return Supervised(network, losses, noise, **settings.arguments)
+    except TypeError as error:
+        raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 
 
 def _plain(value: Any) -> Any:

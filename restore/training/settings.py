@@ -43,7 +43,7 @@ class ObjectiveSettings:
     losses: dict[str, float] = field(default_factory=lambda: {"charbonnier": 1.0})
     """Weight of each loss."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """For objectives of your own."""
+    """Further arguments of the objective."""
     noise: dict[str, Any] = field(default_factory=dict)
     """Fields of `restore.physics.noise.NoiseRecipe` that differ from its defaults."""
 

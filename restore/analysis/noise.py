@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.level import KNOTS, SCALES
+
 BLOCK = 8
-KNOTS = 17
 TABLE = 1024  # entries of the tables over intensity
 _MIN_BLOCKS = 24
 _MAX_BLOCKS = 60_000
@@ -72,6 +73,17 @@ class NoiseModel:
         """Effective overall level: root mean square of the curves over intensity and channels."""
         values = [v * v for curve in self.levels for v in curve]
         return math.sqrt(sum(values) / max(1, len(values)))
+
+    @property
+    def coarseness(self) -> float:
+        """Std at the noise's strongest scale over that of equally strong white noise, >= 1: `restore.physics.level`."""
+        spectrum = torch.tensor(self.spectrum, dtype=torch.float64).mean(0)
+        ratios = [float((weight * spectrum).sum() / weight.sum()) for weight in map(_block_mean_response, SCALES)]
+        return math.sqrt(max(1.0, *ratios))
+
+    def curve(self) -> Tensor:
+        """Effective noise std over intensity, all channels in one, as networks are told it: `KNOTS`."""
+        return torch.tensor(self.levels).square().mean(0).sqrt() * self.coarseness
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers, ready for JSON."""
@@ -226,6 +238,13 @@ def _dct_basis() -> Tensor:
     """All 8 x 8 DCT functions as convolution kernels: 64 x 1 x 8 x 8"""
     matrix = dct_matrix(BLOCK)
     return torch.einsum("ay,bx->abyx", matrix, matrix).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+
+
+def _block_mean_response(side: int) -> Tensor:
+    """Power response of a side x side mean at the 8 x 8 DCT's frequencies: 64"""
+    omega = torch.arange(BLOCK, dtype=torch.float64) * math.pi / BLOCK
+    response = torch.stack([torch.cos(omega * (k + 0.5 - side / 2)) for k in range(side)]).mean(0).square()
+    return torch.outer(response, response).flatten()
 
 
 def _orders(low: int, high: int) -> Tensor:

@@ -15,6 +15,7 @@ from restore.engines.measure import describe_noise, measure_noise
 from restore.errors import ModelError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
+from restore.physics.level import MAP_RADIUS, level_map
 from restore.picture import PictureSource
 
 
@@ -34,8 +35,8 @@ class NetworkEngine:
     A picture whose channels are not the network's is restored channel by channel: each is shown to the network
     as grey, repeated over its colours, and the answer's colours are averaged.
 
-    A network with `condition_channels` is given the noise level as constant planes, in units of [0, 1]: the
-    user's sigma if given, else the root mean square of the picture's measured noise curve.
+    A network with `condition_channels` is given the noise level as a map (`restore.physics.level`), in units of
+    [0, 1]: of the user's sigma if given, else of the picture's measured noise curve.
 
     A network with a `residual` method is run in its own type and added to the colours in float32, so that low
     precision touches the correction only.
@@ -56,7 +57,7 @@ class NetworkEngine:
         self._net_spec, self._name, self._sha256 = spec, name, sha256
         self._planes: int = getattr(net, "condition_channels", 0)
         self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
-        self.spec = replace(spec, channels=None)
+        self.spec = replace(spec, channels=None, radius=spec.radius + (MAP_RADIUS if self._planes else 0))
         self.fingerprint = f"network:{name}:{sha256}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> NetworkEngine:
@@ -75,26 +76,27 @@ class NetworkEngine:
             return Condition(scale, None, decisions)
         noise = measure_noise(sources[0], scale, options)
         decisions["noise"] = describe_noise(noise, options.sigma is not None)
-        return Condition(scale, noise.sigma, decisions)
+        return Condition(scale, noise.curve(), decisions)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """B x 1 x C x H x W unit values -> B x outputs x C x sH x sW, float32."""
         channels, colours = x.shape[2], self._net_spec.channels
+        level = None
+        if self._planes:
+            level = level_map(x[:, 0], condition.data.to(x.device).expand(len(x), -1))  # B x 1 x H x W
         if colours is None or channels == colours:
-            y = self._run(x[:, 0], condition.data)  # B x outputs x C x sH x sW
+            y = self._run(x[:, 0], level)  # B x outputs x C x sH x sW
         else:
             grey = x.flatten(0, 2)[:, None].expand(-1, colours, -1, -1)  # B C x colours x H x W
-            y = self._run(grey, condition.data).mean(2).unflatten(0, (-1, channels)).transpose(1, 2)
+            each = None if level is None else level.repeat_interleave(channels, 0)
+            y = self._run(grey, each).mean(2).unflatten(0, (-1, channels)).transpose(1, 2)
         return y
 
-    def _run(self, colours: Tensor, sigma: float | None) -> Tensor:
-        """N x colours x H x W -> N x outputs x colours x sH x sW float32."""
-        batch, _, height, width = colours.shape
-        planes = colours.to(self._runs_in[0])
-        if self._planes:
-            planes = torch.cat([planes, planes.new_full((batch, self._planes, height, width), sigma or 0.0)], dim=1)
-        planes = planes.contiguous(memory_format=self._layout)
+    def _run(self, colours: Tensor, level: Tensor | None) -> Tensor:
+        """N x colours x H x W, its level map N x 1 x H x W -> N x outputs x colours x sH x sW float32."""
+        planes = colours if level is None else torch.cat([colours, level.expand(-1, self._planes, -1, -1)], 1)
+        planes = planes.to(self._runs_in[0]).contiguous(memory_format=self._layout)
         residual = getattr(self._net, "residual", None)
         y = self._net(planes).float() if residual is None else colours.float() + residual(planes).float()
         return y.unflatten(1, (len(self.spec.outputs), -1))

@@ -53,6 +53,7 @@ class Camera(NamedTuple):
         gamma: of the tone curve.
         malvar: demosaicing, from bilinear (0) to that of Malvar et al. (1).
         luma_blur, chroma_blur: std of in-camera smoothing, px.
+        chroma: share of the chroma noise, as a factor of its std, that in-camera noise reduction leaves beside that.
         sharpen: amount of unsharp masking of luma at 1 px, 0 none.
         phase: 0 to 3 (rounded down): where on the RGGB pattern the top left pixel lies, 2 row + column.
     """
@@ -67,6 +68,7 @@ class Camera(NamedTuple):
     malvar: Tensor
     luma_blur: Tensor
     chroma_blur: Tensor
+    chroma: Tensor
     sharpen: Tensor
     phase: Tensor
 
@@ -85,17 +87,31 @@ class CameraRanges:
     malvar: Range = (0.0, 1.0)
     luma_blur: Range = (0.0, 0.5)
     chroma_blur: Range = (0.0, 1.5)
+    chroma: Range = (1.0, 1.0)
     sharpen: Range = (0.0, 0.6)
     phase: Range = (0.0, 4.0)
 
 
 PRESETS: dict[str, CameraRanges] = {
     "raw": CameraRanges((800, 25600), (30e3, 90e3), (2, 6), luma_blur=(0, 0), chroma_blur=(0, 0), sharpen=(0, 0)),
-    "dslr": CameraRanges((400, 12800), (30e3, 90e3), (2, 6), luma_blur=(0.3, 0.8), chroma_blur=(0.5, 1.5)),
-    "phone": CameraRanges((100, 3200), (4e3, 12e3), (2, 5), luma_blur=(0.0, 0.8), chroma_blur=(0.0, 1.5)),
-    "smoothed": CameraRanges((1600, 25600), (15e3, 60e3), (2, 6), luma_blur=(0.7, 1.2), chroma_blur=(1.0, 2.0)),
+    "dslr": CameraRanges(
+        (400, 12800), (30e3, 90e3), (2, 6), luma_blur=(0.5, 1.2), chroma_blur=(1.0, 2.2), chroma=(0.2, 1.0)
+    ),
+    "phone": CameraRanges(
+        (100, 3200), (4e3, 12e3), (2, 5), luma_blur=(0.4, 1.2), chroma_blur=(1.0, 2.2), chroma=(0.2, 1.0)
+    ),
+    "smoothed": CameraRanges(
+        (1600, 25600),
+        (15e3, 60e3),
+        (2, 6),
+        luma_blur=(0.8, 1.6),
+        chroma_blur=(1.5, 2.4),
+        chroma=(0.1, 0.7),
+        sharpen=(0, 0.3),
+    ),
 }
-"""raw: developed without smoothing; dslr, phone: large and small pixels; smoothed: strong in-camera noise reduction."""
+"""raw: developed without smoothing; dslr, phone: large and small pixels; smoothed: strong in-camera noise reduction.
+Cameras smooth chroma far more than luma, so what is left is mostly luma, alike in all channels."""
 
 _LOGARITHMIC = ("iso", "full_well")
 CAMERA_DRAWN = (*Camera._fields, "preset")
@@ -187,6 +203,7 @@ def _smooth(noise: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
     softer = gaussian_kernels((camera.luma_blur.square() + 1).sqrt(), round_, flat, _SMOOTH)
     sharpened = soft + camera.sharpen[:, None, None] * (soft - softer)
     colour = gaussian_kernels(camera.chroma_blur, round_, flat, _SMOOTH)
+    colour = colour * camera.chroma[:, None, None]
     kernels = torch.stack((sharpened, colour, colour), 1).view(-1, *soft.shape[1:])
     planes = torch.stack((luma, red - luma, blue - luma), 1)
     y = filter_each(planes.view(-1, 1, *luma.shape[1:]), kernels)

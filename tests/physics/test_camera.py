@@ -62,7 +62,7 @@ def test_level_without_processing_is_that_of_the_sensor() -> None:
     one, zero = torch.ones(4), torch.zeros(4)
     camera = Camera(
         one * 1600, one * 20e3, one * 4, red=one, blue=one, saturation=one, gamma=one * 2.2, malvar=zero,
-        luma_blur=zero, chroma_blur=zero, sharpen=zero, phase=torch.arange(4.0),
+        luma_blur=zero, chroma_blur=zero, chroma=one, sharpen=zero, phase=torch.arange(4.0),
     )  # fmt: skip
     noise = noise_at(0.5, camera, side=256)
     light = float(_to_light(torch.tensor([0.5]), torch.tensor([2.2])))
@@ -102,7 +102,7 @@ def test_tone_curve_is_inverted_and_close_to_srgb() -> None:
 
 
 def test_a_camera_without_noise_leaves_the_picture_alone() -> None:
-    still = cameras(4)._replace(full_well=torch.full((4,), 1e12), read_noise=torch.zeros(4))
+    still = cameras(4)._replace(full_well=torch.full((4,), 1e14), read_noise=torch.zeros(4))
     x = torch.rand(4, 3, 33, 47, generator=generator_for(3))
     assert torch.allclose(add_camera(x, still, generator_for(1)), x, atol=1e-4)
 

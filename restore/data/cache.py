@@ -89,11 +89,12 @@ def open_cache(
     """
     if not scales or not all(0 < scale <= 1 for scale in scales):
         raise ConfigError(f"data.scales is {list(scales)}", fix="Give numbers above 0 up to 1, for example [1.0, 0.5]")
+    folders = [Path(folder).expanduser().resolve() for folder in folders]  # however they are spelt, the same cache
     sources = list(find_sources(folders, exclude))
     if not sources:
         raise FileError("there are no pictures here", where=", ".join(map(str, folders)), fix="Name another folder")
     wanted = {"layout": LAYOUT, "scales": list(scales), "sources": [asdict(source) for source in sources]}
-    key = hashlib.sha256(json.dumps([[str(Path(f).resolve()) for f in folders], *exclude, *scales]).encode())
+    key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
     index = Path(cache_folder).expanduser() / f"{key.hexdigest()[:16]}.json"
     found = _open(index, wanted)
     return found or _build(index, wanted, sources, scales, progress)

@@ -1,0 +1,57 @@
+"""Pictures as metrics take them: whole, in memory, values in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from restore.errors import UnsupportedError
+from restore.picture import Picture, PictureInfo, ValueScale
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A picture's colours: 1 x C x H x W float32, white = 1, without alpha; and what the file is."""
+
+    values: Tensor
+    info: PictureInfo
+
+
+def read_unit(path: str | Path) -> Unit:
+    """The picture at `path` at full depth, its nominal white (65535 for 16 bits) as 1. Errors as of `restore.read`."""
+    from restore.api import read
+
+    picture = read(path)
+    return Unit(unit_of(picture), picture.info)
+
+
+def unit_of(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
+    """The colours of a picture or an array (H x W x C): 1 x C x H x W float32, white = 1."""
+    import torch
+
+    from restore.inference.values import to_unit
+
+    if isinstance(picture, np.ndarray):
+        picture = Picture.from_array(picture)
+    colours = picture.pixels[..., : picture.info.channels].copy()  # decoders may lend read-only memory
+    return to_unit(colours, ValueScale.nominal(picture.info), torch.device("cpu"))
+
+
+def require_alike(a: PictureInfo, b: PictureInfo) -> None:
+    """Raises `UnsupportedError` if two pictures cannot be compared."""
+    if (a.height, a.width) != (b.height, b.width):
+        raise UnsupportedError(
+            f"the sizes differ: {a.width} x {a.height} and {b.width} x {b.height} pixels",
+            where=a.path,
+            fix="Metrics compare pixel with pixel: give the truth of this very picture",
+        )
+    if a.channels != b.channels:
+        raise UnsupportedError(
+            f"one has {a.channels} colour channels, the other {b.channels}", where=a.path, fix="Convert one of them"
+        )

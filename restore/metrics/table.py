@@ -1,0 +1,126 @@
+"""All metrics by name, each with what it needs and its convention in words. Imports nothing heavy.
+
+values = measure(["psnr", "ssim"], x, y, border=0, rounded=True)    # {"psnr": B values, "ssim_valid11": …}
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from restore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A way to judge pictures.
+
+    Attributes:
+        function: "module:function", (x[, y], border, rounded) -> B values.
+        convention: what the number is, in one line.
+        better: which way.
+        unit: of the number, "" for none.
+        reference: whether it compares with a second picture.
+        weights: file of weights it needs beyond the package's own, "" for none.
+        digits: after the point, for people.
+    """
+
+    function: str
+    convention: str
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    reference: bool = True
+    weights: str = ""
+    digits: int = 4
+
+
+_LUMA = "luma Y of BT.601, studio range 16..235"
+_WINDOW = "Gaussian 11 taps, sigma 1.5, valid positions only"
+_STRUCTURE = "restore.metrics.structure"
+METRICS: dict[str, Metric] = {
+    "psnr": Metric(
+        "restore.metrics.pixel:psnr", "RGB, one MSE over all channels, 100 dB when equal", unit="dB", digits=2
+    ),
+    "psnr_y": Metric("restore.metrics.pixel:psnr_y", f"{_LUMA}, 100 dB when equal", unit="dB", digits=2),
+    "ssim_valid11": Metric(f"{_STRUCTURE}:ssim_valid11", f"RGB, mean of channels, {_WINDOW}"),
+    "ssim_y_valid11": Metric(f"{_STRUCTURE}:ssim_y_valid11", f"{_LUMA}, {_WINDOW}"),
+    "ms_ssim_valid11": Metric(f"{_STRUCTURE}:ms_ssim_valid11", f"RGB, mean of channels, 5 scales, {_WINDOW}"),
+    "ms_ssim_y_valid11": Metric(f"{_STRUCTURE}:ms_ssim_y_valid11", f"{_LUMA}, 5 scales, {_WINDOW}"),
+    "naturalness": Metric(
+        "restore.metrics.naturalness:naturalness",
+        "luma; distance from good photographs in NIQE's form, our own fit: not NIQE's numbers",
+        better="lower",
+        reference=False,
+        digits=3,
+    ),
+}
+ALIASES = {
+    "ssim": "ssim_valid11",
+    "ssim_y": "ssim_y_valid11",
+    "ms_ssim": "ms_ssim_valid11",
+    "ms_ssim_y": "ms_ssim_y_valid11",
+}
+"""Short names, for typing; results carry the full ones."""
+
+
+def resolve(names: Sequence[str], *, luma: bool = False) -> list[str]:
+    """Full names of metrics, each once, in order.
+
+    Args:
+        luma: take the form of the luma wherever there is one.
+    Raises:
+        ConfigError: an unknown name, naming the nearest.
+    """
+    full = []
+    for name in names:
+        found = ALIASES.get(name, name)
+        if found not in METRICS:
+            known = [*METRICS, *ALIASES]
+            close = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"no metric is called {name!r}", fix=f"{hint}Known: {', '.join(METRICS)}")
+        if luma:
+            found = _luma_form(found) if _luma_form(found) in METRICS else found
+        full.append(found)
+    return list(dict.fromkeys(full))
+
+
+def measure(
+    names: Sequence[str], x: Tensor, y: Tensor | None = None, *, border: int = 0, rounded: bool = False
+) -> dict[str, Tensor]:
+    """Values of metrics by full name, B each.
+
+    Args:
+        names: of `METRICS`, or short.
+        x: what is judged, B x C x H x W, white = 1.
+        y: its truth; None if no metric needs one.
+        border: pixels left out on each side.
+        rounded: clip to [0, 1] and round to 8 bits first.
+    Raises:
+        ConfigError: an unknown name, or one that needs a truth which is not there; and as the metrics say.
+    """
+    values = {}
+    for name in resolve(names):
+        if METRICS[name].reference and y is None:
+            raise ConfigError(f"{name} compares with a truth", fix="Give two pictures, or choose naturalness")
+        pictures = (x, y) if METRICS[name].reference else (x,)
+        values[name] = function_of(name)(*pictures, border=border, rounded=rounded)
+    return values
+
+
+def function_of(name: str) -> Callable[..., Tensor]:
+    """The function behind a full name."""
+    module, function = METRICS[name].function.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _luma_form(name: str) -> str:
+    """psnr -> psnr_y, ssim_valid11 -> ssim_y_valid11."""
+    stem, underscore, window = name.partition("_valid11")
+    return f"{stem}_y{underscore}{window}"

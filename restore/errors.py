@@ -6,6 +6,8 @@ line per error and returns the exit code its class carries; Python callers catch
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
@@ -100,3 +102,9 @@ class ConfigError(RestoreError):
 
     code = "E_CONFIG"
     exit_code = ExitCode.USAGE
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ "Did you mean 'x'? " for the known word closest to `word`, "" if none is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""

@@ -22,14 +22,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import ConfigError
-from restore.losses.pixel import l1_loss
+from restore.losses.pixel import l1_loss, wide
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, fine to coarse; fewer are scaled to sum 1
 ALPHA = 0.84  # share of MS-SSIM in the mix as in the paper; the authors' released code and kornia have 0.025
@@ -106,23 +105,45 @@ def scale_weights(levels: int = 5) -> tuple[float, ...]:
     return tuple(weight / total for weight in WEIGHTS[:levels])
 
 
-def ssim_loss(x: Tensor, y: Tensor, **options: Any) -> Tensor:
+def ssim_loss(x: Tensor, y: Tensor, *, data_range: float = 1.0, window: int = 11, sigma: float = 1.5) -> Tensor:
     """1 - SSIM, mean over the batch: a scalar in [0, 2]. Options as for `ssim`."""
-    return 1 - ssim(x, y, **options).mean()
+    return 1 - ssim(x, y, data_range=data_range, window=window, sigma=sigma).mean()
 
 
-def ms_ssim_loss(x: Tensor, y: Tensor, *, floor: float = FLOOR, **options: Any) -> Tensor:
+def ms_ssim_loss(
+    x: Tensor,
+    y: Tensor,
+    *,
+    data_range: float = 1.0,
+    window: int = 11,
+    sigma: float = 1.5,
+    levels: int = 5,
+    floor: float = FLOOR,
+) -> Tensor:
     """1 - MS-SSIM, mean over the batch: a scalar in [0, 1]. Options as for `ms_ssim`.
 
     Far from the target (structures of the wrong sign) its gradient is finite and not zero, but tiny: use
     `ms_ssim_l1_loss` from random weights on.
     """
-    return 1 - ms_ssim(x, y, floor=floor, **options).mean()
+    options = {"data_range": data_range, "window": window, "sigma": sigma}
+    return 1 - ms_ssim(x, y, levels=levels, floor=floor, **options).mean()
 
 
-def ms_ssim_l1_loss(x: Tensor, y: Tensor, *, alpha: float = ALPHA, **options: Any) -> Tensor:
-    """alpha (1 - MS-SSIM) + (1 - alpha) mean|x - y|: a scalar. Options as for `ms_ssim_loss`."""
-    return alpha * ms_ssim_loss(x, y, **options) + (1 - alpha) * l1_loss(x, y)
+def ms_ssim_l1_loss(
+    x: Tensor,
+    y: Tensor,
+    *,
+    alpha: float = ALPHA,
+    data_range: float = 1.0,
+    window: int = 11,
+    sigma: float = 1.5,
+    levels: int = 5,
+    floor: float = FLOOR,
+) -> Tensor:
+    """alpha (1 - MS-SSIM) + (1 - alpha) mean|x - y| / data_range: a scalar. Options as for `ms_ssim`."""
+    options = {"data_range": data_range, "window": window, "sigma": sigma}
+    structure = ms_ssim_loss(x, y, levels=levels, floor=floor, **options)
+    return alpha * structure + (1 - alpha) * l1_loss(x, y) / data_range
 
 
 def _check(x: Tensor, y: Tensor, window: int, levels: int) -> None:
@@ -152,7 +173,7 @@ def _planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     So many channels, one group each, the last in memory, is what depthwise convolutions are fast on.
     """
-    kind = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    kind = torch.promote_types(wide(x).dtype, y.dtype)
     x, y = (each.to(kind).flatten(0, 1)[None].contiguous(memory_format=torch.channels_last) for each in (x, y))
     return x, y
 

@@ -11,14 +11,13 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,12 +57,6 @@ def model_class(model: str) -> type[nn.Module]:
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"{model!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
     return found
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """ "Did you mean 'x'? " for the known word closest to `word`, "" if none is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {close[0]!r}? " if close else ""
 
 
 def _validated(model: str, constructor: type[nn.Module], arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Pixel and frequency losses: known values, closed forms, gradients at equality."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from restore.losses.frequency import fft_loss
+from restore.losses.pixel import charbonnier_loss, gradient_loss, l1_loss, l2_loss, tv_loss
+
+from .golden import golden_pair
+
+GOLDEN = {  # on the pair of 192 x 192
+    l1_loss: 0.07666071,
+    l2_loss: 0.00865050,
+    charbonnier_loss: 0.07668320,
+    gradient_loss: 0.121624,
+    fft_loss: 0.00373828,
+}
+
+
+@pytest.mark.parametrize("loss", GOLDEN)
+def test_known_values(loss):
+    x, y = golden_pair(192, 192)
+    assert loss(x, y).item() == pytest.approx(GOLDEN[loss], abs=5e-7 if loss is gradient_loss else 1e-8)
+    assert loss(x.float(), y.float()).item() == pytest.approx(GOLDEN[loss], abs=1e-6)
+    assert loss(x, y).dtype == torch.float64
+
+
+@pytest.mark.parametrize("loss", [*GOLDEN, tv_loss])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_gradients_at_equality_are_finite(loss, kind):
+    x = torch.full((1, 3, 16, 16), 0.5, dtype=kind, requires_grad=True)
+    value = loss(x, x.detach().clone())
+    (gradient,) = torch.autograd.grad(value, x)
+    assert value.dtype == torch.float32 and gradient.dtype == kind
+    assert gradient.abs().max() == 0
+    assert value.item() == pytest.approx(1e-3 if loss is charbonnier_loss else 0.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [*GOLDEN, tv_loss])
+def test_gradcheck(loss):
+    x, y = (each[..., :9, :8].clone() for each in golden_pair(16, 16))
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: loss(a, y), x)
+
+
+@pytest.mark.parametrize("loss", [*GOLDEN, tv_loss])
+def test_autocast_changes_nothing(loss):
+    x, y = (each.float() for each in golden_pair(32, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(x, y)
+    assert inside.dtype == torch.float32 and inside == loss(x, y)
+
+
+@pytest.mark.parametrize("loss", GOLDEN)
+def test_shapes_must_agree(loss):
+    with pytest.raises(ValueError, match=r"one shape, not \(1, 3, 8, 8\) and \(1, 1, 8, 8\)"):
+        loss(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8))
+
+
+def test_total_variation_of_a_ramp_is_its_slope():
+    ramp = (0.01 * torch.arange(20.0)[:, None] - 0.03 * torch.arange(30.0)).expand(2, 3, 20, 30)
+    assert tv_loss(ramp).item() == pytest.approx(0.04, rel=1e-5)
+    assert tv_loss(ramp, torch.rand(2, 3, 20, 30)) == tv_loss(ramp), "the target plays no part"
+    assert gradient_loss(ramp + 0.2, torch.zeros_like(ramp)).item() == pytest.approx(0.04, rel=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (15, 33), (64, 8)])
+def test_fft_of_an_impulse_and_of_a_constant(height, width):
+    """An orthonormal transform spreads a pixel evenly (wherever it lies), and keeps a constant in one bin."""
+    zero = torch.zeros(1, 1, height, width)
+    for place in ((0, 0), (7, 3)):
+        impulse = zero.clone()
+        impulse[0, 0, place[0], place[1]] = 0.5
+        assert fft_loss(impulse, zero).item() == pytest.approx(0.5 / math.sqrt(height * width), rel=1e-5)
+    bins = height * (width // 2 + 1)
+    assert fft_loss(zero + 0.5, zero).item() == pytest.approx(0.5 * math.sqrt(height * width) / bins, rel=1e-5)
+
+
+def test_fft_of_white_noise_does_not_depend_on_the_size():
+    """|F| of unit white noise is Rayleigh distributed: mean sqrt(pi) / 2."""
+    generator = torch.Generator().manual_seed(0)
+    for side in (32, 64, 250):
+        noise = torch.randn((1 + 250_000 // side**2, 1, side, side), generator=generator)
+        assert fft_loss(noise, torch.zeros_like(noise)).item() == pytest.approx(math.sqrt(math.pi) / 2, rel=0.01)

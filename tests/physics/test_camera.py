@@ -107,6 +107,16 @@ def test_a_camera_without_noise_leaves_the_picture_alone() -> None:
     assert torch.allclose(add_camera(x, still, generator_for(1)), x, atol=1e-4)
 
 
+def test_chroma_noise_is_scaled_and_luma_is_not() -> None:
+    """R - Y and B - Y take the factor, Y stays: what noise reduction in cameras leaves is mostly luma."""
+    camera = cameras(4, "phone")
+    full, half = (noise_at(0.4, camera._replace(chroma=torch.full((4,), share))) for share in (1.0, 0.5))
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    luma = (full * weights).sum(1, keepdim=True)
+    assert torch.allclose((half * weights).sum(1, keepdim=True), luma, atol=1e-5)
+    assert torch.allclose(half - luma, 0.5 * (full - luma), atol=1e-5)
+
+
 def test_grey_gets_the_luma_of_the_colour_noise() -> None:
     camera = cameras(6)
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)

@@ -167,16 +167,16 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         raise ValueError("estimate_noise needs at least one crop, got none")
     channels = crops[0].shape[0]
     clipped = _clip_shares(crops)
-    blocks, own, around = _block_dct(crops)
+    blocks, own, around = block_dct(crops)
     if blocks.shape[0] < _MIN_BLOCKS:
         nothing = ((0.0,) * KNOTS,) * channels
         why = "too small to measure its noise, taken as none"
         return NoiseModel(nothing, _white(channels), clipped=clipped, reliable=False, reason=why)
-    levels = _levels(blocks, own, _orders(8, 14), _FLAT_SHARE)
+    levels = _levels(blocks, own, orders(8, 14), _FLAT_SHARE)
     spectrum = _spectrum(blocks, own, around, levels)
     correlated = _is_correlated(spectrum)
     if correlated:
-        levels = _levels(blocks, around, _orders(2, 5), _FLAT_SHARE / 2)
+        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2)
         spectrum = _spectrum(blocks, own, around, levels)
         scale = spectrum.mean()
         levels, spectrum = levels * scale.sqrt(), spectrum / scale
@@ -207,7 +207,7 @@ def _clip_shares(crops: Sequence[Tensor]) -> tuple[float, float]:
     return low / total, high / total
 
 
-def _block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Orthonormal 8 x 8 DCT of blocks, on a stride that bounds their number: N x C x 64
 
     And for every block the low-frequency energy of its place and of its eight neighbours, each N: small means
@@ -221,7 +221,7 @@ def _block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         if min(crop.shape[1:]) < 3 * BLOCK:
             continue
         blocks = F.conv2d(crop.float()[:, None], _dct_basis().to(crop.device), stride=stride)  # C x 64 x h x w
-        energy = blocks[:, _orders(1, 3)].square().sum((0, 1))
+        energy = blocks[:, orders(1, 3)].square().sum((0, 1))
         ring = blocks.new_ones(1, 1, 3, 3) / 8
         ring[..., 1, 1] = 0
         padded = F.pad(energy[None, None], (apart,) * 4, mode="reflect")
@@ -247,7 +247,7 @@ def _block_mean_response(side: int) -> Tensor:
     return torch.outer(response, response).flatten()
 
 
-def _orders(low: int, high: int) -> Tensor:
+def orders(low: int, high: int) -> Tensor:
     """Indices of the frequencies with low <= u + v <= high."""
     k = torch.arange(BLOCK)
     order = (k[:, None] + k[None]).flatten()
@@ -283,12 +283,12 @@ def _spectrum(blocks: Tensor, own: Tensor, around: Tensor, levels: Tensor) -> Te
     flat = flat[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(flat)))]
     power = torch.einsum("oc,ncf->nof", opponent, blocks[flat]).square() / variance[flat][:, :, None]
     spectrum = (power.median(0).values / _CHI2_MEDIAN).clamp(min=1e-4)
-    tail = (power[:, 0].mean(0) / spectrum[0])[_orders(2, 5)].median()
+    tail = (power[:, 0].mean(0) / spectrum[0])[orders(2, 5)].median()
     # shading hides the noise of the lowest frequencies: they follow the slope of the next
-    second, third = (spectrum[:, _orders(k, k)].mean(1, keepdim=True) for k in (2, 3))
+    second, third = (spectrum[:, orders(k, k)].mean(1, keepdim=True) for k in (2, 3))
     slope = (second / third).clamp(1, 2)
-    spectrum[:, _orders(1, 1)], spectrum[:, :1] = second * slope, second * slope.square()
-    local = own / (variance * spectrum[:, _orders(1, 3)].sum(1)).sum(1)
+    spectrum[:, orders(1, 1)], spectrum[:, :1] = second * slope, second * slope.square()
+    local = own / (variance * spectrum[:, orders(1, 3)].sum(1)).sum(1)
     return spectrum * _noise_share(local, tail)
 
 
@@ -315,7 +315,7 @@ def _independence(blocks: Tensor, around: Tensor) -> float:
     if blocks.shape[1] != 3:
         return 1.0
     flat = around.argsort(stable=True)[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(around)))]
-    covariance = torch.einsum("ncf,ndf->cd", *[blocks[flat][:, :, _orders(2, 5)]] * 2).double().cpu()
+    covariance = torch.einsum("ncf,ndf->cd", *[blocks[flat][:, :, orders(2, 5)]] * 2).double().cpu()
     std = covariance.diagonal().clamp(min=1e-12).sqrt()
     least, middle, _ = torch.linalg.eigvalsh(covariance / (std[:, None] * std)).tolist()
     if middle < _COLOURLESS:
@@ -326,7 +326,7 @@ def _independence(blocks: Tensor, around: Tensor) -> float:
 
 def _is_correlated(spectrum: Tensor) -> bool:
     """Whether the low frequencies of luminance carry so much more than the high ones that it is no texture."""
-    low, high = spectrum[0, _orders(3, 3)].mean(), spectrum[:, _orders(8, 14)].mean()
+    low, high = spectrum[0, orders(3, 3)].mean(), spectrum[:, orders(8, 14)].mean()
     return bool(low > _CORRELATED * high)
 
 

@@ -21,7 +21,8 @@ from restore.physics.color import LUMA
 from restore.physics.random import Generators, normal
 
 Range = tuple[float, float]
-_DEMOSAIC, _SMOOTH = 2, 4  # radii, px; their sum is even, so that the margin keeps the phase of the mosaic
+_DEMOSAIC, _SMOOTH = 2, 6  # radii, px; their sum is even, so that the margin keeps the phase of the mosaic
+_COARSE = 2.0  # px, std: what noise reduction takes for the scene
 _TOE = 0.003  # of the tone curve: bounds its slope at black to about that of sRGB
 
 # Estimates of a missing colour from the mosaic, 5 x 5, in the order: from the cross of neighbours, from the
@@ -54,6 +55,8 @@ class Camera(NamedTuple):
         malvar: demosaicing, from bilinear (0) to that of Malvar et al. (1).
         luma_blur, chroma_blur: std of in-camera smoothing, px.
         chroma: share of the chroma noise, as a factor of its std, that in-camera noise reduction leaves beside that.
+        fine: share of luma noise finer than 2 px (std of a Gaussian) that noise reduction leaves; it cannot tell
+            coarser noise from the scene.
         sharpen: amount of unsharp masking of luma at 1 px, 0 none.
         phase: 0 to 3 (rounded down): where on the RGGB pattern the top left pixel lies, 2 row + column.
     """
@@ -69,6 +72,7 @@ class Camera(NamedTuple):
     luma_blur: Tensor
     chroma_blur: Tensor
     chroma: Tensor
+    fine: Tensor
     sharpen: Tensor
     phase: Tensor
 
@@ -88,6 +92,7 @@ class CameraRanges:
     luma_blur: Range = (0.0, 0.5)
     chroma_blur: Range = (0.0, 1.5)
     chroma: Range = (1.0, 1.0)
+    fine: Range = (1.0, 1.0)
     sharpen: Range = (0.0, 0.6)
     phase: Range = (0.0, 4.0)
 
@@ -95,18 +100,31 @@ class CameraRanges:
 PRESETS: dict[str, CameraRanges] = {
     "raw": CameraRanges((800, 25600), (30e3, 90e3), (2, 6), luma_blur=(0, 0), chroma_blur=(0, 0), sharpen=(0, 0)),
     "dslr": CameraRanges(
-        (400, 12800), (30e3, 90e3), (2, 6), luma_blur=(0.5, 1.2), chroma_blur=(1.0, 2.2), chroma=(0.2, 1.0)
+        (800, 25600),
+        (30e3, 90e3),
+        (2, 6),
+        luma_blur=(0.5, 1.2),
+        chroma_blur=(1.0, 2.2),
+        chroma=(0.2, 1.0),
+        fine=(0.3, 1.0),
     ),
     "phone": CameraRanges(
-        (100, 3200), (4e3, 12e3), (2, 5), luma_blur=(0.4, 1.2), chroma_blur=(1.0, 2.2), chroma=(0.2, 1.0)
+        (200, 6400),
+        (4e3, 12e3),
+        (2, 5),
+        luma_blur=(0.4, 1.2),
+        chroma_blur=(1.0, 2.2),
+        chroma=(0.2, 1.0),
+        fine=(0.3, 1.0),
     ),
     "smoothed": CameraRanges(
-        (1600, 25600),
+        (1600, 51200),
         (15e3, 60e3),
         (2, 6),
         luma_blur=(0.8, 1.6),
         chroma_blur=(1.5, 2.4),
         chroma=(0.1, 0.7),
+        fine=(0.1, 0.6),
         sharpen=(0, 0.3),
     ),
 }
@@ -201,7 +219,8 @@ def _smooth(noise: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
     round_, flat = torch.ones_like(camera.gamma), torch.zeros_like(camera.gamma)
     soft = gaussian_kernels(camera.luma_blur, round_, flat, _SMOOTH)
     softer = gaussian_kernels((camera.luma_blur.square() + 1).sqrt(), round_, flat, _SMOOTH)
-    sharpened = soft + camera.sharpen[:, None, None] * (soft - softer)
+    coarse = gaussian_kernels((camera.luma_blur.square() + _COARSE**2).sqrt(), round_, flat, _SMOOTH)
+    sharpened = torch.lerp(coarse, soft, camera.fine[:, None, None]) + camera.sharpen[:, None, None] * (soft - softer)
     colour = gaussian_kernels(camera.chroma_blur, round_, flat, _SMOOTH)
     colour = colour * camera.chroma[:, None, None]
     kernels = torch.stack((sharpened, colour, colour), 1).view(-1, *soft.shape[1:])

@@ -106,7 +106,7 @@ class NoiseRecipe:
         factor: of "resize", >= 1, uniform.
         cameras: presets of "camera", each as often as the others (see `restore.physics.camera.PRESETS`).
         iso: of "camera", log-uniform; None leaves it to the presets.
-        quality: of JPEG, 1 to 100, uniform, whole numbers.
+        quality, camera_quality: of JPEG, 1 to 100, uniform, whole numbers; of all kinds but "camera", and of that.
         jpeg, camera_jpeg: share of the samples that become JPEGs after their noise, of "camera" and of the others;
             of "jpeg", which has no other noise, all do.
         subsampled: share of the JPEGs with chroma at half resolution (4:2:0, not 4:4:4).
@@ -126,6 +126,7 @@ class NoiseRecipe:
     cameras: tuple[str, ...] = tuple(PRESETS)
     iso: Range | None = None
     quality: Range = (60.0, 98.0)
+    camera_quality: Range = (85.0, 99.0)
     jpeg: float = 0.0
     camera_jpeg: float = 0.7
     subsampled: float = 0.7
@@ -250,7 +251,11 @@ def _plan(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> _Plan:
         "angle": linear("angle", (0.0, math.pi)),
         "factor": linear("factor", recipe.factor),
         "shift": chance["shift"],
-        "quality": linear("quality", recipe.quality).round(),
+        "quality": torch.where(
+            kinds == KINDS.index("camera"),
+            linear("quality", recipe.camera_quality),
+            linear("quality", recipe.quality),
+        ).round(),
         "clipped": ((chance["clipped"] < recipe.clipped) | compressed).float(),
         "level_factor": error.exp(),
         **{f"camera {name}": value for name, value in camera._asdict().items()},

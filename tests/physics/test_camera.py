@@ -62,7 +62,7 @@ def test_level_without_processing_is_that_of_the_sensor() -> None:
     one, zero = torch.ones(4), torch.zeros(4)
     camera = Camera(
         one * 1600, one * 20e3, one * 4, red=one, blue=one, saturation=one, gamma=one * 2.2, malvar=zero,
-        luma_blur=zero, chroma_blur=zero, chroma=one, sharpen=zero, phase=torch.arange(4.0),
+        luma_blur=zero, chroma_blur=zero, chroma=one, fine=one, sharpen=zero, phase=torch.arange(4.0),
     )  # fmt: skip
     noise = noise_at(0.5, camera, side=256)
     light = float(_to_light(torch.tensor([0.5]), torch.tensor([2.2])))

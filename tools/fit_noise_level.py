@@ -1,0 +1,143 @@
+"""Fit the regression behind the blind noise level (`restore.analysis.effective`) on simulated noise.
+
+    python tools/fit_noise_level.py photos --samples 4500 --out level.safetensors
+
+Photographs (a sixth of the files is held out), random crops and noise of all kinds, clean ones among them; the truth
+is the mean of the level map that training would show a network. Prints the errors on the files held out. One core,
+about a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from restore.analysis.effective import LevelRegression, features, least
+from restore.data.cache import CropCache, open_cache
+from restore.physics.color import to_luma
+from restore.physics.noise import KINDS, NoiseRecipe, degrade
+
+RECIPE = NoiseRecipe(
+    weights={
+        "camera": 0.42, "gaussian": 0.17, "none": 0.14, "correlated": 0.08, "poisson": 0.06, "resize": 0.06,
+        "jpeg": 0.05, "speckle": 0.02,
+    },
+    coarse_sigma=(0, 15), jpeg=0.25, clipped=0.9,
+)  # fmt: skip
+SIDES = (200, 320, 448)
+GREY = 0.15  # share of grey pictures
+TOO_HIGH, CLEAN = 3.0, 2.0  # weights of levels found too high (detail is lost), and of pictures without noise
+
+
+class Samples(NamedTuple):
+    """Features N x `COUNT`, true levels N (8-bit units), kind of noise N, whether held out N."""
+
+    features: Tensor
+    levels: Tensor
+    kinds: Tensor
+    held_out: Tensor
+
+
+def draw(cache: CropCache, count: int, seed: int) -> Samples:
+    rows = [row for i in range(count) if (row := sample(cache, i, seed)) is not None]
+    told, levels, kinds, held = zip(*rows, strict=True)
+    return Samples(torch.stack(told), torch.tensor(levels), torch.tensor(kinds), torch.tensor(held))
+
+
+def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int, bool] | None:
+    rng = np.random.default_rng((seed, index))
+    entries = [entry for entry in cache.entries if min(entry.height, entry.width) >= min(SIDES)]
+    entry = entries[int(rng.integers(len(entries)))]
+    side = int(rng.choice(SIDES))
+    height, width = min(side, entry.height), min(side, entry.width)
+    top, left = int(rng.integers(entry.height - height + 1)), int(rng.integers(entry.width - width + 1))
+    pixels = cache.picture(entry)[top : top + height, left : left + width]
+    clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    clean = to_luma(clean) if rng.random() < GREY else clean
+    done = degrade(clean, RECIPE, seed, 0, index)
+    told = features([done.noisy[0]])
+    if told is None:
+        return None
+    held_out = zlib.crc32(Path(entry.path).name.encode()) % 6 == 0
+    return told, float(done.level_map.mean()) * 255, int(done.kind), held_out
+
+
+def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
+    """AdamW on batches with jittered features; too high costs more than too low, most of all on clean pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = LevelRegression()
+    x, y, held = data.features, truth(data.levels), data.held_out
+    net.mean, net.spread = x[~held].mean(0), x[~held].std(0).clamp(min=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.5)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    own = (~held).nonzero()[:, 0]
+    for _ in range(steps):
+        some = own[torch.randint(len(own), (128,), generator=generator)]
+        jitter = 0.1 * net.spread * torch.randn(128, x.shape[1], generator=generator)
+        error = least(net(x[some] + jitter)) - y[some]
+        cost = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.3, reduction="none")
+        weight = torch.where(error > 0, TOO_HIGH, 1.0) * torch.where(data.kinds[some] == 0, CLEAN, 1.0)
+        optimizer.zero_grad()
+        (cost * weight).mean().backward()
+        optimizer.step()
+        rate.step()
+    return net
+
+
+def truth(levels: Tensor) -> Tensor:
+    """8-bit units -> what is compared: below half a step of 8 bits all levels are alike."""
+    return least(levels.clamp(min=1e-6).log2())
+
+
+def report(net: LevelRegression, data: Samples) -> None:
+    with torch.no_grad():
+        found = least(net(data.features)).exp2()
+    marks = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
+    for name, number in ((name, KINDS.index(name)) for name, weight in RECIPE.weights.items() if weight):
+        mine = data.held_out & (data.kinds == number)
+        clean = name == "none"
+        shown = found[mine] if clean else found[mine] / data.levels[mine].clamp(min=0.7)
+        quantiles = " ".join(f"{v:.2f}" for v in shown.quantile(marks).tolist())
+        print(f"{name:12} {int(mine.sum()):5} held out, {'levels' if clean else 'found / true'}: {quantiles}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--exclude", nargs="*", default=["bsds_*"])
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--samples", type=int, default=4500)
+    parser.add_argument("--drawn", type=Path, help="keep the samples in this file, or take them from it")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--out", type=Path, default=Path("level.safetensors"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.drawn and args.drawn.exists():
+        data = Samples(**torch.load(args.drawn, weights_only=True))
+    else:
+        cache = open_cache([args.folder], args.cache, exclude=args.exclude, scales=(1.0, 0.6, 0.4))
+        data = draw(cache, args.samples, seed=77)
+        if args.drawn:
+            torch.save(data._asdict(), args.drawn)
+    net = fit(data, args.steps)
+    report(net, data)
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, args.out)
+    print(f"{args.out}: {sum(p.numel() for p in net.parameters())} parameters from {len(data.levels)} samples")
+
+
+if __name__ == "__main__":
+    main()

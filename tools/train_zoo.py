@@ -38,13 +38,14 @@ from restore.training.settings import (
 
 NOISE = {
     "weights": {
-        "gaussian": 0.36, "camera": 0.27, "correlated": 0.10, "poisson": 0.09, "none": 0.05, "resize": 0.04,
-        "speckle": 0.03, "jpeg": 0.03, "salt_pepper": 0.03,
+        "camera": 0.35, "gaussian": 0.33, "poisson": 0.08, "correlated": 0.08, "none": 0.05, "resize": 0.04,
+        "jpeg": 0.03, "speckle": 0.02, "salt_pepper": 0.02,
     },
     "coarse_sigma": [0, 15],
     "jpeg": 0.1,
     "clipped": 0.85,
     "level_error": 0.1,
+    "coarse_level_error": 0.35,
 }  # fmt: skip
 PHOTOGRAPHS = [
     ("CID22 training references (209)", "CC BY-SA 4.0"),

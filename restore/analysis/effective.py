@@ -11,6 +11,7 @@ Effective: in the sense of `restore.physics.level`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.analysis.noise import BLOCK, block_dct, dct_matrix, orders
+from restore.analysis.noise import BLOCK, NoiseModel, block_dct, dct_matrix, orders
+from restore.physics.level import level_map
 
 BANDS = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 8), (9, 14))  # lowest and highest u + v
 QUANTILES = (0.01, 0.05, 0.2, 0.5, 0.9)
@@ -28,6 +30,8 @@ HALVINGS = 2  # scales looked at
 _FLOOR = 0.1 / 255  # std below which nothing is told apart
 _INSIDE = (0.02, 0.98)  # means of blocks that clipping has not touched
 _LEAST = 64  # blocks
+_HALF_STEP = 0.5 / 255
+_AGREED, _DOUBTED = 0.35, 0.7  # octaves between the regression and the finest details
 _NOTHING = 0.6  # 8-bit units; the regression's answers begin at 0.5
 WEIGHTS = Path(__file__).with_name("effective.safetensors")
 
@@ -66,7 +70,10 @@ def _of_scale(blocks: Tensor, around: Tensor) -> Tensor:
     for power in (luma, colour):
         for low, high in BANDS:
             energy = power[:, orders(low, high)].mean(1)
-            told += [*torch.quantile(energy[: 1 << 23], energy.new_tensor(QUANTILES)), *(energy[c].mean() for c in chosen)]
+            told += [
+                *torch.quantile(energy[: 1 << 23], energy.new_tensor(QUANTILES)),
+                *(energy[c].mean() for c in chosen),
+            ]
     return torch.stack(told).clamp(min=_FLOOR**2).sqrt().mul(255).log2()
 
 
@@ -116,3 +123,23 @@ def _regression() -> LevelRegression:
     net = LevelRegression()
     net.load_state_dict(load_file(WEIGHTS))
     return net.eval()
+
+
+def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
+    """Effective noise std over intensity, as networks are told it: `KNOTS`, in [0, 1] units.
+
+    The shape over intensity is the noise model's. So is the level, as long as it is white and the regression does not
+    disagree by more than a quarter of an octave and some: then it is the more exact one.
+
+    Args:
+        noise: estimated from the same crops.
+    """
+    measured, level = noise.curve(), effective_level(crops)
+    if level is None:
+        return measured
+    total = sum(crop[0].numel() for crop in crops)
+    own = sum(float(level_map(crop[None], measured[None].to(crop)).sum()) for crop in crops) / total
+    doubt = abs(math.log2((level + _HALF_STEP) / (own + _HALF_STEP)))
+    share = 1.0 if noise.correlated else min(max((doubt - _AGREED) / (_DOUBTED - _AGREED), 0.0), 1.0)
+    shape = (measured / own).clamp(0.5, 2) if own > _HALF_STEP else torch.ones_like(measured)
+    return shape * (own + share * (level - own))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.analysis.sample import sample_crops
 from restore.errors import ConfigError
@@ -30,6 +31,20 @@ def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptio
         return noise
     given = NoiseModel.white(options.sigma / 255, source.info.channels)
     return replace(noise, levels=given.levels, reliable=True, reason=given.reason)
+
+
+def measure_level(source: PictureSource, scale: ValueScale, options: EngineOptions) -> tuple[Tensor, str]:
+    """(effective noise std over intensity as a network is told it, what to tell people about it)."""
+    if options.sigma is not None:
+        noise = measure_noise(source, scale, options)
+        return noise.curve(), describe_noise(noise, given=True)
+    crops = sample_crops(source, scale)
+    noise = estimate_noise(crops)
+    curve = effective_curve(noise, crops)
+    if not noise.reliable:
+        return curve, describe_noise(noise, given=False)
+    kind = "spatially correlated" if noise.correlated else "white"
+    return curve, f"level {float(curve.square().mean().sqrt()) * 255:.1f} (measured), {kind}"
 
 
 def _phases(crop: Tensor, pd: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.analysis.value_range import find_scale
-from restore.engines.measure import describe_noise, measure_noise
+from restore.engines.measure import measure_level
 from restore.errors import ModelError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
@@ -74,9 +74,8 @@ class NetworkEngine:
         decisions = {"method": f"network {self._name}"}
         if not self._planes:
             return Condition(scale, None, decisions)
-        noise = measure_noise(sources[0], scale, options)
-        decisions["noise"] = describe_noise(noise, options.sigma is not None)
-        return Condition(scale, noise.curve(), decisions)
+        curve, decisions["noise"] = measure_level(sources[0], scale, options)
+        return Condition(scale, curve, decisions)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:

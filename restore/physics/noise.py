@@ -16,11 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from restore.physics.batch import per_sample
 from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.camera import CAMERA_DRAWN, PRESETS, Camera, add_camera, draw_cameras
 from restore.physics.jpeg import jpeg
 from restore.physics.level import level_map, noise_curve
-from restore.physics.random import Generators, generator_for, normal, poisson, uniform
+from restore.physics.random import Generators, generator_for, normal, of_samples, poisson, uniform
 from restore.physics.resample import enlarge_each
 
 Range = tuple[float, float]
@@ -30,23 +31,23 @@ KINDS = ("none", "gaussian", "poisson", "speckle", "salt_pepper", "correlated", 
 
 def add_gaussian(x: Tensor, sigma: Tensor, generators: Generators) -> Tensor:
     """White Gaussian noise of std ``sigma`` (B, in [0, 1] units)."""
-    return x + _column(sigma) * normal(x.shape, generators, x.device)
+    return x + per_sample(sigma) * normal(x.shape, generators, x.device)
 
 
 def add_poisson(x: Tensor, photons: Tensor, generators: Generators) -> Tensor:
     """Shot noise: counts of mean ``photons * x``, divided by ``photons`` (B, > 0); variance x / photons."""
-    photons = _column(photons)
+    photons = per_sample(photons)
     return poisson(x.clamp(min=0) * photons, generators) / photons
 
 
 def add_speckle(x: Tensor, sigma: Tensor, generators: Generators) -> Tensor:
     """Multiplicative noise x (1 + n), n Gaussian of std ``sigma`` (B); variance (sigma x)^2."""
-    return x + x * _column(sigma) * normal(x.shape, generators, x.device)
+    return x + x * per_sample(sigma) * normal(x.shape, generators, x.device)
 
 
 def add_salt_pepper(x: Tensor, share: Tensor, generators: Generators) -> Tensor:
     """Impulses: every sample becomes 0 or 1 with probability ``share / 2`` each (B, 0 to 1)."""
-    place, share = uniform(x.shape, generators, x.device), _column(share)
+    place, share = uniform(x.shape, generators, x.device), per_sample(share)
     return torch.where(place < share / 2, 0.0, torch.where(place > 1 - share / 2, 1.0, x))
 
 
@@ -64,9 +65,9 @@ def add_correlated(
     batch, channels, height, width = x.shape
     white = normal((batch, channels, height + 2 * margin, width + 2 * margin), generators, x.device)
     noise = filter_each(white, kernels / kernels.square().sum((1, 2), keepdim=True).sqrt())
-    level = _column(sigma)
+    level = per_sample(sigma)
     if dependence is not None:
-        level = level * (1 + _column(dependence) * (2 * x - 1)).clamp(min=0).sqrt()
+        level = level * (1 + per_sample(dependence) * (2 * x - 1)).clamp(min=0).sqrt()
     return x + level * noise
 
 
@@ -81,7 +82,7 @@ def add_resized(x: Tensor, sigma: Tensor, generators: Generators, factor: Tensor
     batch, channels, height, width = x.shape
     white = normal((batch, channels, height + 2, width + 2), generators, x.device)
     noise, gain = enlarge_each(white, factor, shift, (height, width))
-    return x + _column(sigma / gain.sqrt()) * noise
+    return x + per_sample(sigma / gain.sqrt()) * noise
 
 
 def quantise(x: Tensor, bits: int = 8) -> Tensor:
@@ -111,7 +112,8 @@ class NoiseRecipe:
             of "jpeg", which has no other noise, all do.
         subsampled: share of the JPEGs with chroma at half resolution (4:2:0, not 4:4:4).
         clipped: share of the samples that are clipped and rounded to 8 bits, as files are; JPEGs always are.
-        level_error: relative error of the level map (std of its logarithm), as an estimate has.
+        level_error, coarse_level_error: relative error of the level map (std of its logarithm), as an estimate has: of
+            "camera", "correlated" and "resize", whose level is hard to find, the second one.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
@@ -132,6 +134,7 @@ class NoiseRecipe:
     subsampled: float = 0.7
     clipped: float = 1.0
     level_error: float = 0.0
+    coarse_level_error: float = 0.0
 
     def __post_init__(self) -> None:
         for word, known, what in (
@@ -174,18 +177,31 @@ def degrade(clean: Tensor, recipe: NoiseRecipe, seed: int, step: int, first_inde
     """
     keys, device = range(first_index, first_index + len(clean)), clean.device
     chances = [generator_for(seed, step, key) for key in keys]
-    plan = _plan(recipe, chances)
+    plan = plan_noise(recipe, chances)
     own = chances if device.type == "cpu" else [generator_for(seed, step, key, device=device) for key in keys]
-    table = torch.stack(list(plan.values.values()), 1).to(device, non_blocking=True)  # one transfer
-    values = dict(zip(plan.values, table.unbind(1), strict=True))
+    table = plan.table_on(device)
+    noisy, noise = _add(clean, plan, table, own)
+    curve = noise_curve(noise, clean) * plan.read(table)["level_factor"][:, None]
+    return Degraded(noisy, level_map(noisy, curve), torch.tensor(plan.kinds).to(device, non_blocking=True))
 
+
+def add_noise(clean: Tensor, plan: NoisePlan, generators: Generators) -> Tensor:
+    """Noise as planned; fields come from generators on the device of ``clean``, one for each sample or `RowSeeds`.
+
+    B x C x H x W in [0, 1] -> the same shape
+    """
+    return _add(clean, plan, plan.table_on(clean.device), generators)[0]
+
+
+def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) -> tuple[Tensor, Tensor]:
+    """Noisy pictures, and what is noise in them before they are clipped. Never waits for the device."""
+    device, values = clean.device, plan.read(table)
     noisy = torch.empty_like(clean)
     for kind, places in _groups(plan.kinds):
         index = torch.tensor(places).to(device, non_blocking=True)
-        mine = dict(zip(values, table[index].unbind(1), strict=True))
-        noisy[index] = _ADD[KINDS[kind]](clean[index], mine, [own[i] for i in places])
+        noisy[index] = _ADD[KINDS[kind]](clean[index], plan.read(table[index]), of_samples(generators, places))
     noise = noisy - clean
-    noisy = torch.where(_column(values["clipped"]) > 0, quantise(noisy), noisy)
+    noisy = torch.where(per_sample(values["clipped"]) > 0, quantise(noisy), noisy)
     for format_, places in _groups(plan.formats):
         if format_ == _NO_JPEG:
             continue
@@ -194,11 +210,10 @@ def degrade(clean: Tensor, recipe: NoiseRecipe, seed: int, step: int, first_inde
         after = jpeg(before, values["quality"][index], subsampled=format_ == _SUBSAMPLED)
         noise[index] += after - before
         noisy[index] = after
-
-    curve = noise_curve(noise, clean) * values["level_factor"][:, None]
-    return Degraded(noisy, level_map(noisy, curve), torch.tensor(plan.kinds).to(device, non_blocking=True))
+    return noisy, noise
 
 
+_COARSE = ("camera", "correlated", "resize")
 _NO_JPEG, _FULL, _SUBSAMPLED = range(3)
 _DRAWN: tuple[str, ...] = (
     "kind", "sigma", "photons", "speckle", "impulses", "coarse_sigma", "blur", "dependence", "roundness", "angle",
@@ -206,19 +221,36 @@ _DRAWN: tuple[str, ...] = (
 )  # fmt: skip
 
 
-class _Plan(NamedTuple):
-    """What becomes of each sample of a batch: lists on the host, parameters (B each, units of physics) on the CPU."""
+class NoisePlan(NamedTuple):
+    """What becomes of each sample of a batch: lists on the host, parameters (B each, units of physics) on the CPU.
+
+    Attributes:
+        kinds: indices into `KINDS`.
+        formats: no JPEG, or JPEG with chroma at full or at half resolution.
+        values: parameter -> B.
+    """
 
     kinds: list[int]
     formats: list[int]
     values: dict[str, Tensor]
 
+    def table_on(self, device: torch.device) -> Tensor:
+        """All parameters on a device, in one transfer: B x len(values)."""
+        return torch.stack(list(self.values.values()), 1).to(device, non_blocking=True)
 
-def _plan(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> _Plan:
-    """Every sample draws the same numbers, whatever its kind needs."""
+    def read(self, table: Tensor) -> dict[str, Tensor]:
+        """Parameter -> its column of a table, or of some rows of it."""
+        return dict(zip(self.values, table.unbind(1), strict=True))
+
+
+def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> NoisePlan:
+    """Draw kinds and parameters, one sample from each generator (on the CPU).
+
+    Every sample draws the same numbers, whatever its kind needs.
+    """
     drawn = torch.stack([torch.rand(len(_DRAWN), generator=each) for each in chances])
     chance = dict(zip(_DRAWN, drawn.unbind(1), strict=True))
-    error = torch.cat([torch.randn(1, generator=each) for each in chances]) * recipe.level_error
+    error = torch.cat([torch.randn(1, generator=each) for each in chances])
 
     def linear(name: str, bounds: Range) -> Tensor:
         return bounds[0] + (bounds[1] - bounds[0]) * chance[name]
@@ -229,6 +261,7 @@ def _plan(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> _Plan:
     weights = torch.tensor([recipe.weights.get(kind, 0.0) for kind in KINDS], dtype=torch.float64)
     edges = weights.cumsum(0) / weights.sum()
     kinds = torch.searchsorted(edges, chance["kind"].double(), right=True).clamp(max=len(KINDS) - 1)
+    coarse = torch.isin(kinds, torch.tensor([KINDS.index(name) for name in _COARSE]))
     share = torch.full(kinds.shape, recipe.jpeg)
     share[kinds == KINDS.index("camera")] = recipe.camera_jpeg
     share[kinds == KINDS.index("jpeg")] = 1.0
@@ -257,10 +290,10 @@ def _plan(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> _Plan:
             linear("quality", recipe.quality),
         ).round(),
         "clipped": ((chance["clipped"] < recipe.clipped) | compressed).float(),
-        "level_factor": error.exp(),
+        "level_factor": (error * torch.where(coarse, recipe.coarse_level_error, recipe.level_error)).exp(),
         **{f"camera {name}": value for name, value in camera._asdict().items()},
     }
-    return _Plan(kinds.tolist(), formats.tolist(), values)
+    return NoisePlan(kinds.tolist(), formats.tolist(), values)
 
 
 _Values = Mapping[str, Tensor]
@@ -293,8 +326,3 @@ _ADD: dict[str, Callable[[Tensor, _Values, Generators], Tensor]] = {
 def _groups(classes: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Each class that occurs, with the places where it does."""
     return [(each, [i for i, other in enumerate(classes) if other == each]) for each in sorted(set(classes))]
-
-
-def _column(values: Tensor) -> Tensor:
-    """B -> B x 1 x 1 x 1"""
-    return values.view(-1, 1, 1, 1)

@@ -147,9 +147,13 @@ def _check_buildable(settings: Settings) -> None:
     """Build the objective without memory behind it, so that mistakes are told before the data is read."""
     import torch
 
+    from restore.losses.table import build_losses
     from restore.models import build
     from restore.training.run import objective_factory
 
     with torch.device("meta"):
         network = build(settings.model.name, **settings.model.arguments)
     objective_factory(settings.objective.name)(network, settings.objective)
+    crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)
+    for _, loss in build_losses(settings.objective.losses).values():
+        loss(crop, crop)  # crops too small for a loss are told of now

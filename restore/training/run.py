@@ -16,16 +16,15 @@ from restore.data.batches import CropBatches, hold_out, validation_batches
 from restore.data.cache import CropCache, open_cache
 from restore.data.pairs import match_pairs, pair_caches
 from restore.errors import ConfigError
-from restore.losses.pixel import charbonnier_loss, l1_loss, l2_loss
+from restore.losses.table import build_losses
 from restore.models import model_class, nearest
 from restore.objectives.objective import Objective
-from restore.objectives.supervised import Loss, Supervised
+from restore.objectives.supervised import Supervised
 from restore.physics.noise import NoiseRecipe
 from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
 from restore.training.settings import ObjectiveSettings, Settings
 
-LOSSES: dict[str, Loss] = {"l1": l1_loss, "l2": l2_loss, "charbonnier": charbonnier_loss}
 OBJECTIVES: dict[str, Callable[[nn.Module, ObjectiveSettings], Objective]] = {}  # filled in at the end
 Tell = Callable[[dict[str, Any]], None]
 Cached = Callable[[int, int], None]
@@ -125,11 +124,7 @@ def trained_network(folder: Path, settings: Settings) -> tuple[nn.Module, Progre
 
 
 def _supervised(network: nn.Module, settings: ObjectiveSettings) -> Supervised:
-    unknown = [name for name in settings.losses if name not in LOSSES]
-    if unknown:
-        known = f"Known: {', '.join(LOSSES)}"
-        raise ConfigError(f"no loss is called {unknown[0]!r}", fix=f"{nearest(unknown[0], LOSSES)}{known}")
-    losses = {name: (weight, LOSSES[name]) for name, weight in settings.losses.items()}
+    losses = build_losses(settings.losses)
     recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.noise.items()}
     try:
         noise = NoiseRecipe(**recipe)

@@ -40,8 +40,8 @@ class ObjectiveSettings:
 
     name: str = "supervised"
     """A name of `restore.training.run.OBJECTIVES`, or "my_pkg.my_file:my_function" (network, settings) -> Objective."""
-    losses: dict[str, float] = field(default_factory=lambda: {"charbonnier": 1.0})
-    """Weight of each loss."""
+    losses: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"charbonnier": 1.0})
+    """Weight of each loss of `restore.losses.table.LOSSES`, or its options with `weight` among them."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the objective."""
     noise: dict[str, Any] = field(default_factory=dict)

@@ -6,13 +6,12 @@ program.
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from restore.errors import WeightsError
 from restore.models import nearest
+from restore.zoo.home import home
 
 if TYPE_CHECKING:
     from restore.zoo.card import WeightsCard
@@ -28,18 +27,6 @@ class Verified(NamedTuple):
     path: Path
     card: WeightsCard | None
     problem: WeightsError | None
-
-
-def home() -> Path:
-    """The user's folder of this program: `RESTORE_HOME`, or the platform's cache folder."""
-    chosen = os.environ.get("RESTORE_HOME")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "restore"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "restore"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restore"
 
 
 def places() -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_verify_all_tells_good_from_bad(folders):
 def test_the_default_folder_is_the_platforms(monkeypatch, tmp_path, platform, expected):
     for name in ("RESTORE_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(resolver.sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert home() == tmp_path / expected
 

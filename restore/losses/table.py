@@ -1,0 +1,77 @@
+"""All losses by name, for configs:
+
+    losses: {charbonnier: 1.0, ms_ssim: {weight: 0.2, levels: 3}, perceptual: {weight: 0.1, backbone: vgg16_caffe}}
+
+A loss is a function (output, target, *, options) -> scalar, or a module class made with options. Importing this
+imports none of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import ConfigError, RestoreError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOSSES: dict[str, str] = {
+    "l1": "restore.losses.pixel:l1_loss",
+    "l2": "restore.losses.pixel:l2_loss",
+    "charbonnier": "restore.losses.pixel:charbonnier_loss",
+    "gradient": "restore.losses.pixel:gradient_loss",
+    "tv": "restore.losses.pixel:tv_loss",
+    "fft": "restore.losses.frequency:fft_loss",
+    "ssim": "restore.losses.ssim:ssim_loss",
+    "ms_ssim": "restore.losses.ssim:ms_ssim_loss",
+    "ms_ssim_l1": "restore.losses.ssim:ms_ssim_l1_loss",
+    "perceptual": "restore.losses.perceptual:PerceptualLoss",
+    "style": "restore.losses.perceptual:StyleLoss",
+    "lpips": "restore.losses.lpips:LPIPS",
+}
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, tuple[float, Loss]]:
+    """name -> (weight, loss) from a config's `losses`: a weight each, or options with `weight` among them (1.0).
+
+    Raises `ConfigError` for an unknown name or option (naming the nearest), and what the losses themselves raise when
+    they are made, such as `MissingWeightsError`.
+    """
+    built = {}
+    for name, value in wanted.items():
+        options = dict(value) if isinstance(value, Mapping) else {"weight": value}
+        weight = options.pop("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ConfigError(f"the weight of loss {name!r} cannot be {weight!r}", fix="Give a number")
+        built[name] = float(weight), build_loss(name, **options)
+    return built
+
+
+def build_loss(name: str, /, **options: Any) -> Loss:
+    """A loss of `LOSSES`, or "my_pkg.my_file:my_loss", with its options bound. Raises as `build_losses`."""
+    module, colon, attribute = LOSSES.get(name, name).partition(":")
+    if not colon:
+        known = f"Known: {', '.join(LOSSES)}; or give my_pkg.my_file:my_loss"
+        raise ConfigError(f"no loss is called {name!r}", fix=f"{nearest(name, LOSSES)}{known}")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"loss {name!r} cannot be imported", why=str(error), fix="Check its spelling") from error
+    is_class = inspect.isclass(found)
+    pictures = 0 if is_class else 2
+    taken = list(inspect.signature(found).parameters)[pictures:]
+    for option in options:
+        if option not in taken:
+            known = f"It takes {', '.join(('weight', *taken))}"
+            raise ConfigError(f"loss {name!r} has no option {option!r}", fix=f"{nearest(option, taken)}{known}")
+    try:
+        return found(**options) if is_class else functools.partial(found, **options)
+    except RestoreError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"loss {name!r} cannot be made with {options}", why=str(error)) from error

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.batch import constant, per_sample
 from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.color import LUMA
 from restore.physics.random import Generators, normal
@@ -155,7 +156,7 @@ def add_camera(x: Tensor, camera: Camera, generators: Generators) -> Tensor:
     margin = _DEMOSAIC + _SMOOTH
     scene = F.pad(x.expand(-1, 3, -1, -1), (margin,) * 4, mode="replicate")
     inner = scene[..., _DEMOSAIC:-_DEMOSAIC, _DEMOSAIC:-_DEMOSAIC]
-    gamma = _column(camera.gamma)
+    gamma = per_sample(camera.gamma)
     light = _to_light(scene, gamma)
     noise = _develop(_sensor_noise(light, camera, generators), camera)
     light = light[..., _DEMOSAIC:-_DEMOSAIC, _DEMOSAIC:-_DEMOSAIC]
@@ -187,26 +188,26 @@ def _sensor_noise(light: Tensor, camera: Camera, generators: Generators) -> Tens
     """
     red, green, blue = (colour[:, None] for colour in light.unbind(1))
     on_red_row, on_red_column = _pattern(light, camera.phase)
-    red, blue = red / _column(camera.red), blue / _column(camera.blue)  # what the sensor saw
+    red, blue = red / per_sample(camera.red), blue / per_sample(camera.blue)  # what the sensor saw
     signal = torch.where(on_red_row, torch.where(on_red_column, red, green), torch.where(on_red_column, green, blue))
-    electrons = _column(camera.full_well * 100 / camera.iso)
-    std = (signal * electrons + _column(camera.read_noise).square()).sqrt() / electrons
+    electrons = per_sample(camera.full_well * 100 / camera.iso)
+    std = (signal * electrons + per_sample(camera.read_noise).square()).sqrt() / electrons
     return std * normal(std.shape, generators, std.device)
 
 
 def _develop(mosaic: Tensor, camera: Camera) -> Tensor:
     """Demosaic, white balance, colour matrix: B x 1 x H x W -> B x 3 x (H - 4) x (W - 4)."""
-    bilinear, malvar = mosaic.new_tensor(_BILINEAR), mosaic.new_tensor(_MALVAR) / 16
-    filters = torch.lerp(bilinear, malvar, _column(camera.malvar))  # B x 4 x 5 x 5
+    bilinear, malvar = constant(_BILINEAR, mosaic.device), constant(_MALVAR, mosaic.device) / 16
+    filters = torch.lerp(bilinear, malvar, per_sample(camera.malvar))  # B x 4 x 5 x 5
     cross, beside, above, diagonal = (filter_each(mosaic, each) for each in filters.unbind(1))
     here = mosaic[..., _DEMOSAIC:-_DEMOSAIC, _DEMOSAIC:-_DEMOSAIC]
     row, column = _pattern(here, camera.phase)  # the crop by 2 keeps the phase
     red = torch.where(row, torch.where(column, here, beside), torch.where(column, above, diagonal))
     green = torch.where(row == column, cross, here)
     blue = torch.where(row, torch.where(column, diagonal, above), torch.where(column, beside, here))
-    red, blue = red * _column(camera.red), blue * _column(camera.blue)
+    red, blue = red * per_sample(camera.red), blue * per_sample(camera.blue)
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-    return torch.lerp(luma, torch.cat((red, green, blue), 1), _column(camera.saturation))
+    return torch.lerp(luma, torch.cat((red, green, blue), 1), per_sample(camera.saturation))
 
 
 def _smooth(noise: Tensor, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
@@ -235,9 +236,4 @@ def _pattern(x: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     phase = phase.long()
     rows = torch.arange(x.shape[-2], device=x.device).view(1, 1, -1, 1)
     columns = torch.arange(x.shape[-1], device=x.device).view(1, 1, 1, -1)
-    return (rows + _column(phase // 2)) % 2 == 0, (columns + _column(phase % 2)) % 2 == 0
-
-
-def _column(values: Tensor) -> Tensor:
-    """B -> B x 1 x 1 x 1"""
-    return values.view(-1, 1, 1, 1)
+    return (rows + per_sample(phase // 2)) % 2 == 0, (columns + per_sample(phase % 2)) % 2 == 0

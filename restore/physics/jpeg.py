@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.batch import constant
 from restore.physics.color import LUMA
 
 _LUMA = (
@@ -71,14 +72,14 @@ def _tables(quality: Tensor, base: tuple[int, ...]) -> Tensor:
     """Quantisation steps at B qualities (1 to 100): B x 8 x 8."""
     quality = quality.float().clamp(1, 100)
     scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    steps = torch.tensor(base, device=quality.device, dtype=torch.float32).view(1, 8, 8)
+    steps = constant(base, quality.device).view(1, 8, 8)
     return ((steps * scale[:, None, None] + 50) / 100).floor().clamp_(1, 255)
 
 
 def _through_dct(x: Tensor, tables: Tensor) -> Tensor:
     """Blockwise DCT, rounding to multiples of the tables, and back: B x C x 8h x 8w, B x 8 x 8 -> the same."""
     batch, _, height, width = x.shape
-    basis = _dct(str(x.device))
+    basis = _dct(x.device)
     steps = tables.repeat(1, 1, width // 8).view(batch, 1, 8 * width)  # of a band of blocks, so that rows stay long
     coefficients = (basis @ x.reshape(-1, 8, width)).view(-1, 8) @ basis.T
     bands = coefficients.view(batch, -1, 8 * width)
@@ -93,7 +94,8 @@ def _halved(x: Tensor) -> Tensor:
 
 
 @cache
-def _dct(device: str) -> Tensor:
+@torch.inference_mode(False)
+def _dct(device: torch.device) -> Tensor:
     """Orthonormal DCT-II, 8 x 8, row = frequency."""
     k = torch.arange(8, dtype=torch.float64)
     matrix = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / 8) / 2

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.batch import constant
+
 KNOTS = 17  # equally spaced intensities of [0, 1] at which curves are given
 MAP_RADIUS = 3  # px around a pixel that its level depends on
 SCALES = (2, 4)  # px, sides of the means that show coarse noise
@@ -27,9 +29,9 @@ def noise_curve(noise: Tensor, clean: Tensor) -> Tensor:
     place = _brightness(clean).flatten(1)
     centre = place.mean(1, keepdim=True)
     design = torch.stack([torch.ones_like(place), place - centre, (place - centre).square()], 2)  # B x N x 3
-    ridge = _RIDGE * torch.diag(design.new_tensor([0.0, 1.0, 1.0]))
+    ridge = _RIDGE * torch.diag(constant((0.0, 1.0, 1.0), clean.device))
     normal = design.mT @ design / place.shape[1] + ridge
-    fitted = torch.linalg.solve(normal, design.mT @ power[..., None] / place.shape[1])  # B x 3 x 1
+    fitted = torch.linalg.solve_ex(normal, design.mT @ power[..., None] / place.shape[1]).result  # B x 3 x 1, no wait
     knots = torch.linspace(0, 1, KNOTS, device=clean.device).expand(len(clean), -1)
     from_centre = torch.maximum(torch.minimum(knots, place.amax(1, True)), place.amin(1, True)) - centre
     curve = fitted[:, 0] + fitted[:, 1] * from_centre + fitted[:, 2] * from_centre.square()

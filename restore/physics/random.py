@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Generators = torch.Generator | Sequence[torch.Generator]
-"""One generator for a whole batch, or one for each sample of it (all on the samples' device)."""
+
+@dataclass(frozen=True)
+class RowSeeds:
+    """Fields of one picture whose every row is a pure function of (seed, its number): a picture may come in bands.
+
+    Attributes:
+        seed: of the picture.
+        first: number of the first row drawn.
+    """
+
+    seed: int
+    first: int = 0
+
+    def generators(self, rows: int) -> Iterator[torch.Generator]:
+        """One for each row from the first, on the CPU."""
+        return (generator_for(self.seed, self.first + row) for row in range(rows))
+
+
+Generators = torch.Generator | Sequence[torch.Generator] | RowSeeds
+"""One generator for a whole batch, or one for each sample of it (all on the samples' device), or for each row of a
+batch of one picture on the CPU."""
 
 _MASK = (1 << 64) - 1
 
@@ -47,8 +67,18 @@ def poisson(rates: Tensor, generators: Generators) -> Tensor:
     """Poisson counts of the given rates (>= 0), batch first; sample i is drawn from generator i."""
     if isinstance(generators, torch.Generator):
         return torch.poisson(rates, generator=generators)
+    if isinstance(generators, RowSeeds):
+        rows = zip(rates.unbind(2), generators.generators(rates.shape[2]), strict=True)
+        return torch.stack([torch.poisson(row, generator=g) for row, g in rows], 2)
     _check_count(rates.shape, generators)
     return torch.stack([torch.poisson(rate, generator=g) for rate, g in zip(rates, generators, strict=True)])
+
+
+def of_samples(generators: Generators, places: Sequence[int]) -> Generators:
+    """The generators of some samples of a batch."""
+    if isinstance(generators, torch.Generator | RowSeeds):
+        return generators
+    return [generators[place] for place in places]
 
 
 def _filled(
@@ -60,6 +90,10 @@ def _filled(
     field = torch.empty(tuple(shape), device=device)
     if isinstance(generators, torch.Generator):
         return fill(field, generators)
+    if isinstance(generators, RowSeeds):
+        for row, generator in enumerate(generators.generators(field.shape[2])):
+            field[:, :, row] = fill(torch.empty_like(field[:, :, row]), generator)
+        return field
     _check_count(field.shape, generators)
     for sample, generator in zip(field, generators, strict=True):
         fill(sample, generator)

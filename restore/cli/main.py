@@ -25,6 +25,7 @@ from restore.cli.denoise import Denoise
 from restore.cli.doctor import Doctor
 from restore.cli.options import nearest
 from restore.cli.train import Train
+from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode
 
 
@@ -34,7 +35,13 @@ class Command(Protocol):
     def run(self) -> int: ...
 
 
-COMMANDS: dict[str, type[Command]] = {"denoise": Denoise, "train": Train, "data": Data, "doctor": Doctor}
+COMMANDS: dict[str, type[Command]] = {
+    "denoise": Denoise,
+    "train": Train,
+    "data": Data,
+    "weights": Weights,
+    "doctor": Doctor,
+}
 _ANY_COMMAND: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
 
 

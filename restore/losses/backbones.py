@@ -163,7 +163,8 @@ def frozen(module: nn.Module) -> nn.Module:
     """In eval mode, and with all that it holds turned into buffers that are neither trained nor saved."""
     for each in module.modules():
         held = {**each._parameters, **each._buffers}
-        each._parameters.clear(), each._buffers.clear()
+        each._parameters.clear()
+        each._buffers.clear()
         for name, value in held.items():
             each.register_buffer(name, None if value is None else value.detach(), persistent=False)
     return module.eval()

@@ -3,7 +3,7 @@
 Looked at in this order, the first that is there wins:
 
 1. the path given by the caller;
-2. the weights folder: `RESTORE_WEIGHTS_DIR`, or `weights` in the user's folder of this program; first the file as
+2. the weights folder: `RESTORE_WEIGHTS_DIR`, or `backbones` in the user's folder of this program; first the file as
    its makers name it, then its trimmed form, `<stem>.features.safetensors` (`restore weights import FILE --trim`);
 3. torch's own cache, `$TORCH_HOME/hub/checkpoints`;
 4. a Python package that carries the file (it is found, never imported);
@@ -55,9 +55,9 @@ class WeightsFile:
 
 
 def weights_folder() -> Path:
-    """The folder to copy weights to: `RESTORE_WEIGHTS_DIR`, or `weights` in the user's folder of this program."""
+    """The folder to copy weights to: `RESTORE_WEIGHTS_DIR`, or `backbones` in the user's folder of this program."""
     chosen = os.environ.get("RESTORE_WEIGHTS_DIR")
-    return Path(chosen).expanduser() if chosen else home() / "weights"
+    return Path(chosen).expanduser() if chosen else home() / "backbones"
 
 
 def torch_folder() -> Path:

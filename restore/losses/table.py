@@ -70,8 +70,9 @@ def build_loss(name: str, /, **options: Any) -> Loss:
             known = f"It takes {', '.join(('weight', *taken))}"
             raise ConfigError(f"loss {name!r} has no option {option!r}", fix=f"{nearest(option, taken)}{known}")
     try:
-        return found(**options) if is_class else functools.partial(found, **options)
+        loss: Any = found(**options) if is_class else functools.partial(found, **options)
     except RestoreError:
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss {name!r} cannot be made with {options}", why=str(error)) from error
+    return loss

@@ -5,13 +5,12 @@ values = measure(["psnr", "ssim"], x, y, border=0, rounded=True)    # {"psnr": B
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +41,7 @@ class Metric:
 
 _LUMA = "luma Y of BT.601, studio range 16..235"
 _WINDOW = "Gaussian 11 taps, sigma 1.5, valid positions only"
-_STRUCTURE = "restore.metrics.structure"
+_STRUCTURE, _FEATURES = "restore.metrics.structure", "restore.metrics.features"
 METRICS: dict[str, Metric] = {
     "psnr": Metric(
         "restore.metrics.pixel:psnr", "RGB, one MSE over all channels, 100 dB when equal", unit="dB", digits=2
@@ -52,6 +51,17 @@ METRICS: dict[str, Metric] = {
     "ssim_y_valid11": Metric(f"{_STRUCTURE}:ssim_y_valid11", f"{_LUMA}, {_WINDOW}"),
     "ms_ssim_valid11": Metric(f"{_STRUCTURE}:ms_ssim_valid11", f"RGB, mean of channels, 5 scales, {_WINDOW}"),
     "ms_ssim_y_valid11": Metric(f"{_STRUCTURE}:ms_ssim_y_valid11", f"{_LUMA}, 5 scales, {_WINDOW}"),
+    "lite0_distance": Metric(
+        f"{_FEATURES}:lite0_distance",
+        "unit-normalised features of EfficientNet-Lite0, blocks 0, 2, 4, 10 summed; not calibrated, not LPIPS",
+        better="lower",
+        weights="efficientnet-lite0",
+    ),
+    "lpips_alex_v0.1": Metric(f"{_FEATURES}:lpips_alex", "LPIPS v0.1, AlexNet", better="lower", weights="alexnet"),
+    "lpips_vgg_v0.1": Metric(f"{_FEATURES}:lpips_vgg", "LPIPS v0.1, VGG16", better="lower", weights="vgg16"),
+    "lpips_squeeze_v0.1": Metric(
+        f"{_FEATURES}:lpips_squeeze", "LPIPS v0.1, SqueezeNet 1.1", better="lower", weights="squeezenet1_1"
+    ),
     "naturalness": Metric(
         "restore.metrics.naturalness:naturalness",
         "luma; distance from good photographs in NIQE's form, our own fit: not NIQE's numbers",
@@ -65,6 +75,7 @@ ALIASES = {
     "ssim_y": "ssim_y_valid11",
     "ms_ssim": "ms_ssim_valid11",
     "ms_ssim_y": "ms_ssim_y_valid11",
+    "lpips": "lpips_alex_v0.1",
 }
 """Short names, for typing; results carry the full ones."""
 
@@ -81,9 +92,7 @@ def resolve(names: Sequence[str], *, luma: bool = False) -> list[str]:
     for name in names:
         found = ALIASES.get(name, name)
         if found not in METRICS:
-            known = [*METRICS, *ALIASES]
-            close = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"Did you mean {close[0]}? " if close else ""
+            hint = nearest(name, [*METRICS, *ALIASES])
             raise ConfigError(f"no metric is called {name!r}", fix=f"{hint}Known: {', '.join(METRICS)}")
         if luma:
             found = _luma_form(found) if _luma_form(found) in METRICS else found
@@ -118,6 +127,16 @@ def function_of(name: str) -> Callable[..., Tensor]:
     """The function behind a full name."""
     module, function = METRICS[name].function.split(":")
     return getattr(importlib.import_module(module), function)
+
+
+def require_weights(names: Sequence[str]) -> None:
+    """Raise `MissingWeightsError` now, not at the first picture, if one of these metrics lacks its weights."""
+    import torch
+
+    x = torch.zeros(1, 3, 64, 64)
+    for name in resolve(names):
+        if METRICS[name].weights:
+            function_of(name)(x, x)
 
 
 def _luma_form(name: str) -> str:

@@ -137,6 +137,11 @@ def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[t
             yield f"{above}{key}", kind
         elif dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
             yield from _unknown(value, hints[key], f"{above}{key}.")
+        elif typing.get_origin(hints[key]) is dict and isinstance(value, dict):
+            inner = typing.get_args(hints[key])[1]
+            for name, entry in value.items():
+                if dataclasses.is_dataclass(inner) and isinstance(entry, dict):
+                    yield from _unknown(entry, inner, f"{above}{key}.{name}.")
 
 
 def _fields(kind: type) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from restore.errors import ConfigError
+from restore.evaluation.protocol import EvaluationProtocol
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -122,5 +123,5 @@ class Settings:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     data: DataSettings = field(default_factory=DataSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
-    evaluation: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationProtocol = field(default_factory=EvaluationProtocol)
     """The protocol of `restore eval`."""

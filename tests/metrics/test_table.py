@@ -28,7 +28,7 @@ def test_names():
         "naturalness",
     ]
     assert set(ALIASES.values()) <= set(METRICS)
-    with pytest.raises(ConfigError, match=r"no metric is called 'psnrr'\. Did you mean psnr"):
+    with pytest.raises(ConfigError, match=r"no metric is called 'psnrr'\. Did you mean 'psnr"):
         resolve(["psnrr"])
 
 

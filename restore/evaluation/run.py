@@ -1,0 +1,169 @@
+"""A protocol over pictures and methods, side by side: rows, failures, and their summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import RestoreError
+from restore.evaluation.pictures import unit_of
+from restore.evaluation.protocol import Case, EvaluationProtocol
+from restore.evaluation.samples import Array, Sample, Source, read_sample
+from restore.metrics.table import METRICS, measure, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Method = Callable[[Sample], Array]
+"""Restores a sample's damaged picture; the result has its shape and type."""
+INPUT = "input"
+"""Name of the method that does nothing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture restored by a method.
+
+    Attributes:
+        scores: metric's full name -> value.
+        seconds: CPU seconds of the method, all threads together.
+    """
+
+    picture: str
+    method: str
+    scores: dict[str, float]
+    seconds: float
+    megapixels: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be measured, and why."""
+
+    picture: str
+    method: str
+    why: str
+
+    @classmethod
+    def of(cls, picture: str, method: str, error: RestoreError) -> Failure:
+        return cls(picture, method, str(error) if picture in str(error) else f"{picture}: {error}")
+
+
+@dataclass
+class Result:
+    """All of a case."""
+
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method over all pictures of a case.
+
+    Attributes:
+        means: metric -> mean over the pictures.
+        worst, least_gain: the picture that gained least over its input by the first metric that compares, and how
+            much (negative: it was made worse); "" and 0 for the input itself.
+        greatest_gain: the most that one gained.
+        seconds_per_megapixel: CPU seconds, all pictures together.
+    """
+
+    method: str
+    pictures: int
+    means: dict[str, float]
+    worst: str
+    least_gain: float
+    greatest_gain: float
+    seconds: float
+    seconds_per_megapixel: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Watch = Callable[[Row, Array], None]
+
+
+def evaluate(
+    sources: Sequence[Source],
+    case: Case,
+    methods: Mapping[str, Method],
+    protocol: EvaluationProtocol,
+    watch: Watch = lambda row, pixels: None,
+) -> Result:
+    """Every source through every method. What fails is noted, and the rest goes on.
+
+    Args:
+        methods: by name; the input itself is always the first row of a picture.
+        watch: called with each row and its picture (H x W x C) as it comes.
+    """
+    result = Result()
+    for source in sources:
+        try:
+            sample = read_sample(source, case, protocol.limit)
+            truth = unit_of(sample.truth)
+        except RestoreError as error:
+            result.failures.append(Failure.of(source.name, INPUT, error))
+            continue
+        for name, method in {INPUT: lambda sample: sample.damaged, **methods}.items():
+            try:
+                start = time.process_time()
+                pixels = method(sample)
+                seconds = time.process_time() - start
+            except RestoreError as error:
+                result.failures.append(Failure.of(source.name, name, error))
+                continue
+            scores, failed = scores_of(protocol.metrics, unit_of(pixels), truth, protocol)
+            result.failures += [Failure.of(source.name, name, error) for error in failed]
+            row = Row(source.name, name, scores, seconds, truth.shape[-1] * truth.shape[-2] / 1e6)
+            result.rows.append(row)
+            watch(row, pixels)
+    return result
+
+
+def scores_of(
+    names: Sequence[str], x: Tensor, y: Tensor | None, protocol: EvaluationProtocol
+) -> tuple[dict[str, float], list[RestoreError]]:
+    """(values of the metrics by full name, why others have none) of one picture 1 x C x H x W."""
+    scores, failed = {}, []
+    for name in resolve(names):
+        try:
+            value = measure([name], x, y, border=protocol.border, rounded=protocol.rounded)[name]
+        except RestoreError as error:
+            failed.append(error)
+        else:
+            scores[name] = float(value[0])
+    return scores, failed
+
+
+def summarise(rows: Sequence[Row]) -> list[Summary]:
+    """One line a method, the input first."""
+    names = list(dict.fromkeys(row.method for row in rows))
+    inputs = {row.picture: row for row in rows if row.method == INPUT}
+    return [_summary([row for row in rows if row.method == name], inputs) for name in names]
+
+
+def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Summary:
+    metrics = list(dict.fromkeys(name for row in rows for name in row.scores))
+    judge = next((name for name in metrics if METRICS[name].reference), None)
+    gains = {}
+    if judge and rows[0].method != INPUT:
+        sign = 1 if METRICS[judge].better == "higher" else -1
+        both = [row for row in rows if judge in row.scores and judge in inputs[row.picture].scores]
+        gains = {row.picture: sign * (row.scores[judge] - inputs[row.picture].scores[judge]) for row in both}
+    worst = min(gains, key=lambda picture: gains[picture], default="")
+    seconds = sum(row.seconds for row in rows)
+    return Summary(
+        method=rows[0].method,
+        pictures=len(rows),
+        means={name: fmean(row.scores[name] for row in rows if name in row.scores) for name in metrics},
+        worst=worst,
+        least_gain=gains.get(worst, 0.0),
+        greatest_gain=max(gains.values(), default=0.0),
+        seconds=seconds,
+        seconds_per_megapixel=seconds / sum(row.megapixels for row in rows),
+    )

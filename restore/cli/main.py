@@ -21,8 +21,10 @@ import tyro
 
 from restore.cli.console import describe, exit_code_of, prepare_streams, print_error, put, put_json, say, silence_stdout
 from restore.cli.data import Data
+from restore.cli.degrade import Degrade
 from restore.cli.denoise import Denoise
 from restore.cli.doctor import Doctor
+from restore.cli.evaluate import Eval, Score
 from restore.cli.options import nearest
 from restore.cli.train import Train
 from restore.cli.weights import Weights
@@ -37,6 +39,9 @@ class Command(Protocol):
 
 COMMANDS: dict[str, type[Command]] = {
     "denoise": Denoise,
+    "degrade": Degrade,
+    "score": Score,
+    "eval": Eval,
     "train": Train,
     "data": Data,
     "weights": Weights,

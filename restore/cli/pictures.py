@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from restore.api import Restorer
+    from restore.engines.degrade import Degrader
     from restore.inference.batch import BatchOptions, Job, Summary
     from restore.inference.ledger import FileRecord, Ledger
 
@@ -38,14 +39,32 @@ class Request:
     running: RunOptions
     report: ReportOptions
 
+    @property
+    def done(self) -> str:
+        """Ending of default output names."""
+        return TASKS[self.task].done
+
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.files.in_place and self.running.crop:
+            raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
+        if self.files.overwrite and self.files.resume:
+            raise ConfigError(
+                "--overwrite and --resume contradict each other", fix="--resume does only what is missing"
+            )
+
+    def load(self) -> Restorer | Degrader:
+        """What does the work."""
+        return _load(self)
+
 
 def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
     """Put files through a task and tell the user; returns the exit code."""
     json = JsonReport(request.task) if request.report.json else None
     try:
-        _check_together(request)
+        request.check()
         files = request.files
-        plan = plan_work(paths, TASKS[request.task].done, in_place=files.in_place, compare=files.compare)
+        plan = plan_work(paths, request.done, in_place=files.in_place, compare=files.compare)
         total = plan.check()
         options = _batch_options(plan, request)
         if files.dry_run:
@@ -65,7 +84,7 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
 def _run(request: Request, plan: Plan, total: int, options: BatchOptions, json: JsonReport | None) -> Summary:
     from restore.inference.batch import run_batch
 
-    restorer = _load(request)
+    restorer = request.load()
     report = request.report
     with ExitStack() as stack:
         ledger = _open_ledger(plan, restorer, resume=request.files.resume)
@@ -103,15 +122,6 @@ def _load(request: Request) -> Restorer:
     return restorer
 
 
-def _check_together(request: Request) -> None:
-    """Refuse options that contradict each other."""
-    files, running = request.files, request.running
-    if files.in_place and running.crop:
-        raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
-    if files.overwrite and files.resume:
-        raise ConfigError("--overwrite and --resume contradict each other", fix="--resume does only what is missing")
-
-
 def _bytes(limit: int | float | None, device: torch.device) -> int | None:
     """`--max-memory` in bytes; a share is of what is free now on the device (or in the container)."""
     if not isinstance(limit, float):
@@ -139,7 +149,7 @@ def _batch_options(plan: Plan, request: Request) -> BatchOptions:
     )
 
 
-def _open_ledger(plan: Plan, restorer: Restorer, *, resume: bool) -> Ledger | None:
+def _open_ledger(plan: Plan, restorer: Restorer | Degrader, *, resume: bool) -> Ledger | None:
     """The ledger of a folder run. A single file, or inputs in place without a common folder, have none."""
     from restore.inference.ledger import Ledger
 
@@ -247,9 +257,10 @@ def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonRepo
 
 def method_of(request: Request) -> str:
     """The method that will be used, `auto` resolved."""
-    method, task = request.method, TASKS[request.task]
+    method = request.method
     if method["method"] != "auto":
         return method["method"]
+    task = TASKS[request.task]
     return "network" if task.weights or method.get("weights") else task.fallback
 
 

@@ -203,18 +203,18 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
     noise = noisy - clean
     noisy = torch.where(per_sample(values["clipped"]) > 0, quantise(noisy), noisy)
     for format_, places in _groups(plan.formats):
-        if format_ == _NO_JPEG:
+        if format_ == NO_JPEG:
             continue
         index = torch.tensor(places).to(device, non_blocking=True)
         before = noisy[index]
-        after = jpeg(before, values["quality"][index], subsampled=format_ == _SUBSAMPLED)
+        after = jpeg(before, values["quality"][index], subsampled=format_ == SUBSAMPLED)
         noise[index] += after - before
         noisy[index] = after
     return noisy, noise
 
 
 _COARSE = ("camera", "correlated", "resize")
-_NO_JPEG, _FULL, _SUBSAMPLED = range(3)
+NO_JPEG, FULL, SUBSAMPLED = range(3)
 _DRAWN: tuple[str, ...] = (
     "kind", "sigma", "photons", "speckle", "impulses", "coarse_sigma", "blur", "dependence", "roundness", "angle",
     "factor", "shift", "quality", "jpeg", "subsampled", "clipped", *(f"camera {name}" for name in CAMERA_DRAWN),
@@ -266,8 +266,8 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
     share[kinds == KINDS.index("camera")] = recipe.camera_jpeg
     share[kinds == KINDS.index("jpeg")] = 1.0
     compressed = chance["jpeg"] < share
-    formats = torch.where(chance["subsampled"] < recipe.subsampled, _SUBSAMPLED, _FULL)
-    formats = torch.where(compressed, formats, _NO_JPEG)
+    formats = torch.where(chance["subsampled"] < recipe.subsampled, SUBSAMPLED, FULL)
+    formats = torch.where(compressed, formats, NO_JPEG)
     cameras = {name: PRESETS[name] for name in recipe.cameras} or PRESETS
     if recipe.iso:
         cameras = {name: replace(ranges, iso=recipe.iso) for name, ranges in cameras.items()}

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, put_json, shown
-from restore.cli.options import HIDE, INF, Flag, nearest, number, reads
+from restore.cli.options import HIDE, INF, Flag, nearest, number, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
 
 
@@ -25,7 +25,7 @@ class Data:
     """check: pictures that must not be among those to learn from."""
     crop: Annotated[int, number("--crop", int, 1, INF)] = 96
     """check: smallest side that can be used."""
-    endings: Annotated[tuple[str, str], reads("DAMAGED,CLEAN", lambda text: _two(text)), HIDE] = ("", "")
+    endings: Annotated[tuple[str, str], reads("DAMAGED,CLEAN", parse_endings("--endings")), HIDE] = ("", "")
     """pairs: ends of the names, when both lie in one folder or are named apart: _real,_mean."""
     json: Flag = False
     """Print one JSON object."""
@@ -44,13 +44,6 @@ class Data:
         if len(folders) != wanted:
             raise ConfigError(f"restore data {action} takes {wanted} folder{'s' * (wanted > 1)}, not {len(folders)}")
         return run(self, folders)
-
-
-def _two(text: str) -> tuple[str, str]:
-    damaged, comma, clean = text.partition(",")
-    if not comma:
-        raise ConfigError(f"--endings cannot be {text!r}", fix="Write it as _real,_mean")
-    return damaged, clean
 
 
 def _check(options: Data, folders: Sequence[str]) -> int:

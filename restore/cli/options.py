@@ -104,6 +104,18 @@ def parse_crop(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
+def parse_endings(option: str) -> Callable[[str], tuple[str, str]]:
+    """`_real,_mean`: ends of the names of damaged and clean pictures."""
+
+    def parse(text: str) -> tuple[str, str]:
+        damaged, comma, clean = text.partition(",")
+        if not comma:
+            raise ConfigError(f"{option} cannot be {text!r}", fix="Write it as _real,_mean")
+        return damaged, clean
+
+    return parse
+
+
 HIDE = arg(help_behavior_hint="")
 """Leaves the default out of the help, where it says nothing."""
 Flag = Annotated[bool, HIDE]

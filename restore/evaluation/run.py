@@ -17,6 +17,8 @@ from restore.metrics.table import METRICS, measure, resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from restore.api import Restorer
+
 Method = Callable[[Sample], Array]
 """Restores a sample's damaged picture; the result has its shape and type."""
 INPUT = "input"
@@ -83,6 +85,11 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def restoring(restorer: Restorer) -> Method:
+    """What `restore.load` gives, as a method: blind, through the runner of users' pictures."""
+    return lambda sample: restorer(sample.damaged)
 
 
 Watch = Callable[[Row, Array], None]

@@ -94,7 +94,8 @@ class Features(nn.Module):
 
     def __init__(self, backbone: Backbone, layers: nn.Sequential, origin: str) -> None:
         super().__init__()
-        self.backbone, self.origin, self.layers = backbone, origin, frozen(layers)
+        self.backbone, self.origin, self.layers = backbone, origin, layers
+        freeze(layers)
         for name, values in zip(("mean", "deviation"), backbone.normalise, strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -159,15 +160,15 @@ def backbone_called(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def frozen(module: nn.Module) -> nn.Module:
-    """In eval mode, and with all that it holds turned into buffers that are neither trained nor saved."""
+def freeze(module: nn.Module) -> None:
+    """Put it in eval mode, and turn all that it holds into buffers that are neither trained nor saved."""
     for each in module.modules():
         held = {**each._parameters, **each._buffers}
         each._parameters.clear()
         each._buffers.clear()
         for name, value in held.items():
             each.register_buffer(name, None if value is None else value.detach(), persistent=False)
-    return module.eval()
+    module.eval()
 
 
 @functools.lru_cache(maxsize=8)
@@ -207,6 +208,8 @@ def _vgg_taps(convolutions: Sequence[int]) -> dict[str, int]:
 
 def _lite_key(key: str) -> str | None:
     """_conv_stem.weight -> 0.conv_stem.weight, _blocks.3._bn1.bias -> 4.bn1.bias; ours stay."""
+    if key.endswith("num_batches_tracked"):
+        return None
     if block := re.match(r"_blocks\.(\d+)\._(.+)", key):
         return f"{int(block[1]) + 1}.{block[2]}"
     if key.startswith(("_conv_stem.", "_bn0.")):

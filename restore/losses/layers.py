@@ -89,7 +89,7 @@ class Stem(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv_stem = SameConv(3, 32, 3, 2)
-        self.bn0 = _norm(32)
+        self.bn0 = FixedNorm(32)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(self.bn0(self.conv_stem(x)))
@@ -102,9 +102,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         inner = before * expansion
         if expansion != 1:
-            self.expand_conv, self.bn0 = SameConv(before, inner, 1), _norm(inner)
-        self.depthwise_conv, self.bn1 = SameConv(inner, inner, side, stride, groups=inner), _norm(inner)
-        self.project_conv, self.bn2 = SameConv(inner, after, 1), _norm(after)
+            self.expand_conv, self.bn0 = SameConv(before, inner, 1), FixedNorm(inner)
+        self.depthwise_conv, self.bn1 = SameConv(inner, inner, side, stride, groups=inner), FixedNorm(inner)
+        self.project_conv, self.bn2 = SameConv(inner, after, 1), FixedNorm(after)
         self.widens, self.skips = expansion != 1, stride == 1 and before == after
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,5 +129,14 @@ class SameConv(nn.Conv2d):
         return super().forward(F.pad(input, pads))
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3)
+class FixedNorm(nn.Module):
+    """Batch normalisation with the statistics of its training, which never change."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=1e-3)

@@ -93,9 +93,10 @@ class _FeatureLoss(nn.Module):
         """One value a picture: B. Raises `ValueError` if the shapes differ, `TooSmallError` for tiny pictures."""
         if x.shape != y.shape:
             raise ValueError(f"a loss compares tensors of one shape, not {tuple(x.shape)} and {tuple(y.shape)}")
-        of_x, of_y = self.features(x, list(self.taps)), self.features(y, list(self.taps))
-        parts = [weight * self._distance(of_x[tap], of_y[tap]) for tap, weight in self.taps.items()]
-        return torch.stack(parts).sum(0)
+        with torch.autocast(x.device.type, enabled=False):
+            of_x, of_y = self.features(x, list(self.taps)), self.features(y, list(self.taps))
+            parts = [weight * self._distance(of_x[tap], of_y[tap]) for tap, weight in self.taps.items()]
+            return torch.stack(parts).sum(0)
 
     def _distance(self, x: Tensor, y: Tensor) -> Tensor:
         """B values, of features B x C x H x W."""

@@ -8,6 +8,7 @@ differ), once a phase, and steps that phase's optimizer:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,8 +35,8 @@ class Phase:
     every: int = 1
 
 
-class Objective(nn.Module):
-    """Base of all objectives.
+class Objective(nn.Module, ABC):
+    """Base of all objectives; it cannot be made without the three things below.
 
     Attributes:
         phases: in the order they run within a step.
@@ -43,18 +44,18 @@ class Objective(nn.Module):
 
     phases: tuple[Phase, ...]
 
+    @abstractmethod
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Scalars by name; "loss" is minimised. `batch` is on the device, values in [0, 1]."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def averaged(self) -> nn.Module:
         """The network that is averaged over the steps, validated and exported."""
-        raise NotImplementedError
 
+    @abstractmethod
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         """For validation: what `network` (an average of `averaged`) makes of a batch, the same every time.
 
         B x C x H x W by name, values in [0, 1]: "input", "output" and, where it is known, "target".
         """
-        raise NotImplementedError

@@ -42,11 +42,17 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The newest checkpoint that can be read. Raises `FileError` if there is none."""
-    problem = "there is none"
-    for path in reversed(checkpoints(folder)):
-        try:
-            return path, torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            problem = f"{path.name}: {error}".splitlines()[0]
-    raise FileError("no checkpoint to resume from", where=folder, why=problem, fix="Leave out --resume to start anew")
+    """The newest checkpoint and what it holds.
+
+    Raises `FileError` if there is none, or if it cannot be read: then it names the one before, which is taken once
+    the user has removed the newest.
+    """
+    found = checkpoints(folder)
+    if not found:
+        raise FileError("there is no checkpoint to resume from", where=folder, fix="Leave out --resume to start anew")
+    try:
+        return found[-1], torch.load(found[-1], map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        why = " ".join(str(error).split())[:200] or "the file ends too early"
+        before = f"Delete it to go on from {found[-2].name}" if len(found) > 1 else "Delete it and start anew"
+        raise FileError("this checkpoint cannot be read", where=found[-1], why=why, fix=before) from error

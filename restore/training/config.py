@@ -135,7 +135,7 @@ def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[t
     for key, value in tree.items():
         if key not in hints:
             yield f"{above}{key}", kind
-        elif dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
+        elif isinstance(hints[key], type) and dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
             yield from _unknown(value, hints[key], f"{above}{key}.")
         elif typing.get_origin(hints[key]) is dict and isinstance(value, dict):
             inner = typing.get_args(hints[key])[1]

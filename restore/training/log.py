@@ -15,69 +15,86 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
-    from restore.training.settings import TrainSettings
+    from restore.training.runtime import Runtime
 
 
 class Log:
     """`log.jsonl` of a run: one object every `log_every` steps, one for each validation.
 
+    Only the first process writes; what it writes are means over all of them.
+
     Args:
         tell: called with each object, too.
-        quiet: write nothing (all processes but the first).
+        at: the step the run goes on from; what was logged of later steps is dropped, they are done again.
+        pending: what `pending` gave at that step.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[dict[str, Any]], None], *, quiet: bool = False) -> None:
-        self._tell, self._quiet = tell, quiet
+    def __init__(
+        self,
+        folder: Path,
+        tell: Callable[[dict[str, Any]], None],
+        runtime: Runtime,
+        at: int = 0,
+        pending: dict[str, tuple[float, int]] | None = None,
+    ) -> None:
+        self._tell, self._runtime = tell, runtime
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._data_seconds, self._since = 0.0, time.perf_counter()
-        self._first_step: int | None = None
-        if not quiet:
+        for name, (total, count) in (pending or {}).items():
+            self._sums[name], self._counts[name] = torch.tensor(total, device=runtime.device), count
+        self._data_seconds, self._since, self._since_step = 0.0, time.perf_counter(), at
+        if runtime.main:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-            self._board = _tensorboard(folder)
+            path = folder / "log.jsonl"
+            _drop_after(path, at)
+            self._file = path.open("a", encoding="utf-8")
+            self._board = _tensorboard(folder, at)
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if not self._quiet:
+        if self._runtime.main:
             self._file.close()
             if self._board is not None:
                 self._board.close()
 
     @contextmanager
-    def timing(self, what: str) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
         """Count the seconds inside as waiting for data."""
         start = time.perf_counter()
         yield
         self._data_seconds += time.perf_counter() - start
 
-    def add(self, phase: str, losses: dict[str, Tensor], norm: Tensor) -> None:
-        """A step of a phase; the values stay on the device until `write`."""
-        for name, value in (*losses.items(), (f"{phase}_gradient_norm", norm.detach())):
-            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+    def add(self, values: dict[str, Tensor]) -> None:
+        """What a phase of a step reports; the values stay on the device until `write`."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach().float()
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def write(self, progress: Progress, done: float, rate: float, settings: TrainSettings) -> None:
+    def pending(self) -> dict[str, tuple[float, int]]:
+        """(sum, count) of what has not been written yet, for the checkpoint."""
+        return {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
+
+    def write(self, progress: Progress, done: float, rate: float) -> None:
         """The means since the last time, with speed, share of time spent waiting for data, and time left."""
         elapsed = time.perf_counter() - self._since
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        means = self._runtime.mean([float(total) / self._counts[name] for name, total in self._sums.items()])
         entry = {
             "learning_rate": rate,
             "done": round(done, 5),
-            "seconds_per_step": round(elapsed / settings.log_every, 4),
+            "seconds_per_step": round(elapsed / max(1, progress.step - self._since_step), 4),
             "data_share": round(self._data_seconds / max(elapsed, 1e-9), 4),
             "left_seconds": round(progress.seconds * (1 - done) / max(done, 1e-9)),
             "skipped": progress.skipped,
         }
-        self.event(progress, {name: round(value, 6) for name, value in means.items()} | entry)
+        self.event(progress, {name: round(mean, 6) for name, mean in zip(self._sums, means, strict=True)} | entry)
         self._sums, self._counts = {}, {}
-        self._data_seconds, self._since = 0.0, time.perf_counter()
+        self._data_seconds, self._since, self._since_step = 0.0, time.perf_counter(), progress.step
 
     def event(self, progress: Progress, values: dict[str, float]) -> None:
         """One line of the log."""
-        if self._quiet:
+        if not self._runtime.main:
             return
         entry = {"step": progress.step, "seconds": round(progress.seconds, 1)} | values
         self._file.write(json.dumps(entry) + "\n")
@@ -106,10 +123,25 @@ def image_grid(shown: dict[str, Tensor], path: Path) -> None:
         path.write_bytes(data.tobytes())
 
 
-def _tensorboard(folder: Path) -> Any:
+def _drop_after(path: Path, step: int) -> None:
+    """Take the lines of later steps, and one that a power cut left unfinished, out of a log."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if _step_of(line) <= step]
+    if len(kept) < len(lines):
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _tensorboard(folder: Path, at: int) -> Any:
     """A writer, or None where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=at + 1 if at else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,17 +22,20 @@ from restore.training.settings import TrainSettings
 class Runtime:
     """One process's place in a training.
 
+    Args:
+        phases: of the objective; an objective of several leaves some of its parameters out of each.
+
     Attributes:
         device: of this process.
         rank, world: this process's number, and how many there are.
         dtype: of the forward pass.
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: TrainSettings, phases: int = 1) -> None:
         self._accelerator: Any = None
         self.rank, self.world = 0, 1
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            self._accelerator = _accelerator(settings.device)
+            self._accelerator = _accelerator(settings.device, phases)
             self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
             self.device: torch.device = self._accelerator.device
         else:
@@ -56,13 +60,22 @@ class Runtime:
         """While `more` parts of the batch follow, gradients stay in the process."""
         return self._accelerator.no_sync(wrapped) if more and self._accelerator else contextlib.nullcontext()
 
+    def own_random_state(self) -> contextlib.AbstractContextManager[Any]:
+        """torch's global random state, of the CPU and of this device, is put back afterwards."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over all processes: what they must agree on."""
-        if self._accelerator is None:
-            return list(values)
-        mine = torch.tensor([values], dtype=torch.float64, device=self.device)
-        everyone: Tensor = self._accelerator.gather(mine)
-        return everyone.amax(0).tolist()
+        return list(values) if self._accelerator is None else self._gathered(values).amax(0).tolist()
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """The mean of each value over all processes."""
+        return list(values) if self._accelerator is None else self._gathered(values).mean(0).tolist()
+
+    def _gathered(self, values: Sequence[float]) -> Tensor:
+        """Processes x values."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        return self._accelerator.gather(torch.tensor([list(values)], dtype=dtype, device=self.device))
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -87,12 +100,11 @@ def share(settings: TrainSettings, runtime: Runtime) -> tuple[int, list[int]]:
     return size, [(mine + part) * size for part in range(settings.accumulate)]
 
 
-def _accelerator(device: str) -> Any:
+def _accelerator(device: str, phases: int) -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
         fix = "pip install accelerate, or start a single process"
         raise ConfigError("training with several processes needs accelerate", why=str(error), fix=fix) from error
-    # An objective of several phases leaves some parameters out of each.
-    handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=phases > 1)]
     return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=handlers)

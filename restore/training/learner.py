@@ -1,0 +1,143 @@
+"""What learns, with all its state: an objective, an optimizer for each of its phases, and the moving average."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from restore.data.batches import Batch
+from restore.errors import ModelError
+from restore.objectives.objective import Objective, Phase
+from restore.physics.random import generator_for, hash_seed
+from restore.training.runtime import Runtime
+from restore.training.settings import TrainSettings
+
+Watch = Callable[[dict[str, Tensor]], None]  # what a phase reports: its losses, the norm of its gradient
+
+
+class Learner:
+    """An objective on its device, stepped batch by batch.
+
+    Attributes:
+        objective: what learns; called only through the runtime's wrapping.
+        average: the moving average of `objective.averaged`, buffers included.
+        optimizers: AdamW (Loshchilov, Hutter, ICLR 2019) by phase.
+    """
+
+    def __init__(self, objective: Objective, settings: TrainSettings, runtime: Runtime) -> None:
+        self._settings, self._runtime = settings, runtime
+        self.objective = objective.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizers = {
+            phase.name: torch.optim.AdamW(list(phase.parameters), settings.learning_rate, settings.betas,
+                                          weight_decay=settings.weight_decay)
+            for phase in objective.phases
+        }  # fmt: skip
+        self.average = AveragedModel(objective.averaged, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
+        self._wrapped: Any = None
+
+    def step(self, parts: Sequence[Batch], step: int, rate: float, watch: Watch) -> bool:
+        """One step on this process's `parts` of the batch: all phases whose turn it is, then the average.
+
+        Returns:
+            False if a gradient was not finite: that phase and those after it are left out, the buffers are put back.
+        """
+        if self._wrapped is None:
+            self._wrapped = self._runtime.prepare(self.objective.train())
+        seed, rank = self._settings.seed, self._runtime.rank
+        generator = generator_for(seed, step, rank, device=self._runtime.device)
+        torch.manual_seed(hash_seed(seed, step, rank))  # for dropout; `train` gives the caller's state back
+        buffers = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
+        for phase in self.objective.phases:
+            if step % phase.every:
+                continue
+            losses = self._backward(phase, parts, step, generator)
+            norm = torch.nn.utils.clip_grad_norm_(phase.parameters, self._settings.clip or math.inf)
+            finite = bool(norm.isfinite())
+            if finite:
+                self._update(self.optimizers[phase.name], rate)
+                watch(self._named(phase, losses | {"gradient_norm": norm}))
+            self.objective.zero_grad()
+            if not finite:
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+                return False
+        self.average.update_parameters(self.objective.averaged)
+        return True
+
+    def _backward(
+        self, phase: Phase, parts: Sequence[Batch], step: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Gradients of a phase, averaged over the parts of the batch and all processes; its losses, detached."""
+        if len(self.objective.phases) > 1:
+            self._only(phase)
+        totals: dict[str, Tensor] = {}
+        for number, part in enumerate(parts):
+            with self._runtime.accumulating(self._wrapped, more=number + 1 < len(parts)):
+                with self._runtime.autocast():
+                    losses: dict[str, Tensor] = self._wrapped(part, phase.name, step, generator)
+                (losses["loss"] / len(parts)).backward()
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0) + value.detach() / len(parts)
+        return totals
+
+    def _named(self, phase: Phase, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """With the phase before each name where there are several phases."""
+        several = len(self.objective.phases) > 1
+        return {f"{phase.name}_{name}": value for name, value in values.items()} if several else values
+
+    def _only(self, phase: Phase) -> None:
+        """Gradients for this phase's parameters alone (frozen networks are in no phase and stay so)."""
+        mine = {id(parameter) for parameter in phase.parameters}
+        for parameter in itertools.chain.from_iterable(each.parameters for each in self.objective.phases):
+            parameter.requires_grad_(id(parameter) in mine)
+
+    @staticmethod
+    def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """All that is learned. Batches, noise and dropout follow from the seed and the step."""
+        return {
+            "objective": self.objective.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Take over a `state` read from `path`; what the settings say of the optimizers holds from now on.
+
+        Raises `ModelError` if it is of another model or objective.
+        """
+        try:
+            self.objective.load_state_dict(state["objective"])
+            self.average.load_state_dict(state["average"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+                for group in optimizer.param_groups:
+                    group |= {"betas": self._settings.betas, "weight_decay": self._settings.weight_decay}
+        except (KeyError, RuntimeError, ValueError) as error:
+            why = " ".join(str(error).split())[:300]
+            fix = "Resume with the same model and objective, or start anew from its weights with --init-from"
+            raise ModelError("the checkpoint is of another run", where=path, why=why, fix=fix) from error
+
+
+def moving_average(decay: float) -> Callable[..., None]:
+    """For `AveragedModel`: exponential, with a decay that starts low, min(decay, (1 + n) / (10 + n)) after n steps,
+    so that a short run is not averaged with the weights it began with. Integer buffers are copied."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = int(count)
+        now = min(decay, (1 + n) / (10 + n)) if averages[0].is_floating_point() else 0.0
+        get_ema_multi_avg_fn(now)(averages, current, count)
+
+    return update

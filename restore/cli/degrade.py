@@ -150,7 +150,8 @@ def recipe_of(kind: str, options: Degrade) -> NoiseRecipe:
     if kind != "random":
         fields["camera_jpeg"] = 0.0
     if options.jpeg:
-        fields |= {"jpeg": 1.0, "camera_jpeg": 1.0, "quality": (options.jpeg, options.jpeg)}
+        quality = (options.jpeg, options.jpeg)
+        fields |= {"jpeg": 1.0, "camera_jpeg": 1.0, "quality": quality, "camera_quality": quality}
     if kind != "random" or options.subsampling:
         fields["subsampled"] = float(options.subsampling != "444")
     drawn = KINDS[1:] if kind == "random" else (kind.replace("-", "_"),)

@@ -1,7 +1,7 @@
 """Pictures made worse on purpose, for test cases: what `restore degrade` runs in a restorer's place.
 
-Large pictures go through in bands of rows. Every row's noise is a function of (seed, picture, row), so bands leave no
-trace; only "resize", whose noise is enlarged within a band, does not continue across their borders.
+Large pictures go through in bands of rows. Every row's noise is a function of (seed, picture, row), so that bands leave
+no trace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, 
 from restore.physics.random import RowSeeds, generator_for, hash_seed
 from restore.picture import PictureInfo, PictureSink, PictureSource
 
-_BAND = 1 << 22  # pixels
+_BAND = 1 << 20  # pixels
 _CONTEXT = 16  # rows around a band: whole blocks of JPEG, and more than the reach of a camera
 _CPU = torch.device("cpu")
 

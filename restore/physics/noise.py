@@ -21,7 +21,7 @@ from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.camera import CAMERA_DRAWN, PRESETS, Camera, add_camera, draw_cameras
 from restore.physics.jpeg import jpeg
 from restore.physics.level import level_map, noise_curve
-from restore.physics.random import Generators, generator_for, normal, of_samples, poisson, uniform
+from restore.physics.random import Generators, RowSeeds, generator_for, normal, of_samples, poisson, uniform
 from restore.physics.resample import enlarge_each
 
 Range = tuple[float, float]
@@ -80,8 +80,13 @@ def add_resized(x: Tensor, sigma: Tensor, generators: Generators, factor: Tensor
         shift: B, 0 to 1: where the first pixel falls between two of the smaller picture.
     """
     batch, channels, height, width = x.shape
+    row_shift = shift
+    if isinstance(generators, RowSeeds):  # a band of a larger picture: which row of the smaller one it begins at
+        start = ((generators.first + shift) / factor).floor()
+        row_shift = generators.first + shift - start * factor
+        generators = RowSeeds(generators.seed, int(start))
     white = normal((batch, channels, height + 2, width + 2), generators, x.device)
-    noise, gain = enlarge_each(white, factor, shift, (height, width))
+    noise, gain = enlarge_each(white, factor, (row_shift, shift), (height, width))
     return x + per_sample(sigma / gain.sqrt()) * noise
 
 

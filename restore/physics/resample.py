@@ -30,20 +30,22 @@ def pixel_shuffle_batch(x: Tensor, factor: int) -> Tensor:
     return x.permute(2, 3, 4, 0, 5, 1).reshape(batch, channels, height * factor, width * factor)
 
 
-def enlarge_each(x: Tensor, factor: Tensor, shift: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def enlarge_each(
+    x: Tensor, factor: Tensor, shifts: tuple[Tensor, Tensor], size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Enlarge the top left of every sample by a factor of its own, bilinearly.
 
     Args:
         x: B x C x h x w, with h and w above (size - 1 + shift) / factor.
         factor: B, > 0; pixel k of the result is taken from place (k + shift) / factor of ``x``.
-        shift: B, >= 0.
+        shifts: B each, >= 0, of rows and of columns.
         size: H, W of the result.
     Returns:
         B x C x H x W, and what became of the variance of white noise: the mean of the sums of squared weights, B.
     """
     places = []
     gain = torch.ones_like(factor)
-    for length in size:
+    for length, shift in zip(size, shifts, strict=True):
         place = (torch.arange(length, device=x.device) + shift[:, None]) / factor[:, None]  # B x length
         share = place - place.floor()
         gain = gain * (share.square() + (1 - share).square()).mean(1)

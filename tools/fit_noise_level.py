@@ -38,7 +38,7 @@ RECIPE = NoiseRecipe(
 )  # fmt: skip
 SIDES = (200, 320, 448)
 GREY = 0.15  # share of grey pictures
-TOO_HIGH, CLEAN = 3.0, 2.0  # weights of levels found too high (detail is lost), and of pictures without noise
+TOO_HIGH, CLEAN = 1.5, 3.0  # weights of levels found too high (detail is lost), and of pictures without noise
 
 
 class Samples(NamedTuple):

@@ -14,6 +14,7 @@ from restore.errors import ConfigError, ModelError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models import build
 from restore.models.spec import ModelSpec
+from restore.physics.level import KNOTS, MAP_RADIUS
 from restore.picture import Picture
 from restore.zoo.card import WeightsCard
 from restore.zoo.weights import load_weights, save_weights
@@ -133,6 +134,18 @@ def test_the_noise_is_measured_otherwise():
     assert condition.decisions["noise"].endswith("(measured), white")
 
 
+def test_the_level_follows_the_local_brightness_and_widens_the_halo():
+    run = engine(Tells())
+    shot = Condition(data=(torch.linspace(0, 1, KNOTS) / 30).sqrt())
+    bright = torch.full((1, 1, 3, 16, 16), 0.2)
+    bright[..., 8:] = 0.8
+    level = run(bright, shot)[0, 0, 0]
+    assert level[8, 2] == pytest.approx((0.2 / 30) ** 0.5, rel=0.02)
+    assert level[8, 13] == pytest.approx((0.8 / 30) ** 0.5, rel=0.02)
+    assert run.spec.radius == Tells().spec().radius + MAP_RADIUS
+    assert engine(small()).spec.radius == small().spec().radius
+
+
 def test_noise_is_not_measured_for_networks_that_do_not_ask():
     condition = engine(small()).prepare([noisy(20)], EngineOptions(sigma=3))
     assert condition.decisions == {"method": "network small"}
@@ -185,7 +198,7 @@ def test_answers_are_in_float32_whatever_is_computed_in(dtype):
 
 def test_the_network_sees_channels_last():
     net = Tells()
-    engine(net)(tile(3), Condition(data=0.1))
+    engine(net)(tile(3), Condition(data=torch.full((KNOTS,), 0.1)))
     assert net.given[0].is_contiguous(memory_format=torch.channels_last)
     assert net.given[0].shape == (2, 4, 16, 12)
 

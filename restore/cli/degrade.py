@@ -138,7 +138,7 @@ def recipe_of(kind: str, options: Degrade) -> NoiseRecipe:
 
     given = {name: getattr(options, name, None) for name in OPTIONS[kind]} | {"quality": options.files.quality or None}
     values = {name: default if given[name] is None else given[name] for name, default in OPTIONS[kind].items()}
-    fields: dict[str, Any] = {"clipped": 0.0}
+    fields: dict[str, Any] = {"clipped": 0.0} if kind == "random" else {"clipped": 0.0, "roundness": (1.0, 1.0)}
     for name, value in values.items():
         if value is not None and name not in ("preset", "iso"):
             unit = 255 if (kind, name) == ("speckle", "sigma") else 1

@@ -108,6 +108,7 @@ class NoiseRecipe:
         impulses: share of samples hit by "salt_pepper", log-uniform.
         coarse_sigma: std of "correlated" and "resize", in 8-bit units, uniform.
         blur: std of the kernel of "correlated", px, uniform; 0 is white.
+        roundness: of that kernel, short axis over long axis, uniform; the angle is any.
         dependence: of "correlated" on the signal, 0 to 1, uniform (see `add_correlated`).
         factor: of "resize", >= 1, uniform.
         cameras: presets of "camera", each as often as the others (see `restore.physics.camera.PRESETS`).
@@ -128,6 +129,7 @@ class NoiseRecipe:
     impulses: Range = (0.001, 0.1)
     coarse_sigma: Range = (0.0, 25.0)
     blur: Range = (0.0, 1.5)
+    roundness: Range = (0.6, 1.0)
     dependence: Range = (0.0, 1.0)
     factor: Range = (1.0, 2.5)
     cameras: tuple[str, ...] = tuple(PRESETS)
@@ -285,7 +287,7 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
         "coarse_sigma": linear("coarse_sigma", recipe.coarse_sigma) / 255,
         "blur": linear("blur", recipe.blur),
         "dependence": linear("dependence", recipe.dependence),
-        "roundness": linear("roundness", (0.6, 1.0)),
+        "roundness": linear("roundness", recipe.roundness),
         "angle": linear("angle", (0.0, math.pi)),
         "factor": linear("factor", recipe.factor),
         "shift": chance["shift"],

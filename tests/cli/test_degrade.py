@@ -1,0 +1,298 @@
+"""`restore degrade` end to end, in this process: the statistics of the files written, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from restore.analysis.noise import clipped_moments
+from restore.cli.degrade import OPTIONS, PRESETS
+from restore.engines import degrade as engine
+from restore.inference.ledger import LEDGER_NAME
+from restore.physics import camera
+from restore.physics.noise import KINDS
+
+GREY = 128  # where sigma 25 is clipped nowhere
+
+
+def read(path: Path) -> np.ndarray:
+    """H x W x samples, RGB order, native depth."""
+    if path.suffix == ".tif":
+        pixels = tifffile.imread(path)
+        return pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = np.atleast_3d(pixels)
+    return np.concatenate([pixels[..., :3][..., ::-1], pixels[..., 3:]], 2) if pixels.shape[2] > 1 else pixels
+
+
+def write_flat(path: Path, value: float = GREY, shape: tuple[int, ...] = (120, 160, 3), dtype: str = "uint8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, np.full(shape, value, dtype))[1].tobytes())
+    return path
+
+
+def lag1(noise: np.ndarray) -> float:
+    """Correlation of neighbours in a row."""
+    noise = noise - noise.mean()
+    return float((noise[:, 1:] * noise[:, :-1]).mean() / (noise**2).mean())
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    return write_flat(tmp_path / "flat.png")
+
+
+@pytest.fixture
+def degraded(restore, flat: Path, tmp_path: Path):
+    """The pixels that `restore degrade KIND flat.png out.png …` writes."""
+
+    def run(kind: str, *options: object, source: Path = flat, out: str = "out.png") -> np.ndarray:
+        ran = restore("degrade", kind, source, tmp_path / out, "--threads", 1, "--overwrite", *options)
+        assert ran.code == 0, ran.err
+        return read(tmp_path / out)
+
+    return run
+
+
+class TestStatistics:
+    def test_gaussian(self, degraded):
+        noisy = degraded("gaussian", "--sigma", 20).astype(float)
+        assert noisy.std() == pytest.approx(20, rel=0.02) and noisy.mean() == pytest.approx(GREY, abs=0.3)
+        assert abs(lag1(noisy)) < 0.02 and abs(np.corrcoef(noisy[..., 0].ravel(), noisy[..., 1].ravel())[0, 1]) < 0.03
+
+    def test_poisson(self, degraded):
+        noisy = degraded("poisson", "--photons", 40).astype(float) / 255
+        x = GREY / 255
+        assert noisy.mean() == pytest.approx(x, rel=0.01) and noisy.std() == pytest.approx((x / 40) ** 0.5, rel=0.02)
+
+    def test_speckle(self, degraded, tmp_path):
+        """`--sigma` is the std at white."""
+        dark = write_flat(tmp_path / "dark.png", 64)
+        assert degraded("speckle", "--sigma", 30).std() == pytest.approx(30 * GREY / 255, rel=0.02)
+        assert degraded("speckle", "--sigma", 30, source=dark).std() == pytest.approx(30 * 64 / 255, rel=0.02)
+
+    def test_salt_and_pepper(self, degraded):
+        noisy = degraded("salt-pepper", "--share", 0.2)
+        assert set(np.unique(noisy)) == {0, GREY, 255}
+        for value in (0, 255):
+            assert (noisy == value).mean() == pytest.approx(0.1, abs=0.005)
+
+    @pytest.mark.parametrize("blur", [0.7, 1.2])
+    def test_correlated(self, degraded, blur):
+        """Neighbours under a Gaussian kernel of std s: exp(-1 / (4 s^2))."""
+        noisy = degraded("correlated", "--sigma", 15, "--blur", blur).astype(float)
+        assert noisy.std() == pytest.approx(15, rel=0.04)
+        assert lag1(noisy) == pytest.approx(np.exp(-0.25 / blur**2), abs=0.03)
+
+    def test_correlated_depends_on_the_signal(self, degraded, tmp_path):
+        dark = write_flat(tmp_path / "dark.png", 51)
+        noisy = degraded("correlated", "--sigma", 15, "--dependence", 1, source=dark)
+        assert noisy.std() == pytest.approx(15 * (2 * 51 / 255) ** 0.5, rel=0.04)
+
+    def test_resize(self, degraded):
+        noisy = degraded("resize", "--sigma", 15, "--factor", 2.5).astype(float)
+        assert noisy.std() == pytest.approx(15, rel=0.05) and lag1(noisy) > 0.6
+
+    def test_camera(self, degraded):
+        """Noise follows sensitivity; what a preset smooths is coarse."""
+        slow, fast = (degraded("camera", "--preset", "dslr", "--iso", iso).astype(float) for iso in (800, 12800))
+        assert fast.std() / slow.std() == pytest.approx(4, rel=0.15)
+        smooth = degraded("camera", "--preset", "smoothed", "--iso", 12800).astype(float)
+        raw = degraded("camera", "--preset", "raw", "--iso", 12800).astype(float)
+        assert lag1(smooth) > lag1(raw) + 0.1 > 0.3
+
+    @pytest.mark.parametrize("kind", [("jpeg", "--quality", 30), ("none", "--jpeg", 30)])
+    @pytest.mark.parametrize("subsampling", ["420", "444"])
+    def test_jpeg_is_that_of_libjpeg(self, degraded, tmp_path, kind, subsampling):
+        data = pytest.importorskip("skimage.data")
+        photo = data.astronaut()[20:137, 150:304]
+        Image.fromarray(photo).save(tmp_path / "photo.png")
+        ours = degraded(*kind, "--subsampling", subsampling, source=tmp_path / "photo.png").astype(float)
+        sampling = {"420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, "444": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444}
+        flags = [cv2.IMWRITE_JPEG_QUALITY, 30, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling[subsampling]]
+        theirs = cv2.imdecode(cv2.imencode(".jpg", photo[..., ::-1], flags)[1], cv2.IMREAD_COLOR)[..., ::-1]
+        assert ((ours - theirs) ** 2).mean() < 0.1 * ((theirs.astype(float) - photo) ** 2).mean()
+
+    def test_noise_then_jpeg(self, degraded):
+        plain, squeezed = degraded("gaussian", out="a.png"), degraded("gaussian", "--jpeg", 20, out="b.png")
+        assert 5 < squeezed.std() < 0.8 * plain.std()
+
+    def test_none_changes_nothing(self, degraded, flat):
+        assert np.array_equal(degraded("none"), read(flat))
+
+    def test_clipped_to_what_the_file_holds(self, degraded, tmp_path):
+        """The moments of a clipped Gaussian, at 10 with sigma 40."""
+        import torch
+
+        noisy = degraded("gaussian", "--sigma", 40, source=write_flat(tmp_path / "dark.png", 10)).astype(float)
+        mean, std = clipped_moments(torch.tensor([10 / 255]), torch.tensor([40 / 255]))
+        assert noisy.mean() == pytest.approx(float(mean) * 255, rel=0.02)
+        assert noisy.std() == pytest.approx(float(std) * 255, rel=0.02)
+
+    def test_random_draws_for_each_picture(self, restore, tmp_path):
+        for value in range(60, 200, 10):
+            write_flat(tmp_path / "in" / f"{value}.png", value, (24, 24, 3))
+        ran = restore("degrade", "random", tmp_path / "in", tmp_path / "out", "--json", "-q")
+        kinds = {entry["decisions"]["damage"].split(",")[0] for entry in ran.json["files"]}
+        assert ran.code == 0 and len(kinds) >= 5
+
+
+class TestWhatIsKept:
+    def test_16_bits(self, degraded, tmp_path):
+        source = write_flat(tmp_path / "deep.png", 32896, dtype="uint16")
+        noisy = degraded("gaussian", "--sigma", 10, source=source)
+        assert noisy.dtype == np.uint16 and noisy.std() == pytest.approx(2570, rel=0.02)
+        assert len(np.unique(noisy)) > 5000  # not rounded to 8 bits
+
+    def test_grey(self, degraded, tmp_path):
+        source = write_flat(tmp_path / "grey.png", shape=(120, 160))
+        for kind in ("gaussian", "camera", "jpeg"):
+            assert degraded(kind, source=source).shape == (120, 160, 1)
+
+    def test_alpha(self, degraded, tmp_path):
+        pixels = np.full((64, 96, 4), GREY, np.uint8)
+        pixels[..., 3] = np.linspace(0, 255, 96).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "alpha.png")
+        noisy = degraded("gaussian", source=tmp_path / "alpha.png")
+        assert np.array_equal(noisy[..., 3], pixels[..., 3])
+        assert (noisy[:, 0, :3] == GREY).all() and noisy[:, 40:, :3].std() > 20  # invisible pixels stay
+
+    def test_metadata(self, restore, tmp_path):
+        exif = Image.Exif()
+        exif[0x010F] = "Maker"
+        Image.new("RGB", (40, 32), (90, 120, 150)).save(tmp_path / "in.jpg", exif=exif, dpi=(300, 300))
+        ran = restore("degrade", "gaussian", tmp_path / "in.jpg", tmp_path / "out.png")
+        with Image.open(tmp_path / "out.png") as picture:
+            assert ran.code == 0 and picture.getexif()[0x010F] == "Maker"
+
+    def test_values_outside_the_range_in_a_float_file(self, degraded, tmp_path):
+        source = write_flat(tmp_path / "dark.png", 10)
+        free = degraded("gaussian", "--unclipped", "--depth", "float", source=source, out="out.tif")
+        assert free.dtype == np.float32 and free.min() < -0.1
+        assert free.mean() == pytest.approx(10 / 255, abs=2e-3) and free.std() == pytest.approx(25 / 255, rel=0.02)
+        assert np.array_equal(degraded("gaussian", "--depth", "float", source=source, out="out.tif"), free)
+        clipped = degraded("gaussian", "--clip", "--depth", "float", source=source, out="out.tif")
+        assert np.array_equal(clipped, free.clip(0, 1))
+
+    def test_many_channels(self, degraded, restore, tmp_path):
+        tifffile.imwrite(
+            tmp_path / "five.tif", np.full((64, 64, 5), GREY, np.uint8), photometric="minisblack", planarconfig="contig"
+        )
+        noisy = degraded("gaussian", "--sigma", 10, source=tmp_path / "five.tif", out="out.tif")
+        assert noisy.shape == (64, 64, 5) and noisy.std() == pytest.approx(10, rel=0.05)
+        ran = restore("degrade", "camera", tmp_path / "five.tif", tmp_path / "no.tif")
+        assert ran.code == 1 and "a camera has grey or RGB, this picture 5 channels. Use gaussian" in ran.err
+        assert not (tmp_path / "no.tif").exists()
+
+
+class TestSeeds:
+    def test_same_seed_same_bytes_whatever_the_workers_and_bands(self, restore, tmp_path, monkeypatch):
+        for name in "abc":
+            write_flat(tmp_path / "in" / f"{name}.png", 100 + ord(name) % 7, (130, 50, 3))
+        for out, words in (("1", ("--workers", 1)), ("2", ("--workers", 3))):
+            for kind in ("correlated", "camera"):
+                ran = restore("degrade", kind, tmp_path / "in", tmp_path / out / kind, "--threads", 1, *words)
+                assert ran.code == 0
+            monkeypatch.setattr(engine, "_BAND", 48 * 50)
+        for kind in ("correlated", "camera"):
+            for name in "abc":
+                one, two = ((tmp_path / out / kind / f"{name}.png").read_bytes() for out in "12")
+                assert one == two
+
+    def test_jpeg_in_bands_is_that_of_the_whole(self, degraded, tmp_path, monkeypatch):
+        data = pytest.importorskip("skimage.data")
+        Image.fromarray(data.astronaut()[:120, :200]).save(tmp_path / "photo.png")
+        whole = degraded("jpeg", source=tmp_path / "photo.png")
+        monkeypatch.setattr(engine, "_BAND", 32 * 200)
+        assert np.array_equal(degraded("jpeg", source=tmp_path / "photo.png"), whole)
+
+    def test_another_seed_or_picture_is_other_noise(self, degraded, tmp_path):
+        other = write_flat(tmp_path / "other.png", GREY + 1)
+        first = degraded("gaussian").astype(float)
+        assert np.array_equal(degraded("gaussian"), first)
+        for noisy in (degraded("gaussian", "--seed", 1), degraded("gaussian", source=other)):
+            assert abs(np.corrcoef(noisy.ravel(), first.ravel())[0, 1]) < 0.02
+
+    def test_levels_share_their_noise(self, degraded):
+        """One seed at two levels: the same field, so that levels can be compared."""
+        weak, strong = (degraded("gaussian", "--sigma", sigma).astype(float) - GREY for sigma in (10, 20))
+        assert np.abs(strong - 2 * weak).max() <= 1.6
+
+
+class TestFiles:
+    def test_folders_keep_their_tree_and_resume(self, restore, tmp_path):
+        write_flat(tmp_path / "in" / "a.png")
+        write_flat(tmp_path / "in" / "deep" / "b.png", 90)
+        words = ("degrade", "gaussian", tmp_path / "in", tmp_path / "out")
+        assert restore(*words).code == 0
+        found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+        assert found == {"a.png", "deep/b.png"} and (tmp_path / "out" / LEDGER_NAME).exists()
+        again = restore(*words, "--resume", "--json")
+        assert again.json["summary"]["kept"] == 2
+        other = restore(*words, "--resume", "--json", "--sigma", 10)
+        assert other.json["summary"]["ok"] == 2
+
+    def test_default_name_and_no_overwriting(self, restore, flat):
+        assert restore("degrade", "poisson", flat).code == 0
+        assert flat.with_name("flat_degraded.png").exists()
+        again = restore("degrade", "poisson", flat)
+        assert again.code == 1 and "exists" in again.err and "--overwrite" in again.err
+
+    def test_json_and_dry_run(self, restore, flat, tmp_path):
+        plan = restore("degrade", "speckle", flat, tmp_path / "out.png", "--dry-run", "--json")
+        assert plan.json["files"][0]["method"] == "speckle" and not (tmp_path / "out.png").exists()
+        ran = restore("degrade", "camera", flat, tmp_path / "out.png", "--iso", 1600, "--jpeg", 80, "--json")
+        decisions = json.loads(ran.out)["files"][0]["decisions"]
+        assert decisions["damage"] == "camera, ISO 1600, JPEG of quality 80, 4:2:0"
+        assert decisions["values"] == "clipped and rounded to uint8"
+
+    def test_a_lossy_file_is_told(self, restore, flat, tmp_path):
+        ran = restore("degrade", "gaussian", flat, tmp_path / "out.jpg")
+        assert ran.code == 0 and "JPEG compresses what was made; .png keeps it as it is" in ran.err
+
+    def test_a_broken_file_fails_alone(self, restore, flat, tmp_path):
+        (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnope")
+        ran = restore("degrade", "gaussian", flat, tmp_path / "bad.png", tmp_path / "out")
+        assert ran.code == 1 and (tmp_path / "out" / "flat.png").exists() and "1 done, 1 failed" in ran.err
+
+
+REFUSALS = [
+    (("gausian", "IN", "OUT"), "there is no kind of damage 'gausian'. Did you mean gaussian?"),
+    ((), "no kind of damage was named. Choose from gaussian, poisson, speckle, salt-pepper, correlated, camera,"),
+    (("gaussian",), "no picture was named. For example: restore degrade gaussian in.png noisy.png"),
+    (("poisson", "IN", "OUT", "--sigma", 5), "--sigma does not go with poisson. It belongs to gaussian or speckle or"),
+    (("gaussian", "IN", "OUT", "--photons", 5), "--photons does not go with gaussian. It belongs to poisson"),
+    (("gaussian", "IN", "OUT", "--iso", 800), "--iso does not go with gaussian. It belongs to camera"),
+    (("gaussian", "IN", "OUT", "--subsampling", "444"), "It belongs to jpeg, or add --jpeg QUALITY"),
+    (("jpeg", "IN", "OUT", "--jpeg", 50), "It belongs to the other kinds; the quality of this one is --quality"),
+    (("camera", "IN", "OUT", "--preset", "fone"), "--preset cannot be 'fone'. Did you mean phone?"),
+    (("gaussian", "IN", "OUT", "--sigma", "loud"), "--sigma cannot be 'loud'. It is a number, from 0 to 255"),
+    (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean --sigma?"),
+    (("gaussian", "IN", "OUT", "--clip", "--unclipped"), "--clip and --unclipped contradict each other"),
+    (("gaussian", "IN", "--in-place"), "degrade does not replace its inputs with worse ones. Name an output"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSALS)
+def test_refusals(restore, flat, tmp_path, words, message):
+    places = {"IN": flat, "OUT": tmp_path / "out.png"}
+    ran = restore("degrade", *(places.get(word, word) for word in words))
+    assert ran.code == 2 and message in ran.err and len(ran.err.splitlines()) == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_unclipped_values_need_a_file_that_holds_them(restore, flat, tmp_path):
+    ran = restore("degrade", "gaussian", flat, tmp_path / "out.png", "--unclipped")
+    assert ran.code == 1 and not (tmp_path / "out.png").exists()
+    assert "PNG with 8 bits cannot hold values below black or above white. Write a .tif with --depth float" in ran.err
+
+
+def test_names_are_those_of_the_physics() -> None:
+    assert tuple(camera.PRESETS) == PRESETS
+    assert {kind.replace("-", "_") for kind in OPTIONS} == {*KINDS, "random"}

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,27 @@ def open_cache(
     key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
     index = Path(cache_folder).expanduser() / f"{key.hexdigest()[:16]}.json"
     found = _open(index, wanted)
-    return found or _build(index, wanted, sources, scales, progress)
+    if found:
+        return found
+    with _alone(index):  # of several processes that start together one builds, the others wait and find it built
+        return _open(index, wanted) or _build(index, wanted, sources, scales, progress)
+
+
+@contextmanager
+def _alone(index: Path) -> Iterator[None]:
+    """While this process may build the cache `index`; the lock ends with the process, however it ends."""
+    from filelock import FileLock
+
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(index.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        raise _not_written(index, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def find_sources(folders: Sequence[str | Path], exclude: Sequence[str] = ()) -> Iterator[Source]:
@@ -167,7 +188,6 @@ def _build(
     skipped: list[tuple[str, str]] = []
     pixels = index.with_name(f"{index.stem}.{secrets.token_hex(4)}.bin")
     try:
-        index.parent.mkdir(parents=True, exist_ok=True)
         with pixels.open("wb") as file:
             for done, source in enumerate(sources):
                 try:
@@ -193,13 +213,17 @@ def _build(
     except BaseException as error:
         pixels.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            why, fix = error.strerror or str(error), "Free some space, or set data.cache to another folder"
-            raise FileError("cannot write the crop cache", where=index.parent, why=why, fix=fix) from error
+            raise _not_written(index, error) from error
         raise
     for old in index.parent.glob(f"{index.stem}.*.bin"):
         if old != pixels:
             old.unlink(missing_ok=True)
     return CropCache(tuple(entries), tuple(skipped), np.memmap(pixels, np.uint8, "r"))
+
+
+def _not_written(index: Path, error: OSError) -> FileError:
+    why, fix = error.strerror or str(error), "Free some space, or set data.cache to another folder"
+    return FileError("cannot write the crop cache", where=index.parent, why=why, fix=fix)
 
 
 def _resized(picture: np.ndarray, scale: float) -> np.ndarray:

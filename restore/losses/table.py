@@ -9,12 +9,12 @@ imports none of them.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import ConfigError, RestoreError, nearest
+from restore.naming import imported
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,14 +54,7 @@ def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, t
 
 def build_loss(name: str, /, **options: Any) -> Loss:
     """A loss of `LOSSES`, or "my_pkg.my_file:my_loss", with its options bound. Raises as `build_losses`."""
-    module, colon, attribute = LOSSES.get(name, name).partition(":")
-    if not colon:
-        known = f"Known: {', '.join(LOSSES)}; or give my_pkg.my_file:my_loss"
-        raise ConfigError(f"no loss is called {name!r}", fix=f"{nearest(name, LOSSES)}{known}")
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"loss {name!r} cannot be imported", why=str(error), fix="Check its spelling") from error
+    found = imported(name, LOSSES, "loss", "my_loss")
     is_class = inspect.isclass(found)
     pictures = 0 if is_class else 2
     taken = list(inspect.signature(found).parameters)[pictures:]

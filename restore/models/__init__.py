@@ -11,13 +11,13 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import ConfigError, nearest
+from restore.naming import imported
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,8 @@ MODELS: dict[str, str] = {
 
 
 def build(model: str, /, **arguments: Any) -> nn.Module:
-    """The network `model`, a key of `MODELS` or an import path ("my_pkg.my_file:MyNet"), freshly initialised.
+    """The network `model`, freshly initialised: a key of `MODELS`, an import path ("my_pkg.my_file:MyNet") or a
+    class in a file ("nets/my_net.py:MyNet").
 
     The arguments are validated and converted by the constructor's type hints ("1e-3" becomes a float).
     Raises `ConfigError` for an unknown model, an unknown argument (naming the nearest) or a wrong value.
@@ -38,22 +39,13 @@ def build(model: str, /, **arguments: Any) -> nn.Module:
 
 
 def model_class(model: str) -> type[nn.Module]:
-    """The class behind a name of `MODELS` or an import path. Raises `ConfigError` if there is none."""
+    """The class behind a name of `MODELS`, an import path or a file ("nets/my_net.py:MyNet").
+
+    Raises `ConfigError` if there is none.
+    """
     from torch import nn
 
-    module_name, colon, class_name = MODELS.get(model, model).partition(":")
-    if not colon or not class_name:
-        raise ConfigError(
-            f"no model is called {model!r}",
-            fix=f"{nearest(model, MODELS)}Known: {', '.join(MODELS)}; or give my_pkg.my_file:MyNet",
-        )
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        fix = "Check that the module is installed or on PYTHONPATH"
-        raise ConfigError(f"model {model!r} cannot be imported", why=str(error), fix=fix) from error
-    except AttributeError as error:
-        raise ConfigError(f"module {module_name} has no class {class_name!r}", fix="Check its spelling") from error
+    found = imported(model, MODELS, "model", "MyNet")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"{model!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
     return found

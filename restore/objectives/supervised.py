@@ -59,10 +59,14 @@ class Supervised(Objective):
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         clean, noisy, level = self.damaged(batch)
-        output = restored(self.network, noisy, level)
+        total, parts = self.compared(restored(self.network, noisy, level), clean)
+        return {"loss": total} | parts
+
+    def compared(self, output: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(weighted sum of the losses, each loss by name where there are several)."""
         parts = {name: loss(output, clean) for name, (_, loss) in self.losses.items()}
         total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
-        return {"loss": total} | (parts if len(parts) > 1 else {})
+        return total, parts if len(parts) > 1 else {}
 
     @torch.no_grad()
     def damaged(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from restore.errors import ConfigError
-from restore.models import nearest
+from restore.errors import ConfigError, nearest
+from restore.naming import beside
 from restore.training.settings import Settings, seconds_of
 
 PACKAGED = Path(__file__).parents[1] / "configs"
@@ -44,9 +44,7 @@ class _Loader(yaml.SafeLoader):
 _BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
 
 
 def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -63,6 +61,7 @@ def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings
     tree = parse_yaml(path.read_text(encoding="utf-8"), path)
     if not isinstance(tree, dict):
         raise ConfigError("a config is a mapping of settings", where=path)
+    _locate(tree, path.parent)
     for word in overrides:
         _override(tree, word)
     return settings_from(tree, path)
@@ -115,6 +114,16 @@ def json_schema() -> dict[str, Any]:
     return TypeAdapter(Settings).json_schema()
 
 
+def _locate(tree: dict[str, Any], folder: Path) -> None:
+    """Files of code that a config names lie beside it, not where the program was started."""
+    model, objective = (part if isinstance(part := tree.get(key), dict) else {} for key in ("model", "objective"))
+    for part in (model, objective):
+        if isinstance(part.get("name"), str):
+            part["name"] = beside(part["name"], folder)
+    if isinstance(objective.get("losses"), dict):
+        objective["losses"] = {beside(str(name), folder): value for name, value in objective["losses"].items()}
+
+
 def _override(tree: dict[str, Any], word: str) -> None:
     """Set what "a.b.c=value" says; the value is YAML."""
     key, equals, text = word.partition("=")
@@ -131,17 +140,12 @@ def _override(tree: dict[str, Any], word: str) -> None:
 
 def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[tuple[str, type]]:
     """(key, the settings it is looked for in) of the first unknown keys."""
-    hints = typing.get_type_hints(kind)
+    hints: dict[str, Any] = typing.get_type_hints(kind)
     for key, value in tree.items():
         if key not in hints:
             yield f"{above}{key}", kind
-        elif isinstance(hints[key], type) and dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
+        elif dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
             yield from _unknown(value, hints[key], f"{above}{key}.")
-        elif typing.get_origin(hints[key]) is dict and isinstance(value, dict):
-            inner = typing.get_args(hints[key])[1]
-            for name, entry in value.items():
-                if dataclasses.is_dataclass(inner) and isinstance(entry, dict):
-                    yield from _unknown(entry, inner, f"{above}{key}.{name}.")
 
 
 def _fields(kind: type) -> list[str]:
@@ -156,9 +160,10 @@ def _check_buildable(settings: Settings) -> None:
     from restore.models import build
     from restore.training.run import objective_factory
 
-    with torch.device("meta"):
-        network = build(settings.model.name, **settings.model.arguments)
-    objective_factory(settings.objective.name)(network, settings.objective)
+    with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
+        with torch.device("meta"):
+            network = build(settings.model.name, **settings.model.arguments)
+        objective_factory(settings.objective.name)(network, settings.objective)
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)
     for _, loss in build_losses(settings.objective.losses).values():
         loss(crop, crop)  # crops too small for a loss are told of now

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -17,7 +16,9 @@ from restore.data.cache import CropCache, open_cache
 from restore.data.pairs import match_pairs, pair_caches
 from restore.errors import ConfigError
 from restore.losses.table import build_losses
-from restore.models import model_class, nearest
+from restore.models import build, model_class
+from restore.naming import imported
+from restore.objectives.adversarial import Adversarial
 from restore.objectives.objective import Objective
 from restore.objectives.supervised import Supervised
 from restore.physics.noise import NoiseRecipe
@@ -25,7 +26,12 @@ from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
 from restore.training.settings import ObjectiveSettings, Settings
 
-OBJECTIVES: dict[str, Callable[[nn.Module, ObjectiveSettings], Objective]] = {}  # filled in at the end
+OBJECTIVES = {
+    "supervised": "restore.training.run:supervised",
+    "adversarial": "restore.training.run:adversarial",
+}
+DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
+Made = TypeVar("Made", bound=Supervised)
 Tell = Callable[[dict[str, Any]], None]
 Cached = Callable[[int, int], None]
 
@@ -93,25 +99,16 @@ def open_data(settings: Settings, cached: Cached | None = None) -> tuple[Picture
 
 
 def build_objective(settings: Settings) -> Objective:
-    """The objective with its freshly initialised network; the caller's random state is left alone."""
+    """The objective with its freshly initialised networks; the caller's random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.train.seed)
         network = model_class(settings.model.name)(**settings.model.arguments)
-    return objective_factory(settings.objective.name)(network, settings.objective)
+        return objective_factory(settings.objective.name)(network, settings.objective)
 
 
 def objective_factory(name: str) -> Callable[[nn.Module, ObjectiveSettings], Objective]:
-    """(network, settings) -> objective: of `OBJECTIVES`, or "my_pkg.my_file:my_function"."""
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        known = f"Known: {', '.join(OBJECTIVES)}; or give my_pkg.my_file:my_function"
-        raise ConfigError(f"no objective is called {name!r}", fix=f"{nearest(name, OBJECTIVES)}{known}")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"objective {name!r} cannot be imported", why=str(error), fix="Check its spelling") from error
+    """(network, settings) -> objective: of `OBJECTIVES`, "my_pkg.my_file:my_function" or "my_file.py:my_function"."""
+    return imported(name, OBJECTIVES, "objective", "my_objective")
 
 
 def trained_network(folder: Path, settings: Settings) -> tuple[nn.Module, Progress, dict[str, Any]]:
@@ -123,15 +120,28 @@ def trained_network(folder: Path, settings: Settings) -> tuple[nn.Module, Progre
     return network.eval(), Progress(**state["progress"]), state["facts"]
 
 
-def _supervised(network: nn.Module, settings: ObjectiveSettings) -> Supervised:
-    losses = build_losses(settings.losses)
+def supervised(network: nn.Module, settings: ObjectiveSettings) -> Supervised:
+    """The objective "supervised"."""
+    return _made(Supervised, settings, network, **settings.arguments)
+
+
+def adversarial(network: nn.Module, settings: ObjectiveSettings) -> Adversarial:
+    """The objective "adversarial"; `discriminator` among its arguments names a class and its arguments."""
+    rest = dict(settings.arguments)
+    described = dict(rest.pop("discriminator", {}))
+    described.setdefault("channels", getattr(network, "channels", 3))
+    discriminator = build(described.pop("name", DISCRIMINATOR), **described)
+    return _made(Adversarial, settings, network, discriminator, **rest)
+
+
+def _made(kind: type[Made], settings: ObjectiveSettings, *networks: nn.Module, **rest: Any) -> Made:
     recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.noise.items()}
     try:
         noise = NoiseRecipe(**recipe)
     except (TypeError, ValueError) as error:
         raise ConfigError("objective.noise is not a noise recipe", why=str(error)) from error
     try:
-        return Supervised(network, losses, noise, **settings.arguments)
+        return kind(*networks, losses=build_losses(settings.losses), noise=noise, **rest)
     except TypeError as error:
         raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 
@@ -141,6 +151,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-OBJECTIVES["supervised"] = _supervised

@@ -29,7 +29,8 @@ def seconds_of(text: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which network: a name of `restore.models.MODELS` or "my_pkg.my_file:MyNet", and its arguments."""
+    """Which network, and its arguments: a name of `restore.models.MODELS`, "my_pkg.my_file:MyNet", or a file beside
+    the config, "my_net.py:MyNet"."""
 
     name: str = "plain_unet"
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +41,8 @@ class ObjectiveSettings:
     """How it learns."""
 
     name: str = "supervised"
-    """A name of `restore.training.run.OBJECTIVES`, or "my_pkg.my_file:my_function" (network, settings) -> Objective."""
+    """supervised, adversarial, or "my_pkg.my_file:my_function" or "my_file.py:my_function" for a function of one's own
+    (network, these settings) -> Objective."""
     losses: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"charbonnier": 1.0})
     """Weight of each loss of `restore.losses.table.LOSSES`, or its options with `weight` among them."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -84,11 +86,11 @@ class TrainSettings:
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6
     warmup: int = 200
-    """Steps in which the learning rate rises from 0."""
+    """Steps in which the learning rate rises from 0; no more than a twentieth of the schedule."""
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     ema: float = 0.999
-    """Decay of the moving average of the weights; 0 keeps no average."""
+    """Decay of the moving average of the weights, lower in the first steps; 0 keeps no average."""
     clip: float = 1.0
     """Largest norm of the gradient; 0: not clipped."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

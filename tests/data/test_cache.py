@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +111,7 @@ def test_a_folder_of_broken_files_is_an_error_without_remains(tmp_path):
     (tmp_path / "bad" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(FileError, match="no picture here can be read"):
         open_cache([tmp_path / "bad"], tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_reads_every_kind_as_8_bit_rgb(tmp_path):
@@ -127,3 +129,20 @@ def test_bare_machines_read_with_opencv(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(FileError, match="cannot read"):
         cache_module._read_rgb_opencv(tmp_path / "b.png")
+
+
+def test_of_several_processes_one_builds(tmp_path, photos):
+    """Started together, each prints what it decoded and a digest of what it read."""
+    code = (
+        "import hashlib, sys; from restore.data.cache import open_cache; done = []; "
+        "cache = open_cache([sys.argv[1]], sys.argv[2], progress=lambda n, of: done.append(n)); "
+        "print(len(done), hashlib.sha256(cache.pixels).hexdigest())"
+    )
+    for number in range(30):
+        save(photos / f"more{number}.png", scene(number, 300, 400))
+    words = [sys.executable, "-c", code, str(photos), str(tmp_path / "cache")]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate(timeout=60)[0].split() for process in started]
+    assert sorted(count for count, _ in told) == ["0", "0", "33"]
+    assert len({digest for _, digest in told}) == 1
+    assert len(list((tmp_path / "cache").glob("*.bin"))) == 1

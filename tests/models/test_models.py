@@ -180,7 +180,7 @@ def test_arguments_are_converted_by_type():
     [
         ("plain_unett", "Did you mean 'plain_unet'?"),
         ("no.such.module:Net", "No module named 'no'"),
-        ("restore.models.plain_unet:Plain", "has no class 'Plain'"),
+        ("restore.models.plain_unet:Plain", "has no Plain"),
         ("os:system", "not a torch.nn.Module class"),
         (f"{__name__}:Toy", "needs the argument 'rate'"),
         (":", "no model is called ':'"),

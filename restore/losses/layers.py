@@ -132,6 +132,9 @@ class SameConv(nn.Conv2d):
 class FixedNorm(nn.Module):
     """Batch normalisation with the statistics of its training, which never change."""
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))

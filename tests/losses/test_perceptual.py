@@ -151,6 +151,7 @@ def head(path, net: str, **changes: torch.Tensor):
     return path
 
 
+@pytest.mark.slow  # its imports take seconds
 @pytest.mark.parametrize("net", NETS)
 def test_equals_the_lpips_package(net):
     """Its learned weights, our random backbone in both."""

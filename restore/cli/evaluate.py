@@ -165,18 +165,21 @@ class Eval:
         """(methods by name, what each is in words)."""
         import restore
         from restore.evaluation.run import restoring
+        from restore.models import MODELS
+        from restore.inference.precision import resolve_device
         from restore.tasks import TASKS
 
+        own = settings.model.name if self.weights and settings.model.name not in MODELS else None
         asked: dict[str, dict[str, Any]] = {
-            OURS: {"method": self.method, "preset": self.preset, "weights": self.weights}
+            OURS: {"method": self.method, "preset": self.preset, "weights": self.weights, "model": own}
         }
         for name in self.peer:
             is_method = name in TASKS[settings.task].methods
             asked[name] = {"method": name} if is_method else {"method": "classical", "algorithm": name}
         restorers = {name: restore.load(settings.task, device=self.device, **how) for name, how in asked.items()}
+        device = resolve_device(self.device)
         told = {
-            name: f"{restorer.engine.fingerprint}, {self.device}, {threads} threads"
-            for name, restorer in restorers.items()
+            name: f"{restorer.engine.fingerprint}, {device}, {threads} threads" for name, restorer in restorers.items()
         }
         return {name: restoring(restorer) for name, restorer in restorers.items()}, told
 
@@ -228,22 +231,29 @@ class Eval:
         protocol: EvaluationProtocol,
         told: Mapping[str, str],
     ) -> None:
+        from restore.evaluation.protocol import Case
+
         for name, what in told.items():
             put(f"{name}: {what}")
         _put_choices(protocol.metrics, border=protocol.border, rounded=protocol.rounded)
-        put(f"every {protocol.every}. picture by name" + (f", {protocol.first} at most" if protocol.first else ""))
-        put("CPU seconds are of all threads together")
+        which = "all pictures" if protocol.every == 1 else f"one of {protocol.every} pictures, by name"
+        put(
+            which
+            + (f", the first {protocol.first}" if protocol.first else "")
+            + "; CPU seconds of all threads together"
+        )
         for name, case in cases.items():
             put(f"\n{name}: {_describe(name, case)}")
             if results[name].rows:
-                _put_case(results[name], protocol.metrics, brief=self.brief)
+                unharmed = name != "pairs" and case == Case()
+                _put_case(results[name], protocol.metrics, brief=self.brief, unharmed=unharmed)
 
 
 def _describe(name: str, case: Case) -> str:
     return "really damaged pictures and their truth" if name == "pairs" else case.describe()
 
 
-def _put_case(result: Result, names: Sequence[str], *, brief: bool) -> None:
+def _put_case(result: Result, names: Sequence[str], *, brief: bool, unharmed: bool) -> None:
     """Input beside output, picture by picture; then the means, the worst picture and the time."""
     from restore.evaluation.run import INPUT, summarise
 
@@ -262,16 +272,18 @@ def _put_case(result: Result, names: Sequence[str], *, brief: bool) -> None:
     _put_table(["picture", *(f"{name} {method}" for name, method in labels)], rows)
     for each in summaries:
         if each.method != INPUT:
-            worst = _worst(each, pictures, names) if each.worst else ""
+            worst = _worst(each, pictures, names, unharmed=unharmed) if each.worst else ""
             put(f"{each.method}: {worst}{each.seconds_per_megapixel:.2f} CPU s/MP")
 
 
-def _worst(summary: Summary, pictures: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str]) -> str:
-    """The picture that gained least, by the metric that decides it."""
+def _worst(
+    summary: Summary, pictures: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str], *, unharmed: bool
+) -> str:
+    """The picture that gained least, by the metric that decides it; a picture without damage has nothing to gain."""
     name = next(name for name in names if METRICS[name].reference)
     value = _number(pictures[summary.worst][summary.method][name], name)
-    gains = f"{summary.least_gain:+.2f} over its input, best {summary.greatest_gain:+.2f}"
-    return f"worst picture {shown(summary.worst)}: {name} {value}, {gains}; "
+    gains = "" if unharmed else f", {summary.least_gain:+.2f} over its input, best {summary.greatest_gain:+.2f}"
+    return f"worst picture {shown(summary.worst)}: {name} {value}{gains}; "
 
 
 def _put_scores(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> None:

@@ -104,22 +104,36 @@ CLASSICAL = ("--method", "classical", "--threads", 1, "--quiet")
 
 def test_eval_prints_every_choice(restore, tmp_path):
     folder = photographs(tmp_path / "photos")
-    ran = restore("eval", "denoise/plain_unet", folder, *CLASSICAL, "--cases", "gaussian25,clean", "--peer", "wavelet")
+    ran = restore(
+        "eval",
+        "denoise/plain_unet",
+        folder,
+        *CLASSICAL,
+        "--cases",
+        "gaussian25,clean",
+        "--peer",
+        "wavelet",
+        "--device",
+        "cpu",
+    )
     assert ran.code == 0 and ran.err == ""
     for text in (
-        "restore: classical:nlm, auto, 1 threads",
+        "restore: classical:nlm, cpu, 1 threads",
         "wavelet: classical:wavelet",
         "psnr: RGB, one MSE over all channels",
         "pictures clipped and rounded to 8 bits, no border left out",
         "gaussian25: white Gaussian noise, sigma 25 of 255 (numpy default_rng(picture index)), clipped and rounded",
         "psnr input | psnr restore | psnr wavelet | ssim_valid11 input",
-        "restore: worst picture ",
+        "all pictures; CPU seconds of all threads together",
+        " over its input, best +",
         " CPU s/MP",
         "clean: clean",
         "mean of 3",
     ):
         assert text in ran.out
     assert "0.png" in ran.out and "2.png" in ran.out
+    told = [line for line in ran.out.splitlines() if line.startswith("restore: worst picture")]
+    assert "over its input" in told[0] and "over its input" not in told[1]  # of clean pictures, nothing is gained
 
 
 def test_eval_in_json(restore, tmp_path):
@@ -177,3 +191,28 @@ def test_eval_goes_on_after_failures(restore, tmp_path):
 def test_eval_mistakes(restore, words, text):
     ran = restore("eval", *words, "--quiet")
     assert ran.code and text in ran.err and len(ran.err.splitlines()) == 1
+
+
+def test_eval_of_weights(restore, tmp_path):
+    """A network of a file, through the task's own engine; all its weights are 0, so its residual is."""
+    import datetime
+
+    import torch
+
+    from restore.models import build
+    from restore.zoo.card import WeightsCard
+    from restore.zoo.weights import save_weights
+
+    arguments = {"channels": 3, "condition_channels": 1, "widths": [4, 6], "blocks": [1, 1, 1]}
+    net = build("plain_unet", **arguments)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    card = WeightsCard(name="still", task="denoise", summary="Nothing.", date=datetime.date(2026, 1, 1), licence="CC0")
+    path = tmp_path / "still.safetensors"
+    save_weights(path, net, "plain_unet", arguments, card)
+    words = ("--weights", path, "--cases", "gaussian25", "--threads", 1, "--quiet", "--json")
+    found = restore("eval", "denoise/plain_unet", photographs(tmp_path / "photos"), *words).json
+    assert found["methods"]["restore"].startswith("network:still:")
+    before, after = found["cases"]["gaussian25"]["summary"]
+    assert after["means"] == before["means"] and after["least_gain"] == after["greatest_gain"] == 0

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from restore.cli import machine
-from restore.cli.main import _interruptible, parse
+from restore.cli.main import COMMANDS, _interruptible, parse
 from restore.cli.options import parse_crop, parse_memory, parse_pixels
 from restore.errors import ConfigError
 
@@ -33,7 +33,7 @@ MISTAKES = [
     ("denois a b", "there is no command 'denois'. Did you mean denoise?"),
     ("--vers", "there is no option --vers. A command comes first; see restore --help"),
     ("doctor x", "unexpected argument 'x'. See restore --help"),
-    ("", "Expected one of {denoise, train, data, doctor}. See restore --help"),
+    ("", f"Expected one of {{{', '.join(COMMANDS)}}}. See restore --help"),
 ]
 
 

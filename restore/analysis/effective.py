@@ -85,6 +85,9 @@ COUNT = 1 + HALVINGS * 2 * len(BANDS) * _PER_BAND
 class LevelRegression(nn.Module):
     """Features -> logarithm (base 2) of the effective level in 8-bit units: the finest details', corrected."""
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, hidden: tuple[int, int] = (48, 24)) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(COUNT))

@@ -18,6 +18,20 @@ def filter_each(x: Tensor, kernels: Tensor) -> Tensor:
     return y.view(batch, channels, *y.shape[-2:])
 
 
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """Means over (2 radius + 1)^2 px, at the border over what is there: B x C x H x W -> the same shape."""
+    for dim, margin in ((-2, (0, 0, radius, radius)), (-1, (radius, radius))):
+        size = x.shape[dim]
+        padded = F.pad(x, margin)
+        total = padded.narrow(dim, 0, size).clone()
+        for shift in range(1, 2 * radius + 1):
+            total += padded.narrow(dim, shift, size)
+        place = torch.arange(size, device=x.device)
+        count = (place + radius).clamp(max=size - 1) - (place - radius).clamp(min=0) + 1
+        x = total.div_(count if dim == -1 else count[:, None])
+    return x
+
+
 def gaussian_kernels(std: Tensor, roundness: Tensor, angle: Tensor, radius: int = 3) -> Tensor:
     """Elliptic Gaussians of sum 1, B x (2 radius + 1) x (2 radius + 1).
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from restore.physics.batch import constant
 from restore.physics.color import LUMA
+from restore.physics.resample import halve
 
 _LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
@@ -43,7 +44,7 @@ def jpeg(x: Tensor, quality: Tensor, *, subsampled: bool = True) -> Tensor:
         codes = F.pad(codes, (0, -width % block, 0, -height % block), mode="replicate")
     if x.shape[1] == 3:
         luma, chroma = _to_ycc(codes)
-        chroma = _through_dct(_halved(chroma) if subsampled else chroma, _tables(quality, _CHROMA))
+        chroma = _through_dct(halve(chroma).round_() if subsampled else chroma, _tables(quality, _CHROMA))
         if subsampled:
             chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
         codes = _to_rgb(_through_dct(luma, _tables(quality, _LUMA)), chroma)
@@ -85,12 +86,6 @@ def _through_dct(x: Tensor, tables: Tensor) -> Tensor:
     bands = coefficients.view(batch, -1, 8 * width)
     rounded = torch.div(bands, steps).round_().mul_(steps)
     return (basis.T @ (rounded.view(-1, 8) @ basis).view(-1, 8, width)).view(batch, -1, height, width)
-
-
-def _halved(x: Tensor) -> Tensor:
-    """Means of 2 x 2 pixels, rounded."""
-    rows = x[..., ::2, :] + x[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25).round_()
 
 
 @cache

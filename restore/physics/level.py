@@ -9,14 +9,15 @@ the picture as white noise of several times s, and has that level. Training know
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.batch import constant
+from restore.physics.blur import box_mean
+from restore.physics.resample import halve
 
 KNOTS = 17  # equally spaced intensities of [0, 1] at which curves are given
 MAP_RADIUS = 3  # px around a pixel that its level depends on
-SCALES = (2, 4)  # px, sides of the means that show coarse noise
+SCALES = (2, 4)  # px, sides of the means that show coarse noise, each twice the one before
 _RIDGE = 1e-4  # against the unit range of intensities, squared
 
 
@@ -28,10 +29,14 @@ def noise_curve(noise: Tensor, clean: Tensor) -> Tensor:
     power = noise.square().mean(1).flatten(1)  # B x N
     place = _brightness(clean).flatten(1)
     centre = place.mean(1, keepdim=True)
-    design = torch.stack([torch.ones_like(place), place - centre, (place - centre).square()], 2)  # B x N x 3
+    aside = place - centre
+    squared = aside.square()
+    one = torch.ones_like(centre[:, 0])
+    moments = [one, aside.mean(1), squared.mean(1), (squared * aside).mean(1), squared.square().mean(1)]
+    normal = torch.stack(moments, 1).unfold(1, 3, 1)  # B x 3 x 3
+    right = torch.stack([power.mean(1), (power * aside).mean(1), (power * squared).mean(1)], 1)
     ridge = _RIDGE * torch.diag(constant((0.0, 1.0, 1.0), clean.device))
-    normal = design.mT @ design / place.shape[1] + ridge
-    fitted = torch.linalg.solve_ex(normal, design.mT @ power[..., None] / place.shape[1]).result  # B x 3 x 1, no wait
+    fitted = torch.linalg.solve_ex(normal + ridge, right[..., None]).result  # B x 3 x 1; solve() waits for the device
     knots = torch.linspace(0, 1, KNOTS, device=clean.device).expand(len(clean), -1)
     from_centre = torch.maximum(torch.minimum(knots, place.amax(1, True)), place.amin(1, True)) - centre
     curve = fitted[:, 0] + fitted[:, 1] * from_centre + fitted[:, 2] * from_centre.square()
@@ -53,13 +58,14 @@ def level_map(noisy: Tensor, curve: Tensor) -> Tensor:
 
 def _brightness(x: Tensor) -> Tensor:
     """B x C x H x W -> B x H x W, means over 7 x 7 px and the channels; at the border over what is there."""
-    return F.avg_pool2d(x.mean(1, keepdim=True), 2 * MAP_RADIUS + 1, 1, padding=MAP_RADIUS, count_include_pad=False)[
-        :, 0
-    ]
+    return box_mean(x.mean(1, keepdim=True), MAP_RADIUS)[:, 0]
 
 
 def _coarseness(noise: Tensor) -> Tensor:
     """How much stronger the noise's coarse scales are than white noise's would be, as a ratio of powers >= 1: B"""
     power = noise.square().mean((1, 2, 3)).clamp(min=1e-12)
-    coarse = [side**2 * F.avg_pool2d(noise, side).square().mean((1, 2, 3)) / power for side in SCALES]
-    return torch.stack([torch.ones_like(power), *coarse]).amax(0)
+    ratios, means = [torch.ones_like(power)], noise
+    for side in SCALES:
+        means = halve(means)
+        ratios.append(side**2 * means.square().mean((1, 2, 3)) / power)
+    return torch.stack(ratios).amax(0)

@@ -30,6 +30,13 @@ def pixel_shuffle_batch(x: Tensor, factor: int) -> Tensor:
     return x.permute(2, 3, 4, 0, 5, 1).reshape(batch, channels, height * factor, width * factor)
 
 
+def halve(x: Tensor) -> Tensor:
+    """Means of 2 x 2 px, what does not fit left out: B x C x H x W -> B x C x H/2 x W/2"""
+    height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+    rows = x[..., 0:height:2, :width] + x[..., 1:height:2, :width]
+    return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
+
+
 def enlarge_each(
     x: Tensor, factor: Tensor, shifts: tuple[Tensor, Tensor], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,56 @@
+"""Means and kernels against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from restore.physics.blur import box_mean, filter_each, gaussian_kernels
+from restore.physics.random import generator_for
+from restore.physics.resample import enlarge_each, halve
+
+
+@pytest.mark.parametrize("size", [(31, 40), (7, 3), (1, 1)])
+@pytest.mark.parametrize("radius", [0, 1, 3])
+def test_box_mean_counts_what_is_there(size: tuple[int, int], radius: int) -> None:
+    x = torch.rand(2, 3, *size, generator=generator_for(0))
+    theirs = F.avg_pool2d(x, 2 * radius + 1, 1, padding=radius, count_include_pad=False)
+    assert torch.allclose(box_mean(x, radius), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 40), (31, 41)])
+def test_halve_is_the_mean_of_four(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size, generator=generator_for(1))
+    assert torch.allclose(halve(x), F.avg_pool2d(x, 2), atol=1e-6)
+
+
+def test_every_sample_has_its_own_kernel() -> None:
+    x = torch.rand(3, 2, 20, 24, generator=generator_for(2))
+    kernels = torch.rand(3, 5, 5, generator=generator_for(3))
+    y = filter_each(x, kernels)
+    for picture, kernel, filtered in zip(x, kernels, y, strict=True):
+        assert torch.allclose(filtered, F.conv2d(picture[:, None], kernel[None, None])[:, 0], atol=1e-5)
+
+
+def test_a_gaussian_has_the_std_asked_for() -> None:
+    """Second moments; a discrete Gaussian of 1 px has them to a percent."""
+    kernel = gaussian_kernels(torch.tensor([1.0]), torch.ones(1), torch.zeros(1), radius=6)[0]
+    place = torch.arange(-6.0, 7.0)
+    assert (kernel.sum(0) * place.square()).sum().item() == pytest.approx(1, rel=0.01)
+    still = gaussian_kernels(torch.tensor([0.0]), torch.ones(1), torch.zeros(1))[0]
+    assert still[3, 3] == 1 and still.sum() == 1
+
+
+def test_enlarging_is_linear_interpolation() -> None:
+    """Of a plane it gives the plane; a factor of 1 without shift gives the top left; white noise loses the gain told."""
+    rows, columns = torch.meshgrid(torch.arange(14.0), torch.arange(12.0), indexing="ij")
+    x = (2 * rows + columns).expand(2, 1, 14, 12).contiguous()
+    factor, shift = torch.tensor([1.0, 2.5]), torch.tensor([0.0, 0.4])
+    y, gain = enlarge_each(x, factor, (shift, shift), (12, 10))
+    assert torch.allclose(y[0], x[0, :, :12, :10], atol=1e-4) and gain[0].item() == pytest.approx(1, abs=1e-5)
+    place = [(torch.arange(length) + 0.4) / 2.5 for length in (12, 10)]
+    assert torch.allclose(y[1, 0], 2 * place[0][:, None] + place[1][None], atol=1e-4)
+    white = torch.randn(2, 1, 402, 402, generator=generator_for(4))
+    y, gain = enlarge_each(white, factor, (shift, shift), (400, 400))
+    assert torch.allclose(y.square().mean((1, 2, 3)), gain, rtol=0.05)

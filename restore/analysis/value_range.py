@@ -15,6 +15,7 @@ _BAND = 1 << 22  # samples read at once
 _SENSOR_BITS = (8, 10, 12, 14)
 _DIM = 0.05  # floats that never exceed this are scaled up: no display range was meant
 _HIGHLIGHT = 4.0  # floats beyond this are highlights, if they are few
+_OVERSHOOT = (-1.0, 2.0)  # noise and filters take floats of 0..1 no further
 
 
 def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
@@ -29,9 +30,10 @@ def find_scale(source: PictureSource) -> ValueScale:
     """The value scale of a picture.
 
     uint8 is taken at its word. uint16 whose maximum fits a usual sensor depth (8, 10, 12, 14 bits) is taken
-    as such data in a 16-bit file. Floats are 0..1 where they stay inside it, or where less than 1 % of them
-    exceed it and some by far (high dynamic range). Else (counts, overshoot, or nothing above 0.05) all their
-    values are fitted into the unit range; white is a power of two, so for values from 0 on the way back is exact.
+    as such data in a 16-bit file. Floats are 0..1 where most of them stay inside it and none is below -1 or above 2
+    (noise overshoots), or where less than 1 % of them exceed it and some by far (high dynamic range). Else (counts,
+    or nothing above 0.05) all their values are fitted into the unit range; white is a power of two, so for values
+    from 0 on the way back is exact.
 
     Raises:
         UnsupportedError: float samples that are not finite.
@@ -49,14 +51,18 @@ def find_scale(source: PictureSource) -> ValueScale:
 
 
 def _float_scale(source: PictureSource) -> ValueScale:
-    lowest, highest, above, total = 0.0, 0.0, 0, 0
+    lowest, highest, above, below, total = 0.0, 0.0, 0, 0, 0
     for rows in iterate_rows(source):
         _require_finite(rows, source.info)
         lowest, highest = min(lowest, float(rows.min())), max(highest, float(rows.max()))
         above += int((rows > 1).sum())
+        below += int((rows < 0).sum())
         total += rows.size
     if lowest == 0 and (highest == 0 or _DIM < highest <= 1):
         return ValueScale.nominal(source.info)
+    if lowest >= _OVERSHOOT[0] and _DIM < highest <= _OVERSHOOT[1] and 2 * (above + below) < total:
+        note = f"float values {lowest:g} to {highest:g}: taken as 0..1 with overshoot"
+        return replace(ValueScale.nominal(source.info), note=note)
     if highest > _HIGHLIGHT and above < 0.01 * total:
         note = f"high dynamic range up to {highest:g}: 0..1 is restored, highlights keep what exceeds it"
         return replace(ValueScale.nominal(source.info), note=note)

@@ -19,13 +19,17 @@ from restore.physics.level import MAP_RADIUS, level_map
 from restore.picture import PictureSource
 
 
-def from_weights(weights: str | Path) -> NetworkEngine:
-    """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`."""
+def from_weights(weights: str | Path, model: str | None = None) -> NetworkEngine:
+    """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`.
+
+    Args:
+        model: the network's class, for weights of one outside this program (`restore.zoo.weights.load_weights`).
+    """
     from restore.zoo.resolver import resolve
     from restore.zoo.weights import load_weights
 
     path = resolve(weights)
-    loaded = load_weights(path)
+    loaded = load_weights(path, model)
     return NetworkEngine(loaded.net, loaded.spec, path.stem, loaded.sha256)
 
 

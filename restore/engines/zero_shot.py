@@ -21,6 +21,9 @@ from restore.models.spec import ModelSpec
 from restore.picture import PictureSource
 
 
+_HIGHLIGHT = 4  # sigmas beyond the unit range that noise does not reach
+
+
 class ZeroShotEngine:
     """Non-local Bayes on the picture's own noise model.
 
@@ -70,4 +73,5 @@ class ZeroShotEngine:
             y = nl_bayes(inside, condition.data, self._params)
         else:
             y = nl_bayes_phases(inside, condition.data, self._pd, self._params)
-        return (y + (x[:, 0] - inside))[:, None]  # highlights of float pictures keep what exceeds 1
+        beyond = x[:, 0] - inside  # of float pictures: highlights keep what exceeds 1, noise does not
+        return (y + torch.where(beyond.abs() > _HIGHLIGHT * condition.data.sigma, beyond, 0.0))[:, None]

@@ -82,10 +82,17 @@ def test_extreme_shapes_are_sampled_within_bounds(size):
     assert 0 < sum(c.numel() for c in crops) <= (CROP * GRID) ** 2
 
 
-def test_overshoot_below_zero_and_above_one_is_fitted_in():
+def test_overshoot_of_unit_data_leaves_its_range_alone():
     picture = np.linspace(-0.3, 1.2, 600, dtype=np.float32).reshape(20, 30)
     scale = _scale(picture)
-    assert scale.black == np.float32(-0.3) and scale.white == 2.0
+    assert (scale.black, scale.white, scale.clip) == (0.0, 1.0, None) and "overshoot" in scale.note
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(-1.5, 1.0), (-0.3, 2.5), (0.9, 1.9)])
+def test_what_is_no_overshoot_is_fitted_in(lowest, highest):
+    picture = np.linspace(lowest, highest, 600, dtype=np.float32).reshape(20, 30)
+    scale = _scale(picture)
+    assert scale.black == min(np.float32(lowest), 0) and scale.white in (2.0, 4.0)
     unit = scale.to_unit(picture)
-    assert unit.min() == 0 and unit.max() <= 1
+    assert unit.min() >= 0 and unit.max() <= 1
     np.testing.assert_allclose(scale.from_unit(unit), picture, atol=1e-7)

@@ -48,7 +48,7 @@ def add_speckle(x: Tensor, sigma: Tensor, generators: Generators) -> Tensor:
 def add_salt_pepper(x: Tensor, share: Tensor, generators: Generators) -> Tensor:
     """Impulses: every sample becomes 0 or 1 with probability ``share / 2`` each (B, 0 to 1)."""
     place, share = uniform(x.shape, generators, x.device), per_sample(share)
-    return torch.where(place < share / 2, 0.0, torch.where(place > 1 - share / 2, 1.0, x))
+    return x.masked_fill(place > 1 - share / 2, 1.0).masked_fill_(place < share / 2, 0.0)
 
 
 def add_correlated(
@@ -206,17 +206,21 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
     noisy = torch.empty_like(clean)
     for kind, places in _groups(plan.kinds):
         index = torch.tensor(places).to(device, non_blocking=True)
-        noisy[index] = _ADD[KINDS[kind]](clean[index], plan.read(table[index]), of_samples(generators, places))
+        mine, own = plan.read(table.index_select(0, index)), of_samples(generators, places)
+        noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), mine, own))
     noise = noisy - clean
-    noisy = torch.where(per_sample(values["clipped"]) > 0, quantise(noisy), noisy)
+    if all(plan.clipped):
+        noisy = quantise(noisy)
+    elif any(plan.clipped):
+        noisy = torch.where(per_sample(values["clipped"]) > 0, quantise(noisy), noisy)
     for format_, places in _groups(plan.formats):
         if format_ == NO_JPEG:
             continue
         index = torch.tensor(places).to(device, non_blocking=True)
-        before = noisy[index]
-        after = jpeg(before, values["quality"][index], subsampled=format_ == SUBSAMPLED)
-        noise[index] += after - before
-        noisy[index] = after
+        before = noisy.index_select(0, index)
+        after = jpeg(before, values["quality"].index_select(0, index), subsampled=format_ == SUBSAMPLED)
+        noise.index_add_(0, index, after - before)
+        noisy.index_copy_(0, index, after)
     return noisy, noise
 
 
@@ -234,11 +238,13 @@ class NoisePlan(NamedTuple):
     Attributes:
         kinds: indices into `KINDS`.
         formats: no JPEG, or JPEG with chroma at full or at half resolution.
+        clipped: whether samples are clipped and rounded to 8 bits.
         values: parameter -> B.
     """
 
     kinds: list[int]
     formats: list[int]
+    clipped: list[bool]
     values: dict[str, Tensor]
 
     def table_on(self, device: torch.device) -> Tensor:
@@ -275,6 +281,7 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
     compressed = chance["jpeg"] < share
     formats = torch.where(chance["subsampled"] < recipe.subsampled, SUBSAMPLED, FULL)
     formats = torch.where(compressed, formats, NO_JPEG)
+    clipped = (chance["clipped"] < recipe.clipped) | compressed
     cameras = {name: PRESETS[name] for name in recipe.cameras} or PRESETS
     if recipe.iso:
         cameras = {name: replace(ranges, iso=recipe.iso) for name, ranges in cameras.items()}
@@ -296,11 +303,11 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
             linear("quality", recipe.camera_quality),
             linear("quality", recipe.quality),
         ).round(),
-        "clipped": ((chance["clipped"] < recipe.clipped) | compressed).float(),
+        "clipped": clipped.float(),
         "level_factor": (error * torch.where(coarse, recipe.coarse_level_error, recipe.level_error)).exp(),
         **{f"camera {name}": value for name, value in camera._asdict().items()},
     }
-    return NoisePlan(kinds.tolist(), formats.tolist(), values)
+    return NoisePlan(kinds.tolist(), formats.tolist(), clipped.tolist(), values)
 
 
 _Values = Mapping[str, Tensor]

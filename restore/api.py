@@ -104,6 +104,7 @@ def load(
     pd: int | None = None,
     algorithm: str | None = None,
     weights: str | Path | None = None,
+    model: str | None = None,
     **options: Any,
 ) -> Restorer:
     """Prepare a task for many pictures.
@@ -114,6 +115,7 @@ def load(
         preset, pd: of the zero-shot method; see `restore.engines.zero_shot.ZeroShotEngine`.
         algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
         weights: a weights file or the name of shipped weights; selects the network method.
+        model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
         options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
     Raises:
         ConfigError: an unknown task, method or option.
@@ -124,7 +126,7 @@ def load(
     for name in options:
         if name not in known:
             raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
-    engine = build_engine(task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights)
+    engine = build_engine(task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model)
     return Restorer(task, engine, replace(RunOptions(), **options))
 
 

@@ -36,7 +36,7 @@ TASKS: dict[str, Task] = {
         methods={
             "zero-shot": ("restore.engines.zero_shot:ZeroShotEngine", ("preset", "pd")),
             "classical": ("restore.engines.classical:ClassicalEngine", ("algorithm",)),
-            "network": ("restore.engines.network:from_weights", ("weights",)),
+            "network": ("restore.engines.network:from_weights", ("weights", "model")),
         },
         fallback="zero-shot",
     ),

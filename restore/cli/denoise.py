@@ -29,6 +29,9 @@ class Denoise:
     """Which of the classical methods."""
     weights: Annotated[str | None, reads("NAME|FILE", str), HIDE] = None
     """Weights of a network: a name of the zoo or a .safetensors file."""
+    model: Annotated[str | None, reads("FILE.py:CLASS", str), HIDE] = None
+    """The network that --weights are of, where it is not of this program: my_net.py:MyNet or my_pkg.my_net:MyNet.
+    Its code is run; a weights file alone never makes that happen."""
     files: FileOptions = field(default_factory=FileOptions)
     running: RunOptions = field(default_factory=RunOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
@@ -38,6 +41,6 @@ class Denoise:
 
         method = {
             "method": self.method, "preset": self.preset, "sigma": self.sigma, "pd": self.pd,
-            "algorithm": self.algorithm, "weights": self.weights,
+            "algorithm": self.algorithm, "weights": self.weights, "model": self.model,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("denoise", method, self.files, self.running, self.report))

@@ -25,6 +25,7 @@ from restore.cli.degrade import Degrade
 from restore.cli.denoise import Denoise
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
+from restore.cli.new_model import NewModel
 from restore.cli.options import nearest
 from restore.cli.train import Train
 from restore.cli.weights import Weights
@@ -43,6 +44,7 @@ COMMANDS: dict[str, type[Command]] = {
     "score": Score,
     "eval": Eval,
     "train": Train,
+    "new-model": NewModel,
     "data": Data,
     "weights": Weights,
     "doctor": Doctor,

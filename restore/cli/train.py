@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +28,13 @@ class Train:
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="CONFIG [KEY=VALUE...]", help_behavior_hint="")] = ()
     """A config (denoise/plain_unet, or a YAML file) and settings that differ from it:
-    data.train=[photos] train.budget=2h train.steps=20000."""
+    data.train=[photos] train.budget=2h train.steps=20000. Several processes: torchrun -m restore.cli.main train …"""
     out: Annotated[Path | None, reads("FOLDER", Path), HIDE] = None
     """Folder of checkpoints, log and weights; runs/NAME by default."""
     resume: Flag = False
     """Go on exactly where the run in that folder stopped."""
-    init_from: Annotated[Path | None, reads("FILE", Path), HIDE] = None
-    """Start from these weights, with a schedule of its own."""
+    init_from: Annotated[str | None, reads("NAME|FILE", str), HIDE] = None
+    """Start from these weights (a name of the zoo, .safetensors or .pth), with a schedule of its own."""
     dry_run: Flag = False
     """Print the settings as they would be used, and stop."""
     schema: Flag = False
@@ -88,21 +90,24 @@ def _train(settings: Settings, folder: Path, options: Train) -> int:
             tell=line.update,
             cached=line.cached,
         )
+    first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
     if progress.interrupted:
-        say(f"restore: stopped at step {progress.step}; go on with the same command and --resume")
+        if first:
+            say(f"restore: stopped at step {progress.step}; go on with the same command and --resume")
         return ExitCode.INTERRUPTED
-    path = folder / f"{settings.name}.safetensors"
-    export(folder, settings, path, command=f"restore train … (settings in {folder.name}'s checkpoint)")
-    _report(progress, path, options)
+    if first:
+        path = folder / f"{settings.name}.safetensors"
+        export(folder, settings, path, command=shlex.join(["restore", "train", *options.paths]))
+        _report(progress, path, options)
     return ExitCode.OK
 
 
-def _weights(path: Path, settings: Settings) -> dict[str, Any]:
+def _weights(name: str, settings: Settings) -> dict[str, Any]:
     """The tensors to start from; they must be of the config's network."""
     from restore.zoo.resolver import resolve
     from restore.zoo.weights import load_weights
 
-    return load_weights(resolve(path), settings.model.name, settings.model.arguments).net.state_dict()
+    return load_weights(resolve(name), settings.model.name, settings.model.arguments).net.state_dict()
 
 
 def _report(progress: Progress, path: Path, options: Train) -> None:

@@ -158,12 +158,15 @@ def _check_buildable(settings: Settings) -> None:
 
     from restore.losses.table import build_losses
     from restore.models import build
-    from restore.training.run import objective_factory
+    from restore.training.run import objective_factory, spec_of
 
     with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
         with torch.device("meta"):
             network = build(settings.model.name, **settings.model.arguments)
         objective_factory(settings.objective.name)(network, settings.objective)
+    multiple = spec_of(network).multiple_of
+    if settings.data.crop < 1 or settings.data.crop % multiple:
+        raise ConfigError(f"data.crop is {settings.data.crop}", fix=f"This network needs a multiple of {multiple}")
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)
     for _, loss in build_losses(settings.objective.losses).values():
         loss(crop, crop)  # crops too small for a loss are told of now

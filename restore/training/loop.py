@@ -83,6 +83,7 @@ def train(
         progress, pending = Progress(**state["progress"]), state.get("log", {})
     log = Log(folder, tell, runtime, progress.step, pending)
     started, saved, bad, seen = time.monotonic() - progress.seconds, time.monotonic(), 0, -1
+    rate = settings.learning_rate
 
     def save() -> None:
         if runtime.main:
@@ -122,12 +123,15 @@ def train(
                 save()
                 raise _not_finite(folder, parts, bad, runtime)
             if progress.step % settings.log_every == 0:
-                log.write(progress, done, rate)
+                log.write(progress, schedule_share(progress, settings), rate)
             if progress.step % settings.validate_every == 0:
                 look()
                 seen = progress.step
-        if not progress.interrupted and seen != progress.step:
-            look()
+        if not progress.interrupted:
+            if log.pending():
+                log.write(progress, 1.0, rate)
+            if seen != progress.step:
+                look()
         save()
     return progress
 

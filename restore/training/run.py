@@ -17,6 +17,7 @@ from restore.data.pairs import match_pairs, pair_caches
 from restore.errors import ConfigError
 from restore.losses.table import build_losses
 from restore.models import build, model_class
+from restore.models.spec import ModelSpec
 from restore.naming import imported
 from restore.objectives.adversarial import Adversarial
 from restore.objectives.objective import Objective
@@ -56,7 +57,7 @@ def run(
     objective = build_objective(settings)
     if init_from is not None:
         objective.averaged.load_state_dict(init_from)
-    spec = objective.averaged.spec()  # type: ignore[operator]
+    spec = spec_of(objective.averaged)
     channels = spec.channels or 3
     learning, held = open_data(settings, cached)
     draw = CropBatches(learning.clean, settings.data.crop, channels, settings.train.seed, learning.noisy)
@@ -65,6 +66,15 @@ def run(
     return train(
         objective, draw, settings.train, folder, validation=looks, resume=resume, facts=_plain(facts), tell=tell
     )
+
+
+def spec_of(network: nn.Module) -> ModelSpec:
+    """What a network says of itself. Raises `ConfigError` if it says nothing."""
+    spec = getattr(network, "spec", lambda: None)()
+    if not isinstance(spec, ModelSpec):
+        fix = "Give the class a method spec() -> restore.models.spec.ModelSpec"
+        raise ConfigError(f"{type(network).__name__} does not say what it needs", fix=fix)
+    return spec
 
 
 class Pictures(NamedTuple):
@@ -134,14 +144,14 @@ def adversarial(network: nn.Module, settings: ObjectiveSettings) -> Adversarial:
     return _made(Adversarial, settings, network, discriminator, **rest)
 
 
-def _made(kind: type[Made], settings: ObjectiveSettings, *networks: nn.Module, **rest: Any) -> Made:
+def _made(made: type[Made], settings: ObjectiveSettings, /, *networks: nn.Module, **rest: Any) -> Made:
     recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.noise.items()}
     try:
         noise = NoiseRecipe(**recipe)
     except (TypeError, ValueError) as error:
         raise ConfigError("objective.noise is not a noise recipe", why=str(error)) from error
     try:
-        return kind(*networks, losses=build_losses(settings.losses), noise=noise, **rest)
+        return made(*networks, losses=build_losses(settings.losses), noise=noise, **rest)
     except TypeError as error:
         raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 

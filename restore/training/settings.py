@@ -105,7 +105,9 @@ class TrainSettings:
     """Seconds between checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "log_every", "validate_every", "learning_rate", "save_every"):
+        for name in (
+            "steps", "batch", "accumulate", "log_every", "validate_every", "learning_rate", "save_every", "bad_steps",
+        ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}", fix="Give a number above 0")
         if not 0 <= self.ema < 1:

@@ -21,6 +21,7 @@ from restore.errors import ConfigError, FileError, WeightsError
 from restore.io.atomic import AtomicFile, write_error
 from restore.models import MODELS, build, nearest
 from restore.models.spec import ModelSpec
+from restore.naming import portable
 from restore.zoo.card import Label, WeightsCard
 from restore.zoo.reading import DOWNLOAD_AGAIN, Stored, read_weights
 
@@ -73,7 +74,7 @@ def save_weights(
     _check_fit(path, _blueprint(path, model, arguments), state, model)
     _check_finite(path, state)
     card = card.model_copy(update={"sha256": tensors_sha256(state)})
-    label = Label(layout=LAYOUT, model=model, arguments=dict(arguments), card=card)
+    label = Label(layout=LAYOUT, model=portable(model), arguments=dict(arguments), card=card)
     _write(path, safetensors.torch.save(state, {"restore": label.model_dump_json()}), card.sha256)
     return card
 
@@ -126,16 +127,16 @@ def _identity(
             raise WeightsError("the file does not say which network it belongs to", where=path, fix=fix)
         return model, dict(arguments or {}), None
     label = _label(path, stored.metadata["restore"])
-    if model is not None and model != label.model:
+    if model is not None and portable(model) != portable(label.model):
         why = f"they are of {label.model!r}, not {model!r}"
         raise WeightsError("these are weights of another network", where=path, why=why)
     if model is None and label.model not in MODELS:
         raise WeightsError(
             f"the weights belong to {label.model!r}, which is not part of this program",
             where=path,
-            fix=f"{nearest(label.model, MODELS)}If you trust that code, name it: model= / --model",
+            fix=f"{nearest(label.model, MODELS)}If you trust that code, name it: model= / --model FOLDER/file.py:MyNet",
         )
-    return label.model, {**label.arguments, **(arguments or {})}, label.card
+    return model or label.model, {**label.arguments, **(arguments or {})}, label.card
 
 
 def _label(path: Path, text: str) -> Label:

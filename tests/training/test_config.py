@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+
+from restore.errors import ConfigError
+from restore.training.config import find_config, json_schema, load_settings, parse_yaml, settings_from
+
+TEXT = """
+name: mine
+model: {arguments: {widths: [8], blocks: [1]}}
+train: {steps: 10}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("-2E4", -2e4), ("1.5", 1.5), (".5", 0.5), ("12", 12), ("on", "on"), ("off", "off"),
+        ("yes", "yes"), ("No", "No"), ("true", True), ("False", False), ("2026-01-01", "2026-01-01"),
+        ("[1e-3, off]", [1e-3, "off"]), ("null", None), ("2h", "2h"),
+    ],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(text, value):
+    """PyYAML alone takes 1e-3 for a word and off, yes, on for booleans."""
+    got = parse_yaml(text)
+    assert got == value and type(got) is type(value)
+
+
+def test_infinities_are_floats():
+    assert parse_yaml(".inf") == float("inf") and parse_yaml("-.Inf") == -float("inf")
+    assert parse_yaml(".nan") != parse_yaml(".nan")
+
+
+def test_values_arrive_in_their_types(config):
+    settings = load_settings(
+        config, ["train.learning_rate=1e-3", "train.budget=2h", "data.train=[a, b]", "data.crop=64"]
+    )
+    assert settings.train.learning_rate == 1e-3 and settings.train.budget == 7200.0
+    assert settings.data.train == ("a", "b") and settings.data.crop == 64 and settings.train.steps == 10
+    assert settings.objective.losses == {"charbonnier": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("train.leaning_rate=1", r"no setting 'train\.leaning_rate'. Did you mean 'learning_rate'\? It takes steps"),
+        ("trian.steps=1", r"no setting 'trian'. Did you mean 'train'\?"),
+        ("model.arguments.width=[8]", r"no argument 'width'. Did you mean 'widths'"),
+        ("objective.losses.charbonier=1", r"Did you mean 'charbonnier'"),
+        ("objective.name=supervise", r"no objective is called 'supervise'. Did you mean 'supervised'"),
+        ("model.name=plain_une", r"no model is called 'plain_une'. Did you mean 'plain_unet'"),
+        ("train.steps=many", r"train\.steps cannot be 'many'"),
+        ("train.steps=0", r"train\.steps is 0\. Give a number above 0"),
+        ("train.bad_steps=0", r"train\.bad_steps is 0"),
+        ("train.ema=1", r"train\.ema is 1"),
+        ("train.precision=off", r"train\.precision cannot be 'off'"),
+        ("train.budget=soon", r"a budget cannot be 'soon'"),
+        ("data.crop=63", r"data\.crop is 63\. This network needs a multiple of 2"),
+        ("train.steps.more=1", r"no setting 'train\.steps\.more': steps holds a value"),
+        ("train.steps", r"'train\.steps' is not a setting\. Write key=value"),
+        ("objective.noise.sigmas=[0, 5]", "not a noise recipe"),
+        ("objective.arguments.gray_every=2", "do not suit the objective"),
+        ("train={a: 1, a: 2}", r"key 'a' is given twice"),
+        ("train=[", "not YAML"),
+    ],
+)
+def test_mistakes_are_told(config, word, says):
+    with pytest.raises(ConfigError, match=says):
+        load_settings(config, [word])
+
+
+def test_an_adversarial_objective_from_a_config(config):
+    words = ["objective.name=adversarial", "objective.arguments.discriminator={width: 8, depth: 2}"]
+    settings = load_settings(config, [*words, "objective.arguments.kind=hinge"])
+    assert settings.objective.arguments["kind"] == "hinge"
+    with pytest.raises(ConfigError, match=r"no argument 'widht'. Did you mean 'width'"):
+        load_settings(config, [words[0], "objective.arguments.discriminator.widht=8"])
+    with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
+        load_settings(config, [*words, "objective.arguments.kind=hing"])
+
+
+def test_errors_name_the_file(config):
+    config.write_text(TEXT + "name: again\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: the key 'name' is given twice"):
+        load_settings(config)
+    config.write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: a config is a mapping"):
+        load_settings(config)
+    config.write_text(TEXT + "nmae: x\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: there is no setting 'nmae'. Did you mean 'name'"):
+        load_settings(config)
+
+
+def test_packaged_configs_load_by_name():
+    assert load_settings("denoise/plain_unet").name == "denoise-color"
+    with pytest.raises(ConfigError, match="Did you mean 'denoise/plain_unet'"):
+        find_config("denoise/plain_net")
+
+
+def test_a_config_names_code_beside_it(config, monkeypatch, tmp_path):
+    """A class, a loss and an objective in a file; relative to the config, not to where the program runs."""
+    (tmp_path / "code.py").write_text(
+        "from torch import nn\n"
+        "from restore.models.plain_unet import PlainUNet\n"
+        "class Net(PlainUNet):\n    pass\n"
+        "def loss(x, y):\n    return (x - y).abs().mean()\n"
+        "def learn(network, settings):\n"
+        "    from restore.training.run import supervised\n    return supervised(network, settings)\n"
+        "oops = 1\n"
+    )
+    config.write_text(
+        "name: x\nmodel: {name: 'code.py:Net'}\nobjective: {name: 'code.py:learn', losses: {'code.py:loss': 1.0}}"
+    )
+    monkeypatch.chdir("/")
+    settings = load_settings(config)
+    assert settings.model.name == f"{(tmp_path / 'code.py').resolve()}:Net"
+    for name, says in (
+        ("code.py:Nett", "has no Nett"),
+        ("code.py:oops", "not a torch.nn.Module class"),
+        ("nowhere.py:Net", "no such file of code"),
+    ):
+        config.write_text(f"name: x\nmodel: {{name: '{name}'}}")
+        with pytest.raises(ConfigError, match=says):
+            load_settings(config)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    config.write_text("name: x\nmodel: {name: 'broken.py:Net'}")
+    with pytest.raises(
+        ConfigError, match=r"cannot be imported \(ZeroDivisionError: division by zero\). Check the file"
+    ):
+        load_settings(config)
+
+
+def test_the_schema_is_the_settings():
+    schema = json_schema()
+    assert set(schema["properties"]) == {
+        "name", "task", "summary", "model", "objective", "data", "train", "evaluation",
+    }  # fmt: skip
+    assert schema["required"] == ["name"]
+    train = schema["$defs"]["TrainSettings"]["properties"]
+    assert train["precision"]["enum"] == ["auto", "fp32", "bf16"] and train["batch"]["default"] == 16
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate({"name": "x", "train": {"steps": 5}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "x", "train": {"steps": "many"}}, schema)
+
+
+def test_settings_from_plain_data():
+    assert settings_from({"name": "x", "train": {"budget": "90s"}}).train.budget == 90
+    with pytest.raises(ConfigError, match="name"):
+        settings_from({})

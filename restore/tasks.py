@@ -39,6 +39,7 @@ TASKS: dict[str, Task] = {
             "network": ("restore.engines.network:from_weights", ("weights", "model")),
         },
         fallback="zero-shot",
+        weights="denoise",
     ),
 }
 
@@ -54,7 +55,7 @@ def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
     entry = _entry(task)
     given = {name: value for name, value in options.items() if value is not None}
     if method == "auto":
-        method = "network" if entry.weights or "weights" in given else entry.fallback
+        method = _automatic(entry, given)
     if method not in entry.methods:
         raise ConfigError(f"unknown method {method!r} for {task}", fix=f"Use auto, {', '.join(entry.methods)}")
     path, takes = entry.methods[method]
@@ -69,6 +70,14 @@ def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
         given["weights"] = entry.weights
     module, factory = path.split(":")
     return getattr(import_module(module), factory)(**given)
+
+
+def _automatic(entry: Task, given: Mapping[str, Any]) -> str:
+    """The network where there are weights, unless the options say that another method is meant."""
+    _, takes = entry.methods["network"]
+    _, fallback_takes = entry.methods[entry.fallback]
+    meant = any(name in fallback_takes and name not in takes for name in given)
+    return "network" if (entry.weights and not meant) or "weights" in given else entry.fallback
 
 
 def _entry(task: str) -> Task:

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, put_json, shown
-from restore.cli.options import HIDE, INF, Flag, nearest, number, parse_endings, reads
+from restore.cli.options import HIDE, INF, Flag, hint, number, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
 
 
@@ -39,7 +39,7 @@ class Data:
         }
         action, *folders = self.paths or ("",)
         if action not in actions:
-            raise ConfigError(f"restore data cannot do {action!r}", fix=nearest(action, list(actions)))
+            raise ConfigError(f"restore data cannot do {action!r}", fix=hint(action, list(actions)))
         wanted, run = actions[action]
         if len(folders) != wanted:
             raise ConfigError(f"restore data {action} takes {wanted} folder{'s' * (wanted > 1)}, not {len(folders)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from restore.cli.options import HIDE, FileOptions, Flag, ReportOptions, RunOptions, nearest, number, one_of
+from restore.cli.options import HIDE, FileOptions, Flag, ReportOptions, RunOptions, hint, number, one_of
 from restore.cli.pictures import Request, restore_pictures
 from restore.errors import ConfigError
 
@@ -100,7 +100,7 @@ class _Request(Request):
         options, kind = self.options, self.method["method"]
         if kind not in OPTIONS:
             what = f"there is no kind of damage {kind!r}" if kind else "no kind of damage was named"
-            raise ConfigError(what, fix=nearest(kind, list(OPTIONS)))
+            raise ConfigError(what, fix=hint(kind, list(OPTIONS)))
         if len(options.paths) == 1:
             raise ConfigError("no picture was named", fix=f"For example: restore degrade {kind} in.png noisy.png")
         if self.files.in_place:

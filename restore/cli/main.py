@@ -26,7 +26,7 @@ from restore.cli.denoise import Denoise
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
 from restore.cli.new_model import NewModel
-from restore.cli.options import nearest
+from restore.cli.options import hint
 from restore.cli.train import Train
 from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode
@@ -94,7 +94,7 @@ def parse(words: Sequence[str]) -> Command:
     """A command line as a command. Raises `ConfigError` in one line; `SystemExit` after printing help."""
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         is_path = Path(words[0]).exists()
-        fix = f"Try: restore denoise {words[0]} …" if is_path else nearest(words[0], list(COMMANDS))
+        fix = f"Try: restore denoise {words[0]} …" if is_path else hint(words[0], list(COMMANDS))
         raise ConfigError(f"there is no command {words[0]!r}", fix=fix)
     if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
         raise ConfigError(f"there is no option {words[0]}", fix="A command comes first; see restore --help")
@@ -123,7 +123,7 @@ def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Co
     for word in rest:
         if word.startswith("-") and word != "-":
             option, known = word.split("=")[0], [f"--{name.replace('_', '-')}" for name in _option_names(command)]
-            raise ConfigError(f"there is no option {option}", fix=nearest(option, known, "See restore --help"))
+            raise ConfigError(f"there is no option {option}", fix=hint(option, known, "See restore --help"))
     extra = (*rest, *literal)
     if not extra:
         return command

@@ -6,7 +6,6 @@ that a typing mistake costs one line on stderr and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, nearest
 
 Value = TypeVar("Value")
 INF = float("inf")
@@ -33,10 +32,9 @@ def reads(metavar: str, parse: Callable[[str], Any]) -> PrimitiveConstructorSpec
     )
 
 
-def nearest(word: str, known: Sequence[str], otherwise: str = "") -> str:
+def hint(word: str, known: Sequence[str], otherwise: str = "") -> str:
     """The nearest known word as a question; if none is near, `otherwise` or what there is to choose from."""
-    close = difflib.get_close_matches(word, known, 1, 0.5)
-    return f"Did you mean {close[0]}?" if close else otherwise or f"Choose from {', '.join(known)}"
+    return nearest(word, known).strip() or otherwise or f"Choose from {', '.join(known)}"
 
 
 def one_of(option: str, *choices: str) -> PrimitiveConstructorSpec[Any]:
@@ -44,7 +42,7 @@ def one_of(option: str, *choices: str) -> PrimitiveConstructorSpec[Any]:
 
     def parse(text: str) -> str:
         if text not in choices:
-            raise ConfigError(f"{option} cannot be {text!r}", fix=nearest(text, choices))
+            raise ConfigError(f"{option} cannot be {text!r}", fix=hint(text, choices))
         return text
 
     return reads("{" + ",".join(choices) + "}", parse)

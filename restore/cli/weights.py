@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, put_json, say, shown
-from restore.cli.options import Flag, nearest
+from restore.cli.options import Flag, hint
 from restore.errors import ConfigError, ExitCode
 
 
@@ -33,7 +33,7 @@ class Weights:
         actions = {"list": 0, "import": 1, "verify": 0}
         action, *files = self.paths or ("list",)
         if action not in actions:
-            raise ConfigError(f"restore weights cannot do {action!r}", fix=nearest(action, list(actions)))
+            raise ConfigError(f"restore weights cannot do {action!r}", fix=hint(action, list(actions)))
         if len(files) != actions[action]:
             raise ConfigError(f"restore weights {action} takes {actions[action] or 'no'} file, not {len(files)}")
         if action == "import":

@@ -263,7 +263,7 @@ class TestFiles:
 
 
 REFUSALS = [
-    (("gausian", "IN", "OUT"), "there is no kind of damage 'gausian'. Did you mean gaussian?"),
+    (("gausian", "IN", "OUT"), "there is no kind of damage 'gausian'. Did you mean 'gaussian'?"),
     ((), "no kind of damage was named. Choose from gaussian, poisson, speckle, salt-pepper, correlated, camera,"),
     (("gaussian",), "no picture was named. For example: restore degrade gaussian in.png noisy.png"),
     (("poisson", "IN", "OUT", "--sigma", 5), "--sigma does not go with poisson. It belongs to gaussian or speckle or"),
@@ -271,9 +271,9 @@ REFUSALS = [
     (("gaussian", "IN", "OUT", "--iso", 800), "--iso does not go with gaussian. It belongs to camera"),
     (("gaussian", "IN", "OUT", "--subsampling", "444"), "It belongs to jpeg, or add --jpeg QUALITY"),
     (("jpeg", "IN", "OUT", "--jpeg", 50), "It belongs to the other kinds; the quality of this one is --quality"),
-    (("camera", "IN", "OUT", "--preset", "fone"), "--preset cannot be 'fone'. Did you mean phone?"),
+    (("camera", "IN", "OUT", "--preset", "fone"), "--preset cannot be 'fone'. Did you mean 'phone'?"),
     (("gaussian", "IN", "OUT", "--sigma", "loud"), "--sigma cannot be 'loud'. It is a number, from 0 to 255"),
-    (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean --sigma?"),
+    (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean '--sigma'?"),
     (("gaussian", "IN", "OUT", "--clip", "--unclipped"), "--clip and --unclipped contradict each other"),
     (("gaussian", "IN", "--in-place"), "degrade does not replace its inputs with worse ones. Name an output"),
 ]

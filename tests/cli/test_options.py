@@ -13,11 +13,11 @@ from restore.cli.options import parse_crop, parse_memory, parse_pixels
 from restore.errors import ConfigError
 
 MISTAKES = [
-    ("denoise a b --methd x", "there is no option --methd. Did you mean --method?"),
-    ("denoise a --verbos", "there is no option --verbos. Did you mean --verbose?"),
-    ("denoise a --in-palce=1", "there is no option --in-palce. Did you mean --in-place?"),
+    ("denoise a b --methd x", "there is no option --methd. Did you mean '--method'?"),
+    ("denoise a --verbos", "there is no option --verbos. Did you mean '--verbose'?"),
+    ("denoise a --in-palce=1", "there is no option --in-palce. Did you mean '--in-place'?"),
     ("denoise a -x", "there is no option -x. See restore --help"),
-    ("denoise a --method zeroshot", "--method cannot be 'zeroshot'. Did you mean zero-shot?"),
+    ("denoise a --method zeroshot", "--method cannot be 'zeroshot'. Did you mean 'zero-shot'?"),
     ("denoise a --preset hi", "--preset cannot be 'hi'. Choose from fast, quality"),
     ("denoise a --tile x", "--tile cannot be 'x'. It is a whole number, 16 or more"),
     ("denoise a --tile 1.5", "--tile cannot be '1.5'. It is a whole number, 16 or more"),
@@ -30,7 +30,7 @@ MISTAKES = [
     ("denoise a --max-pixels many", "--max-pixels cannot be 'many'. Write it as 400M or 400000000"),
     ("denoise a --pd 9", "--pd cannot be '9'. Use auto, 1 (none), 2, 3 …"),
     ("denoise a --tile", "Missing value for argument '--tile'"),
-    ("denois a b", "there is no command 'denois'. Did you mean denoise?"),
+    ("denois a b", "there is no command 'denois'. Did you mean 'denoise'?"),
     ("--vers", "there is no option --vers. A command comes first; see restore --help"),
     ("doctor x", "unexpected argument 'x'. See restore --help"),
     ("", f"Expected one of {{{', '.join(COMMANDS)}}}. See restore --help"),

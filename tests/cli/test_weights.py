@@ -132,7 +132,7 @@ def test_learned_weights_of_lpips(restore, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["imprt", "x"], "restore weights cannot do 'imprt'. Did you mean import?"),
+        (["imprt", "x"], "restore weights cannot do 'imprt'. Did you mean 'import'?"),
         (["import"], "restore weights import takes 1 file, not 0"),
         (["list", "x"], "restore weights list takes no file, not 1"),
     ],

@@ -165,8 +165,8 @@ class Eval:
         """(methods by name, what each is in words)."""
         import restore
         from restore.evaluation.run import restoring
-        from restore.models import MODELS
         from restore.inference.precision import resolve_device
+        from restore.models import MODELS
         from restore.tasks import TASKS
 
         own = settings.model.name if self.weights and settings.model.name not in MODELS else None

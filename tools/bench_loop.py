@@ -1,4 +1,4 @@
-"""What the training loop costs: the share of a step that is neither degradation, forward, backward nor optimizer.
+"""What the training loop itself costs: the share of a step that is not degradation, forward, backward or optimizer.
 
     python tools/bench_loop.py --steps 40
 

@@ -20,7 +20,6 @@ from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource
 
-
 _HIGHLIGHT = 4  # sigmas beyond the unit range that noise does not reach
 
 

@@ -144,8 +144,22 @@ def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[t
     for key, value in tree.items():
         if key not in hints:
             yield f"{above}{key}", kind
-        elif dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
-            yield from _unknown(value, hints[key], f"{above}{key}.")
+        elif isinstance(value, dict):
+            for path, part, kind_of_part in _parts(key, value, hints[key]):
+                yield from _unknown(part, kind_of_part, f"{above}{path}.")
+
+
+def _parts(key: str, value: dict[str, Any], hint: Any) -> Iterator[tuple[str, dict[str, Any], type]]:
+    """(path, values, type) of the settings below a key: one, or several by name where it is a dict[str, Settings]."""
+    if dataclasses.is_dataclass(hint):
+        yield key, value, typing.cast(type, hint)
+    for inner in typing.get_args(hint)[1:]:
+        if dataclasses.is_dataclass(inner):
+            yield from (
+                (f"{key}.{name}", part, typing.cast(type, inner))
+                for name, part in value.items()
+                if isinstance(part, dict)
+            )
 
 
 def _fields(kind: type) -> list[str]:

@@ -342,7 +342,7 @@ class TestDryRun:
         assert lines[1].startswith(f"{folder / 'bad.png'}: refused: ")
         assert lines[2] == f"{folder / 'notes.txt'}: skipped: not a picture's extension"
         inside = "süb 文/b.jpg"
-        assert lines[3] == f"{folder / inside} -> {tmp_path / 'out' / inside}  (40 x 32, 3 x 8 bit, zero-shot)"
+        assert lines[3] == f"{folder / inside} -> {tmp_path / 'out' / inside}  (40 x 32, 3 x 8 bit, network)"
         assert tree(tmp_path) == before
         assert (tmp_path / "out/a.png").read_bytes() == b"mine"
 

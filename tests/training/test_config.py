@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from restore.errors import ConfigError
+from restore.models import model_class
 from restore.training.config import find_config, json_schema, load_settings, parse_yaml, settings_from
 
 TEXT = """
@@ -24,7 +25,7 @@ def config(tmp_path):
     [
         ("1e-3", 1e-3), ("-2E4", -2e4), ("1.5", 1.5), (".5", 0.5), ("12", 12), ("on", "on"), ("off", "off"),
         ("yes", "yes"), ("No", "No"), ("true", True), ("False", False), ("2026-01-01", "2026-01-01"),
-        ("[1e-3, off]", [1e-3, "off"]), ("null", None), ("2h", "2h"),
+        ("[1e-3, off]", [1e-3, "off"]), ("null", None), ("2h", "2h"), ("1:30.5", "1:30.5"),
     ],
 )  # fmt: skip
 def test_scalars_are_those_of_yaml_1_2(text, value):
@@ -121,6 +122,7 @@ def test_a_config_names_code_beside_it(config, monkeypatch, tmp_path):
     monkeypatch.chdir("/")
     settings = load_settings(config)
     assert settings.model.name == f"{(tmp_path / 'code.py').resolve()}:Net"
+    assert model_class(settings.model.name) is model_class(settings.model.name)
     for name, says in (
         ("code.py:Nett", "has no Nett"),
         ("code.py:oops", "not a torch.nn.Module class"),

@@ -230,6 +230,14 @@ def test_the_learning_rate_rises_and_ends_at_its_end_value():
     assert learning_rate(0.05, 1, short) > 0.99e-3, "a short run does not end before its rise"
 
 
+def test_the_optimizer_takes_the_scheduled_rate_and_the_last_steps_are_logged(tmp_path):
+    train(Pairs(network()), draw, settings(steps=7), tmp_path)
+    lines = log_of(tmp_path)
+    assert [line["step"] for line in lines] == [5, 7] and lines[-1]["done"] == 1
+    (group,) = state_of(tmp_path)["optimizers"]["restore"]["param_groups"]
+    assert group["lr"] == lines[-1]["learning_rate"] == learning_rate(6 / 7, 6, settings(steps=7))
+
+
 def test_a_budget_ends_on_a_finished_schedule(tmp_path, monkeypatch):
     """By a clock that goes on by a hundredth of a second whenever it is read."""
     now = iter(range(10**9))

@@ -15,6 +15,7 @@ from restore.data.batches import CropBatches, hold_out, validation_batches
 from restore.data.cache import CropCache, open_cache
 from restore.data.pairs import match_pairs, pair_caches
 from restore.errors import ConfigError
+from restore.inference.memory import tune_allocator
 from restore.losses.table import build_losses
 from restore.models import build, model_class
 from restore.models.spec import ModelSpec
@@ -54,6 +55,7 @@ def run(
         tell: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
     """
+    tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
     if init_from is not None:
         objective.averaged.load_state_dict(init_from)

@@ -18,6 +18,7 @@ convN_M are the values before the activation, which ESRGAN found to keep more de
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -51,7 +52,7 @@ PRESETS = {
 }
 
 
-class _FeatureLoss(nn.Module):
+class _FeatureLoss(nn.Module, ABC):
     """Weighted distances at some taps of a backbone.
 
     Args:
@@ -98,9 +99,9 @@ class _FeatureLoss(nn.Module):
             parts = [weight * self._distance(of_x[tap], of_y[tap]) for tap, weight in self.taps.items()]
             return torch.stack(parts).sum(0)
 
+    @abstractmethod
     def _distance(self, x: Tensor, y: Tensor) -> Tensor:
         """B values, of features B x C x H x W."""
-        raise NotImplementedError
 
 
 class PerceptualLoss(_FeatureLoss):

@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from safetensors.torch import load_file
 
 from restore.errors import RestoreError
 from restore.training.checkpoint import checkpoints
@@ -80,7 +81,8 @@ def settings_of(name: str, args: argparse.Namespace) -> Settings:
 
 def train(name: str, args: argparse.Namespace) -> None:
     settings, folder = settings_of(name, args), args.out / name
-    progress = run(settings, folder, resume=bool(checkpoints(folder)), tell=tell, cached=tell_cached)
+    begin = load_file(args.init_from) if args.init_from else None
+    progress = run(settings, folder, resume=bool(checkpoints(folder)), init_from=begin, tell=tell, cached=tell_cached)
     if progress.interrupted:
         print(f"{name}: stopped at step {progress.step}; the same command goes on")
         return
@@ -115,6 +117,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("photos"), help="folder of photographs")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of checkpoints and weights")
     parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
+    parser.add_argument("--init-from", type=Path, help="safetensors of the same network to begin with")
     parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")
     parser.add_argument("--steps", type=int, help="length of the schedule in steps")
     parser.add_argument("--batch", type=int, help="crops of a step")

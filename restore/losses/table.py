@@ -29,6 +29,7 @@ LOSSES: dict[str, str] = {
     "ssim": "restore.losses.ssim:ssim_loss",
     "ms_ssim": "restore.losses.ssim:ms_ssim_loss",
     "ms_ssim_l1": "restore.losses.ssim:ms_ssim_l1_loss",
+    "ms_ssim_l1_full": "restore.losses.ssim:ms_ssim_l1_full_loss",
     "perceptual": "restore.losses.perceptual:PerceptualLoss",
     "style": "restore.losses.perceptual:StyleLoss",
     "lpips": "restore.losses.lpips:LPIPS",

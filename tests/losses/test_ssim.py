@@ -10,6 +10,7 @@ from restore.losses.ssim import (
     FLOOR,
     least_side,
     ms_ssim,
+    ms_ssim_l1_full_loss,
     ms_ssim_l1_loss,
     ms_ssim_loss,
     scale_weights,
@@ -221,3 +222,34 @@ def test_kept_windows_serve_training_after_inference():
     x.requires_grad_()
     (1 - ssim(x, y, **options).mean()).backward()
     assert x.grad is not None and x.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("sides, value", [((192, 192), 0.37542275), ((193, 201), 0.37519857), ((512, 512), 0.38397615)])
+def test_the_mix_at_full_resolution_equals_kornias(sides, value):
+    x, y = golden_pair(*sides)
+    assert ms_ssim_l1_full_loss(x, y, padding="zeros").item() == pytest.approx(value, abs=1e-5)
+
+
+def test_the_mix_at_full_resolution_on_batches():
+    pairs = [random_pair(seed, 1, 1, 40, 48) for seed in range(3)]
+    each = [ms_ssim_l1_full_loss(x, y).item() for x, y in pairs]
+    x, y = (torch.cat(side) for side in zip(*pairs, strict=True))
+    assert ms_ssim_l1_full_loss(x, y).item() == pytest.approx(sum(each) / 3, abs=1e-6)
+    assert ms_ssim_l1_full_loss(x, x).item() == pytest.approx(0, abs=1e-6)
+    assert ms_ssim_l1_full_loss(255 * x, 255 * y, data_range=255.0).item() == pytest.approx(sum(each) / 3, abs=1e-6)
+
+
+def test_the_l1_part_at_full_resolution_is_blurred_within_the_picture():
+    x, y = random_pair(0, 2, 3, 40, 48)
+    constant = ms_ssim_l1_full_loss(x, x + 0.25, alpha=0.0).item()
+    assert constant == pytest.approx(0.25, abs=1e-6)
+    assert ms_ssim_l1_full_loss(x, x + 0.25, alpha=0.0, padding="zeros").item() < 0.2
+    assert ms_ssim_l1_full_loss(x, y, alpha=0.0).item() == pytest.approx((x - y).abs().mean().item(), rel=0.05)
+
+
+def test_the_mix_at_full_resolution_refuses():
+    x, y = random_pair(0, 1, 3, 16, 40)
+    with pytest.raises(ValueError, match="at least 17 px"):
+        ms_ssim_l1_full_loss(x, y)
+    with pytest.raises(ConfigError, match="Give reflect or zeros"):
+        ms_ssim_l1_full_loss(x, y, padding="circular")

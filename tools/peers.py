@@ -7,6 +7,7 @@ Zhang, TIP 2018; colour, told the level), as the KAIR project publishes them. No
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.evaluation.pictures import unit_of
+from restore.evaluation.protocol import Case
 from restore.evaluation.run import Method
 from restore.evaluation.samples import Array, Sample
 
@@ -88,6 +90,16 @@ def package_peers() -> dict[str, Method]:
         return found
     found["CBM3D (bm3d 4)"] = lambda sample: like(sample, bm3d.bm3d_rgb(_unit(sample), sample.sigma / 255))
     return found
+
+
+def told(method: Method, level: float) -> Method:
+    """A method that is told this level (8-bit units), whatever the noise is."""
+
+    def run(sample: Sample) -> Array:
+        source = replace(sample.source, damaged=None)
+        return method(replace(sample, source=source, case=Case(noise="gaussian", level=level)))
+
+    return run
 
 
 def like(sample: Sample, unit: Array) -> Array:

@@ -1,11 +1,12 @@
 """Train the weights of the zoo: from a folder of photographs to evaluated, exported weights.
 
-    python tools/train_zoo.py denoise-color --data photos --out checkpoints --budget 65m
-    python tools/train_zoo.py denoise-color --out … --steps 200000 --device cuda
+    python tools/train_zoo.py denoise --data photos --out checkpoints --budget 65m --sets testsets
+    python tools/train_zoo.py denoise --out … --steps 200000 --device cuda
 
-The same command again goes on where the last one stopped (kill it at any moment), and exports once the schedule
-has ended. Training needs torch, numpy, opencv and safetensors alone, as a bare GPU machine has them; where pydantic
-is missing too, it stops before the export: bring the folder of checkpoints home and run the command there.
+The same command again goes on where the last one stopped (kill it at any moment), exports once the schedule has
+ended, and measures what it exported on the test sets: figures for the card, rows for docs/benchmarks.md. Training
+needs torch, numpy, opencv and safetensors alone, as a bare GPU machine has them; where pydantic is missing too, it
+stops before the export: bring the folder of checkpoints home and run the command there.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ from restore.training.settings import (
 
 NOISE = {
     "weights": {
-        "camera": 0.35, "gaussian": 0.33, "poisson": 0.08, "correlated": 0.08, "none": 0.05, "resize": 0.04,
+        "camera": 0.33, "gaussian": 0.35, "poisson": 0.1, "correlated": 0.07, "none": 0.05, "resize": 0.03,
         "jpeg": 0.03, "speckle": 0.02, "salt_pepper": 0.02,
     },
     "coarse_sigma": [0, 15],
     "jpeg": 0.1,
-    "clipped": 0.85,
+    "clipped": 0.75,
     "level_error": 0.1,
     "coarse_level_error": 0.35,
 }  # fmt: skip
@@ -94,12 +95,18 @@ def train(name: str, args: argparse.Namespace) -> None:
     except ImportError as error:
         print(f"{name}: trained, not exported ({error}); bring {folder} to a machine with restore installed")
         return
-    card = export(
-        folder, settings, args.out / f"{name}.safetensors",
-        data=[DataSource(name=source, licence=licence) for source, licence in PHOTOGRAPHS],
-        command=shlex.join(["python", *sys.argv]),
-    )  # fmt: skip
-    print(f"{name}: {args.out / name}.safetensors, step {card.steps}, sha256 {card.sha256[:16]}")
+    path = args.out / f"{name}.safetensors"
+    facts = {
+        "data": [DataSource(name=source, licence=licence) for source, licence in PHOTOGRAPHS],
+        "command": shlex.join(["python", *sys.argv]),
+    }
+    card = export(folder, settings, path, **facts)
+    if args.sets:
+        from bench_sets import bench
+
+        results = bench(str(path), args.sets, args.peers_folder, args.out / "measured.jsonl")
+        card = export(folder, settings, path, **facts, results=results)
+    print(f"{name}: {path}, step {card.steps}, sha256 {card.sha256[:16]}")
 
 
 def tell(entry: dict) -> None:
@@ -118,6 +125,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of checkpoints and weights")
     parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
     parser.add_argument("--init-from", type=Path, help="safetensors of the same network to begin with")
+    parser.add_argument("--sets", type=Path, help="folder of test sets to measure the weights on (tools/bench_sets.py)")
+    parser.add_argument("--peers-folder", type=Path, help="folder of the peers' weights, measured beside them")
     parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")
     parser.add_argument("--steps", type=int, help="length of the schedule in steps")
     parser.add_argument("--batch", type=int, help="crops of a step")

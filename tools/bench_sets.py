@@ -1,0 +1,189 @@
+"""All sets that denoising weights are judged by, in one run beside FFDNet and DnCNN, written down with the commit.
+
+    python tools/bench_sets.py SETS --weights denoise --peers-folder peers --log docs/measured.jsonl
+    python tools/bench_sets.py SETS --only cbsd8
+
+SETS holds the folders CBSD68, McMaster, PolyU_crops and UHD_dev; those that are missing are named and left out. Prints
+the rows of `docs/benchmarks.md` and appends every row to the log: date, commit, weights, set, method, mean PSNR and
+SSIM, the picture that gained least, CPU seconds a megapixel on one thread. Ours is blind; FFDNet is told the level
+(on real noise, 10 of 255). `tools/train_zoo.py NAME --sets SETS` does the same after an export.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import argparse
+import datetime
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import torch
+from peers import network_peers, told
+
+import restore
+from restore.evaluation.protocol import Case, EvaluationProtocol
+from restore.evaluation.run import INPUT, Method, Summary, evaluate, restoring, summarise
+from restore.evaluation.samples import Source, clean_sources, paired_sources
+from restore.report.table import markdown
+from restore.zoo.card import Result
+from restore.zoo.resolver import resolve
+from restore.zoo.weights import load_weights
+
+OURS, FFDNET = "restore", "FFDNet (told)"
+PSNR, SSIM = "psnr", "ssim_valid11"
+REAL_LEVEL = 10.0  # of 255, what FFDNet is told on PolyU
+
+
+CLEAN = Case()
+
+
+@dataclass(frozen=True)
+class Set:
+    """Pictures and what becomes of them.
+
+    Attributes:
+        name: for people and the log.
+        folder: below SETS; real pairs where its pictures end in `_real` and `_mean`.
+        every, first: which of its pictures.
+        grey: the pictures' luma alone.
+    """
+
+    name: str
+    folder: str
+    case: Case = CLEAN
+    every: int = 1
+    first: int = 0
+    grey: bool = False
+
+
+def white(level: float, **options: object) -> Case:
+    return replace(Case(noise="gaussian", level=level), **options)
+
+
+EIGHT = {"folder": "CBSD68", "every": 9, "first": 8}
+SETS = [
+    *(Set(f"cbsd8, sigma {s} clipped", case=white(s), **EIGHT) for s in (15, 25, 50)),
+    *(Set(f"cbsd8, sigma {s} floats", case=white(s, clipped=False), **EIGHT) for s in (25, 50)),
+    Set("cbsd8, Poisson 30 floats", case=Case(noise="poisson", level=30, clipped=False), **EIGHT),
+    Set("cbsd8, Poisson 30 clipped", case=Case(noise="poisson", level=30), **EIGHT),
+    Set("cbsd8, sigma 15 then JPEG 80", case=white(15, jpeg=80), **EIGHT),
+    Set("cbsd8 grey, sigma 25 clipped", case=white(25), grey=True, **EIGHT),
+    *(Set(f"CBSD68, sigma {s} clipped", "CBSD68", white(s)) for s in (25, 50)),
+    Set("McMaster, sigma 25 clipped", "McMaster", white(25)),
+    Set("PolyU, 63 real pairs", "PolyU_crops"),
+    Set("McMaster, clean", "McMaster"),
+    Set("UHD_dev, clean", "UHD_dev"),
+]
+
+
+def measured(
+    weights: str, sets: Path, peers: Path | None, only: str = "", tell: Callable[[str], None] = print
+) -> Iterator[tuple[Set, list[Summary], float]]:
+    """(set, a summary a method, worst PSNR of ours) of every set whose folder is there."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    ours = restoring(restore.load("denoise", device="cpu", weights=weights))
+    networks = network_peers(peers) if peers else {}
+    for each in (each for each in SETS if only in each.name):
+        if not (sets / each.folder).is_dir():
+            tell(f"# {each.name}: there is no folder {each.folder}, left out")
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            sources = sources_of(each, sets / each.folder, Path(scratch))
+            result = evaluate(sources, each.case, {OURS: ours, **suited(networks, sources, each)}, EvaluationProtocol())
+        for failure in result.failures:
+            tell(f"# failed: {failure.method}, {failure.why}")
+        yield each, summarise(result.rows), min(row.scores[PSNR] for row in result.rows if row.method == OURS)
+
+
+def sources_of(each: Set, folder: Path, scratch: Path) -> list[Source]:
+    protocol = EvaluationProtocol(every=each.every, first=each.first)
+    if any(folder.glob("*_real.*")):
+        return paired_sources(folder, folder, ("_real", "_mean"), protocol)[0]
+    sources = clean_sources(folder, protocol)
+    if not each.grey:
+        return sources
+    for source in sources:
+        cv2.imwrite(str(scratch / f"{source.index:04}.png"), cv2.imread(str(source.truth), cv2.IMREAD_GRAYSCALE))
+    return [replace(source, truth=scratch / f"{source.index:04}.png") for source in sources]
+
+
+def suited(networks: dict[str, Method], sources: list[Source], each: Set) -> dict[str, Method]:
+    """The peers that this set makes sense for: colour, with noise."""
+    if not networks or each.grey or (each.case.noise == "none" and sources[0].damaged is None):
+        return {}
+    blind, ffdnet = networks["DnCNN (blind)"], networks["FFDNet (true level)"]
+    return {FFDNET: ffdnet if sources[0].damaged is None else told(ffdnet, REAL_LEVEL), "DnCNN (blind)": blind}
+
+
+def row(each: Set, summaries: list[Summary], worst: float) -> list[str]:
+    by_name = {summary.method: summary for summary in summaries}
+    ours = by_name[OURS]
+    clean = each.case.noise == "none" and "real" not in each.name
+
+    def quality(summary: Summary | None) -> str:
+        return f"{summary.means[PSNR]:.2f} ({summary.means[SSIM]:.3f})" if summary else ""
+
+    ffdnet = by_name.get(FFDNET)
+    return [
+        each.name,
+        "" if clean else f"{by_name[INPUT].means[PSNR]:.2f}",
+        quality(ours),
+        f"worst {worst:.2f}" if clean else f"{ours.least_gain:+.2f}",
+        f"{ours.seconds_per_megapixel:.2f}",
+        quality(ffdnet) + (f", {ffdnet.seconds_per_megapixel:.2f} CPU s/MP" if ffdnet else ""),
+        quality(by_name.get("DnCNN (blind)")),
+    ]
+
+
+HEADER = ["set", "input", "ours: PSNR dB (SSIM)", "least gain", "CPU s/MP", "FFDNet, told", "DnCNN, blind"]
+
+
+def bench(weights: str, sets: Path, peers: Path | None, log: Path | None, only: str = "") -> list[Result]:
+    """Measure, print the table, write the log; the results as a card has them."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    sha = load_weights(resolve(weights)).sha256
+    facts = {"date": datetime.date.today().isoformat(), "commit": commit, "weights": weights, "sha256": sha[:16]}
+    rows, results = [], []
+    for each, summaries, worst in measured(weights, sets, peers, only):
+        rows.append(row(each, summaries, worst))
+        others = {s.method: round(s.means[PSNR], 2) for s in summaries if s.method != OURS}
+        others = {name: value for name, value in others.items() if value != float("inf")}
+        mine = round(next(s.means[PSNR] for s in summaries if s.method == OURS), 2)
+        results.append(Result(set=each.name, metric="psnr_rgb_rounded", value=mine, peers=others))
+        print("| " + " | ".join(rows[-1]) + " |", flush=True)
+        if log:
+            with log.open("a") as file:
+                for summary in summaries:
+                    file.write(json.dumps(facts | {"set": each.name} | entry(summary)) + "\n")
+    print("\n" + markdown(HEADER, rows))
+    return results
+
+
+def entry(summary: Summary) -> dict[str, object]:
+    kept = summary.as_dict()
+    kept["means"] = {name: round(value, 4) for name, value in summary.means.items() if value != float("inf")}
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in kept.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", type=Path)
+    parser.add_argument("--weights", default="denoise", help="a shipped name or a file")
+    parser.add_argument("--peers-folder", type=Path, help="folder of ffdnet_color.pth and dncnn_color_blind.pth")
+    parser.add_argument("--log", type=Path, help="JSON lines to append to")
+    parser.add_argument("--only", default="", help="sets whose name contains this")
+    args = parser.parse_args()
+    bench(args.weights, args.sets, args.peers_folder, args.log, args.only)
+
+
+if __name__ == "__main__":
+    main()

@@ -171,13 +171,13 @@ def add_camera(x: Tensor, camera: Camera, generators: Generators) -> Tensor:
 def _to_light(x: Tensor, gamma: Tensor) -> Tensor:
     """Inverse of :func:`_to_picture`."""
     low, high = _TOE ** (1 / gamma), (1 + _TOE) ** (1 / gamma)
-    return torch.lerp(low, high, x.clamp(0, 1)).pow_(gamma).sub_(_TOE).clamp_(min=0)
+    return torch.lerp(low, high, x.clamp(0, 1)).log2_().mul_(gamma).exp2_().sub_(_TOE).clamp_(min=0)
 
 
 def _to_picture(light: Tensor, gamma: Tensor) -> Tensor:
     """Tone curve: a power 1 / gamma, shifted by the toe so that its slope at black is finite; 0 -> 0, 1 -> 1."""
     low, high = _TOE ** (1 / gamma), (1 + _TOE) ** (1 / gamma)
-    return (light + _TOE).pow_(1 / gamma).sub_(low).div_(high - low)
+    return (light + _TOE).log2_().div_(gamma).exp2_().sub_(low).div_(high - low)
 
 
 def _sensor_noise(light: Tensor, camera: Camera, generators: Generators) -> Tensor:

@@ -205,6 +205,9 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
     device, values = clean.device, plan.read(table)
     noisy = torch.empty_like(clean)
     for kind, places in _groups(plan.kinds):
+        if len(places) == len(clean):
+            noisy = _ADD[KINDS[kind]](clean, values, generators)
+            break
         index = torch.tensor(places).to(device, non_blocking=True)
         mine, own = plan.read(table.index_select(0, index)), of_samples(generators, places)
         noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), mine, own))

@@ -17,16 +17,17 @@ _HOMES = {
     "Picture": "restore.picture",
     "RestoreError": "restore.errors",
     "Restorer": "restore.api",
+    "deconvolve": "restore.api",
     "denoise": "restore.api",
     "load": "restore.api",
     "read": "restore.api",
     "write": "restore.api",
 }
 
-__all__ = ["Picture", "RestoreError", "Restorer", "__version__", "denoise", "load", "read", "write"]
+__all__ = ["Picture", "RestoreError", "Restorer", "__version__", "deconvolve", "denoise", "load", "read", "write"]
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, denoise, load, read, write
+    from restore.api import Restorer, deconvolve, denoise, load, read, write
     from restore.errors import RestoreError
     from restore.picture import Picture
 

@@ -18,7 +18,7 @@ from restore.tasks import build_engine
 if TYPE_CHECKING:
     from restore.inference.runner import RunOptions, RunReport
 
-Method = Literal["auto", "zero-shot", "classical", "network"]
+Method = Literal["auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian"]
 Preset = Literal["fast", "quality"]
 
 
@@ -105,17 +105,24 @@ def load(
     algorithm: str | None = None,
     weights: str | Path | None = None,
     model: str | None = None,
+    psf: str | Path | np.ndarray | None = None,
+    boundary: str | None = None,
+    iterations: int | None = None,
+    centre: bool | None = None,
+    linear: bool | None = None,
     **options: Any,
 ) -> Restorer:
     """Prepare a task for many pictures.
 
     Args:
-        task: "denoise".
+        task: "denoise" or "deconv".
         method: "auto" takes the shipped network, or zero-shot where there is none.
         preset, pd: of the zero-shot method; see `restore.engines.zero_shot.ZeroShotEngine`.
         algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
         weights: a weights file or the name of shipped weights; selects the network method.
         model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
+        psf, boundary, iterations, centre, linear: of deconvolution; see
+            `restore.engines.deconvolve.DeconvolutionEngine`.
         options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
     Raises:
         ConfigError: an unknown task, method or option.
@@ -126,7 +133,10 @@ def load(
     for name in options:
         if name not in known:
             raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
-    engine = build_engine(task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model)
+    engine = build_engine(
+        task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, psf=psf,
+        boundary=boundary, iterations=iterations, centre=centre, linear=linear,
+    )  # fmt: skip
     return Restorer(task, engine, replace(RunOptions(), **options))
 
 
@@ -141,6 +151,21 @@ def denoise(picture: Picture | str | Path, **options: Any) -> Picture: ...
 def denoise(picture: Picture | np.ndarray | str | Path, **options: Any) -> Picture | np.ndarray:
     """Denoise one picture; `options` as in `load`. For many pictures keep `load("denoise")`."""
     return load("denoise", **options)(picture)
+
+
+@overload
+def deconvolve(picture: np.ndarray, psf: str | Path | np.ndarray, **options: Any) -> np.ndarray: ...
+
+
+@overload
+def deconvolve(picture: Picture | str | Path, psf: str | Path | np.ndarray, **options: Any) -> Picture: ...
+
+
+def deconvolve(
+    picture: Picture | np.ndarray | str | Path, psf: str | Path | np.ndarray, **options: Any
+) -> Picture | np.ndarray:
+    """Take a known blur out of one picture; `psf` and `options` as in `load`. For many keep `load("deconv")`."""
+    return load("deconv", psf=psf, **options)(picture)
 
 
 def read(path: str | Path) -> Picture:

@@ -30,6 +30,8 @@ class Task:
     weights: str | None = None
 
 
+_PSF = ("psf", "boundary", "centre", "linear")
+
 TASKS: dict[str, Task] = {
     "denoise": Task(
         done="denoised",
@@ -40,6 +42,17 @@ TASKS: dict[str, Task] = {
         },
         fallback="zero-shot",
         weights="denoise",
+    ),
+    "deconv": Task(
+        done="deblurred",
+        methods={
+            "classical": ("restore.engines.deconvolve:automatic", _PSF),
+            "wiener": ("restore.engines.deconvolve:by_wiener", _PSF),
+            "rl": ("restore.engines.deconvolve:by_rl", (*_PSF, "iterations")),
+            "rl-tv": ("restore.engines.deconvolve:by_rl_tv", (*_PSF, "iterations")),
+            "hyper-laplacian": ("restore.engines.deconvolve:by_hyper_laplacian", _PSF),
+        },
+        fallback="classical",
     ),
 }
 
@@ -74,6 +87,8 @@ def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
 
 def _automatic(entry: Task, given: Mapping[str, Any]) -> str:
     """The network where there are weights, unless the options say that another method is meant."""
+    if "network" not in entry.methods:
+        return entry.fallback
     _, takes = entry.methods["network"]
     _, fallback_takes = entry.methods[entry.fallback]
     meant = any(name in fallback_takes and name not in takes for name in given)

@@ -21,6 +21,7 @@ import tyro
 
 from restore.cli.console import describe, exit_code_of, prepare_streams, print_error, put, put_json, say, silence_stdout
 from restore.cli.data import Data
+from restore.cli.deconv import Deconv
 from restore.cli.degrade import Degrade
 from restore.cli.denoise import Denoise
 from restore.cli.doctor import Doctor
@@ -40,6 +41,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, type[Command]] = {
     "denoise": Denoise,
+    "deconv": Deconv,
     "degrade": Degrade,
     "score": Score,
     "eval": Eval,

@@ -74,6 +74,19 @@ def parse_pd(text: str) -> int | None:
     return None if text == "auto" else int(text)
 
 
+def parse_noise(text: str) -> float | None:
+    """`auto` (None), or a level in 8-bit units."""
+    if text == "auto":
+        return None
+    try:
+        level = float(text)
+    except ValueError:
+        level = -1.0
+    if not 0 <= level <= 255:
+        raise ConfigError(f"--noise cannot be {text!r}", fix="Use auto, or a level from 0 to 255")
+    return level
+
+
 def parse_memory(text: str) -> int | float:
     """`4G`, `512M`, `1073741824` (bytes, an int) or `80%` (a share of what is free, a float 0..1)."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)i?B?|(%))", text.strip(), re.IGNORECASE)

@@ -25,8 +25,9 @@ def halo_and_ramp(spec: ModelSpec) -> tuple[int, int]:
         return spec.radius, 0
     if spec.tiling == "whole":
         return 0, 0
-    trim = min(16, BLEND_OVERLAP // 4)
-    return BLEND_OVERLAP // 2, BLEND_OVERLAP - 2 * trim
+    overlap = max(BLEND_OVERLAP, spec.overlap)
+    trim = max(min(16, BLEND_OVERLAP // 4), (overlap - BLEND_OVERLAP) // 2)
+    return overlap // 2, overlap - 2 * trim
 
 
 def plan_picture(

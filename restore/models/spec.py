@@ -28,6 +28,7 @@ class ModelSpec:
         radius: structural receptive radius in input pixels (worst phase); 0 for pixel-wise engines.
         tiling: "exact" (finite radius: tiled equals untiled), "local" (statistics or a radius too large
             for exact tiles: overlapping tiles are blended), "whole" (must see the picture at once).
+        overlap: least overlap of "local" tiles, px; 0 leaves it to the tiler.
         dtypes: compute types it stays accurate in; float32 always works.
         parameters: number of learned parameters; 0 without weights.
     """
@@ -42,5 +43,6 @@ class ModelSpec:
     min_size: int = 1
     radius: int = 0
     tiling: Tiling = "exact"
+    overlap: int = 0
     dtypes: tuple[str, ...] = ("float32",)
     parameters: int = 0

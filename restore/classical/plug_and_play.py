@@ -1,0 +1,43 @@
+"""Deconvolution with a denoiser as the prior: half-quadratic splitting with a closed-form data step.
+
+    z_k = argmin |k * z - y|^2 + alpha_k |z - x_{k-1}|^2      alpha_k = lambda sigma^2 / sigma_k^2
+    x_k = denoiser(z_k, sigma_k)
+
+with sigma_k falling evenly in its logarithm from 49 of 255 to the noise's own level (DPIR: Zhang et al., "Plug-and-play
+image restoration with deep denoiser prior", TPAMI 2021, https://arxiv.org/abs/2008.13751; lambda 0.23 as there).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from restore.physics.fourier import otf
+
+Denoiser = Callable[[Tensor, float], Tensor]
+"""(B x C x H x W in [0, 1], std of its noise in the same units) -> the same shape."""
+
+_FIRST, _LAMBDA = 49 / 255, 0.23
+
+
+def plug_and_play(y: Tensor, psf: Tensor, sigma: float, denoiser: Denoiser, *, iterations: int = 8) -> Tensor:
+    """Deconvolve circular pictures B x C x H x W with a PSF ... x h x w.
+
+    Args:
+        sigma: std of the noise, in units of [0, 1]; above 0.
+        iterations: steps of the schedule; the denoiser runs once in each.
+    """
+    size = (y.shape[-2], y.shape[-1])
+    transfer = otf(psf.to(y), size)
+    data = transfer.conj() * torch.fft.rfft2(y)
+    power = transfer.real.square() + transfer.imag.square()
+    x = y
+    last = min(sigma, _FIRST)
+    for level in torch.logspace(math.log10(_FIRST), math.log10(last), iterations, dtype=torch.float64).tolist():
+        alpha = _LAMBDA * (sigma / level) ** 2
+        z = torch.fft.irfft2((data + alpha * torch.fft.rfft2(x)) / (power + alpha), s=size)
+        x = denoiser(z, level)
+    return x

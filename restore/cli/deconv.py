@@ -1,0 +1,56 @@
+"""`restore deconv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from restore.cli.options import (
+    HIDE,
+    INF,
+    FileOptions,
+    Flag,
+    ReportOptions,
+    RunOptions,
+    number,
+    one_of,
+    parse_noise,
+    reads,
+)
+
+
+@dataclass(frozen=True)
+class Deconv:
+    """Take a known blur out of a picture, several pictures, or folders of them."""
+
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="IN... [OUT]", help_behavior_hint="")] = ()
+    """Pictures or folders. The last of two or more is the output, a file or a folder; without one it is
+    photo_deblurred.png beside photo.png, photos_deblurred/ beside photos/."""
+    psf: Annotated[str | None, reads("FILE|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = None
+    """The blur: a picture or .npy file of its shape, or a description in pixels and degrees."""
+    method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian")] = "auto"
+    """How to take it out; auto chooses by what is measured, and says why."""
+    noise: Annotated[float | None, reads("{auto,LEVEL}", parse_noise), HIDE] = None
+    """Noise level in 8-bit units (0..255) instead of the estimate."""
+    boundary: Annotated[str | None, one_of("--boundary", "liu-jia", "edgetaper", "reflect", "none"), HIDE] = None
+    """What lies beyond the border; none is for pictures that are circular."""
+    iterations: Annotated[int | None, number("--iterations", int, 1, INF), HIDE] = None
+    """Of rl and rl-tv, instead of a number chosen by the noise."""
+    centre_psf: Flag = False
+    """Move the PSF's centroid to its middle, which moves the result too."""
+    linear: Flag = False
+    """Work in linear light, where blur and clipping happen; the picture is sRGB."""
+    files: FileOptions = field(default_factory=FileOptions)
+    running: RunOptions = field(default_factory=RunOptions)
+    report: ReportOptions = field(default_factory=ReportOptions)
+
+    def run(self) -> int:
+        from restore.cli.pictures import Request, restore_pictures
+
+        method = {
+            "method": self.method, "psf": self.psf, "sigma": self.noise, "boundary": self.boundary,
+            "iterations": self.iterations, "centre": self.centre_psf or None, "linear": self.linear or None,
+        }  # fmt: skip
+        return restore_pictures(self.paths, Request("deconv", method, self.files, self.running, self.report))

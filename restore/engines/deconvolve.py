@@ -1,0 +1,188 @@
+"""Deconvolution with a known point spread function, by the classical methods, as an engine.
+
+`prepare` measures the noise and the share of clipped pixels, chooses what was left open and finds the weight of the
+regulariser once; every tile is then extended over its border, deconvolved in the Fourier domain and cut back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore.analysis.blurred_noise import blurred_noise
+from restore.analysis.sample import sample_crops
+from restore.analysis.value_range import find_scale
+from restore.classical.boundary import BOUNDARIES, extend
+from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
+from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
+from restore.classical.wiener import gcv, wiener
+from restore.errors import ConfigError, UnsupportedError
+from restore.inference.engine import Condition, EngineOptions
+from restore.models.spec import ModelSpec
+from restore.physics.color import linear_to_srgb, srgb_to_linear
+from restore.physics.psf import described, sanitised
+from restore.picture import PictureSource
+
+METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian")
+_SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
+_CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
+_SAMPLE = 768  # px, side of the part that cross-validation looks at
+_LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
+
+
+class Found(NamedTuple):
+    """What `prepare` found: a method, and how it is to be run on circular pictures B x C x H x W."""
+
+    method: str
+    solve: Callable[[Tensor], Tensor]
+
+
+class DeconvolutionEngine:
+    """One of `METHODS`, or "auto".
+
+    Args:
+        method: "auto" takes Richardson-Lucy with a model of clipping where pixels are clipped, else hyper-Laplacian.
+        psf: a file (picture of any depth, or .npy), a description (`restore.physics.psf`), or an array h x w.
+        boundary: of `restore.classical.boundary.BOUNDARIES`.
+        iterations: of Richardson-Lucy; None chooses by the noise.
+        centre: move the PSF's centroid to its middle, which translates the result.
+        linear: work in linear light (the picture is sRGB), where blur and clipping happen.
+    """
+
+    def __init__(
+        self,
+        method: str = "auto",
+        psf: str | Path | np.ndarray[Any, Any] | None = None,
+        boundary: str = "liu-jia",
+        iterations: int | None = None,
+        centre: bool = False,
+        linear: bool = False,
+    ) -> None:
+        if psf is None:
+            raise ConfigError(
+                "deconvolution needs the blur's shape",
+                fix="Give --psf FILE, --psf motion:LENGTH,ANGLE or --psf disc:RADIUS",
+            )
+        if method not in ("auto", *METHODS):
+            raise ConfigError(f"unknown method {method!r}", fix=f"Use auto, {', '.join(METHODS)}")
+        if boundary not in BOUNDARIES:
+            raise ConfigError(f"there is no boundary {boundary!r}", fix=f"Use {', '.join(BOUNDARIES)}")
+        self._method, self._boundary, self._iterations, self._linear = method, boundary, iterations, linear
+        self.psf, self.notes = load_psf(psf, centre=centre)
+        settings = (method, boundary, iterations, linear, hashlib.sha256(self.psf.numpy().tobytes()).hexdigest())
+        self.fingerprint = f"deconvolution:{settings}"
+        self.spec = ModelSpec("deconv", tiling="local", overlap=2 * max(self.psf.shape) + 64)
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> DeconvolutionEngine:
+        return self
+
+    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
+        source = sources[0]
+        info = source.info
+        if self.psf.shape[0] > info.height or self.psf.shape[1] > info.width:
+            raise UnsupportedError(
+                f"the PSF of {self.psf.shape[1]} x {self.psf.shape[0]} px is larger than the picture of "
+                f"{info.width} x {info.height} px", where=info.path, fix="Crop the PSF to the blur itself",
+            )  # fmt: skip
+        if options.sigma is not None and not 0 <= options.sigma <= 255:
+            raise ConfigError(f"noise {options.sigma:g} is out of range", fix="Give --noise between 0 and 255")
+        scale = find_scale(source)
+        crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
+        sigma = blurred_noise(crops) if options.sigma is None else options.sigma / 255
+        clipped = sum(int((c >= CLIPPED).sum()) for c in crops) / max(1, sum(c.numel() for c in crops))
+        found, told = self._choose(source, scale, max(sigma, _LEAST_NOISE), clipped)
+        decisions = {
+            "psf": "; ".join((f"{self.psf.shape[1]} x {self.psf.shape[0]} px", *self.notes)),
+            "noise": f"sigma {sigma * 255:.2f} ({'measured' if options.sigma is None else 'given'}), "
+            f"{clipped:.1%} of the samples clipped",
+            "method": told,
+        }
+        return Condition(scale, found, decisions)
+
+    def _choose(self, source: PictureSource, scale: Any, sigma: float, clipped: float) -> tuple[Found, str]:
+        method, why = self._method, ""
+        if method == "auto":
+            method = "rl" if clipped > _SATURATED else "hyper-laplacian"
+            why = ": clipped lights would ring" if method == "rl" else ": few clipped pixels"
+        psf = self.psf
+        if method == "wiener":
+            part = self._decoded(_middle(source, scale))[None]
+            weight = gcv(extend(part, psf, self._boundary).pixels, psf)
+            weight *= 1.0 if self._boundary == "none" else _CAUTION
+            return Found(
+                method, lambda y: wiener(y, psf, weight)
+            ), f"wiener, weight {weight:.3g} by cross-validation{why}"
+        if method == "hyper-laplacian":
+            weight = weight_for(sigma)
+            return Found(
+                method, lambda y: hyper_laplacian(y, psf, weight)
+            ), f"hyper-laplacian, weight {weight:.0f}{why}"
+        tv = 0.0 if method == "rl" else min(max(0.25 * sigma, 0.001), 0.02)
+        model = clipped > _SATURATED
+        usual = (60 if model else min(max(round(0.25 / sigma), 6), 60)) if method == "rl" else 100
+        count = self._iterations or usual
+
+        def solve(y: Tensor) -> Tensor:
+            return richardson_lucy(y, psf, count, tv=tv, saturation="model" if model else "none")
+
+        more = ", with a model of clipping" if model else ""
+        return Found(method, solve), f"{method}, {count} iterations{more}{why}"
+
+    def __call__(self, x: Tensor, condition: Condition) -> Tensor:
+        """B x 1 x C x H x W unit values -> the same."""
+        extended = extend(self._decoded(x[:, 0].float()), self.psf.to(x.device), self._boundary)
+        y = extended.inside(condition.data.solve(extended.pixels))
+        return (linear_to_srgb(y) if self._linear else y)[:, None]
+
+    def _decoded(self, x: Tensor) -> Tensor:
+        return srgb_to_linear(x) if self._linear else x
+
+
+def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False) -> tuple[Tensor, tuple[str, ...]]:
+    """(PSF h x w of sum 1, what was done to it). Raises `ConfigError` or `FileError`."""
+    if isinstance(psf, np.ndarray):
+        return sanitised(torch.from_numpy(np.array(psf, dtype=np.float64)), centred=centre)
+    path = Path(psf)
+    if path.suffix or path.exists():
+        known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
+        if path.exists() or not known:
+            from restore.io.psf import read_psf
+
+            values, eight_bit = read_psf(path)
+            return sanitised(torch.from_numpy(values), centred=centre, floor=eight_bit)
+    return described(str(psf)), ()
+
+
+def _middle(source: PictureSource, scale: Any) -> Tensor:
+    """The middle of a picture, at most `_SAMPLE` px a side: C x H x W, unit values."""
+    info = source.info
+    height, width = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
+    top, left = (info.height - height) // 2, (info.width - width) // 2
+    rows = source.read_rows(top, top + height)[:, left : left + width, : info.channels]
+    return torch.from_numpy(np.ascontiguousarray(scale.to_unit(np.moveaxis(rows.astype(np.float32), -1, 0))))
+
+
+def automatic(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("auto", **options)
+
+
+def by_wiener(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("wiener", **options)
+
+
+def by_rl(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("rl", **options)
+
+
+def by_rl_tv(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("rl-tv", **options)
+
+
+def by_hyper_laplacian(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("hyper-laplacian", **options)

@@ -1,0 +1,36 @@
+"""Point spread functions in files: pictures of any depth, and `.npy` arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore.errors import FileError
+
+
+def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
+    """(values h x w x channels or h x w, whether they are 8-bit codes, which may have a grey floor) of a file.
+
+    Raises `FileError` for a file that is neither a picture nor an array of numbers.
+    """
+    if path.suffix.lower() == ".npy":
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FileError(
+                "this is no array of numbers", where=path, why=str(error), fix="Save one with numpy.save"
+            ) from error
+        if values.dtype.kind not in "biuf":
+            raise FileError(f"a PSF cannot have values of type {values.dtype}", where=path, fix="Save real numbers")
+        return values.astype(np.float64), False
+    from restore.io.codecs import open_picture
+
+    source = open_picture(path)
+    try:
+        info = source.info
+        pixels = source.read_rows(0, info.height)[..., : info.channels]
+    finally:
+        source.close()
+    return pixels.astype(np.float64), info.dtype == "uint8"

@@ -1,0 +1,125 @@
+"""Deconvolution as an engine: it gains, chooses by what it measures, tiles, and refuses what makes no sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from restore.engines.deconvolve import METHODS, DeconvolutionEngine, load_psf
+from restore.errors import ConfigError, FileError, UnsupportedError
+from restore.inference.engine import EngineOptions
+from restore.picture import Picture
+from tests.classical.blurred import psnr, scene, seen, shake
+from tests.inference.engines import restore
+
+
+@pytest.fixture(scope="module")
+def psf():
+    return shake(15)
+
+
+@pytest.fixture(scope="module")
+def pair(psf):
+    """(truth, blurred): H x W x 3, uint8 codes, the blur coming from beyond the border."""
+    x = scene().expand(-1, 3, -1, -1) * torch.tensor([1.0, 0.9, 0.7]).view(1, 3, 1, 1)
+    return tuple((t[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy() for t in seen(x, psf, 0.01))
+
+
+def quality(a, b):
+    return psnr(*(torch.from_numpy(np.asarray(v, np.float64) / 255).movedim(-1, 0)[None] for v in (a, b)))
+
+
+GAINS = {"wiener": 4.0, "rl": 3.0, "rl-tv": 4.5, "hyper-laplacian": 5.0, "auto": 5.0}
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_every_method_gains(method, psf, pair):
+    truth, blurred = pair
+    result, report = restore(DeconvolutionEngine(method, psf.numpy()), Picture.from_array(blurred))
+    assert quality(result, truth) > quality(blurred, truth) + GAINS[method]
+    assert report.decisions["noise"].startswith("sigma 2.") and "measured" in report.decisions["noise"]
+
+
+def test_tiles_leave_no_seams(psf, pair):
+    source = Picture.from_array(pair[1])
+    engine = DeconvolutionEngine("hyper-laplacian", psf.numpy())
+    tiled, report = restore(engine, source, tile=96)
+    whole, _ = restore(engine, source, tile=2000)
+    assert report.tiles > 4 and report.mode != "exact"
+    assert np.abs(tiled.astype(int) - whole).mean() < 1.5
+    assert abs(quality(tiled, pair[0]) - quality(whole, pair[0])) < 0.15
+
+
+def test_clipped_pictures_get_a_method_that_knows_of_clipping(psf, pair):
+    bright = np.clip(pair[1].astype(int) * 3, 0, 255).astype(np.uint8)
+    _, report = restore(DeconvolutionEngine("auto", psf.numpy()), Picture.from_array(bright))
+    assert "rl" in report.decisions["method"] and "model of clipping" in report.decisions["method"]
+    _, report = restore(DeconvolutionEngine("auto", psf.numpy()), Picture.from_array(pair[1]))
+    assert report.decisions["method"].startswith("hyper-laplacian")
+
+
+def test_a_given_noise_level_counts(psf, pair):
+    engine = DeconvolutionEngine("hyper-laplacian", psf.numpy())
+    condition = engine.prepare([Picture.from_array(pair[1])], EngineOptions(sigma=12.0))
+    assert "sigma 12.00 (given)" in condition.decisions["noise"] and "weight 134" in condition.decisions["method"]
+    with pytest.raises(ConfigError, match="Give --noise between 0 and 255"):
+        engine.prepare([Picture.from_array(pair[1])], EngineOptions(sigma=300.0))
+
+
+def test_linear_light(psf):
+    """A blur of light, seen as sRGB: undone better in light than in codes."""
+    from restore.physics.color import linear_to_srgb, srgb_to_linear
+
+    truth, light = seen(srgb_to_linear(scene()), psf, 0.0)
+    codes, truth = (
+        (linear_to_srgb(v.clamp(0, 1))[0].movedim(0, -1) * 255).round().byte().numpy() for v in (light, truth)
+    )
+    results = [
+        quality(restore(DeconvolutionEngine("wiener", psf.numpy(), linear=linear), Picture.from_array(codes))[0], truth)
+        for linear in (False, True)
+    ]
+    assert results[1] > results[0] + 0.5
+
+
+def test_srgb_goes_there_and_back():
+    from restore.physics.color import linear_to_srgb, srgb_to_linear
+
+    x = torch.linspace(-0.1, 1.2, 400, dtype=torch.float64)
+    assert torch.allclose(linear_to_srgb(srgb_to_linear(x)), x, atol=1e-6)
+
+
+def test_depth_and_channels_are_kept(psf, pair):
+    grey = pair[1][:80, :90, :1].astype(np.uint16) * 257
+    result, _ = restore(DeconvolutionEngine("wiener", psf.numpy()), Picture.from_array(grey))
+    assert result.dtype == np.uint16 and result.shape == grey.shape
+
+
+def test_psf_files(tmp_path, psf):
+    import cv2
+
+    np.save(tmp_path / "k.npy", psf.numpy())
+    assert torch.allclose(load_psf(tmp_path / "k.npy")[0], load_psf(psf.numpy())[0], atol=1e-7)
+    cv2.imwrite(str(tmp_path / "k.png"), np.rint(psf.numpy() / psf.numpy().max() * 65535).astype(np.uint16))
+    assert torch.allclose(load_psf(tmp_path / "k.png")[0], load_psf(psf.numpy())[0], atol=1e-4)
+    assert load_psf("disc:3")[0].shape == (7, 7)
+
+
+def test_what_is_refused(tmp_path, psf, pair):
+    small = Picture.from_array(pair[1][:10, :12])
+    with pytest.raises(UnsupportedError, match="larger than the picture of 12 x 10 px"):
+        DeconvolutionEngine("wiener", psf.numpy()).prepare([small], EngineOptions())
+    with pytest.raises(ConfigError, match="Give --psf FILE"):
+        DeconvolutionEngine("wiener")
+    with pytest.raises(ConfigError, match="zero everywhere"):
+        DeconvolutionEngine("wiener", np.zeros((5, 5)))
+    with pytest.raises(ConfigError, match="NaN"):
+        DeconvolutionEngine("wiener", np.full((3, 3), np.nan))
+    with pytest.raises(FileError, match="missing"):
+        DeconvolutionEngine("wiener", tmp_path / "missing.png")
+    (tmp_path / "bad.npy").write_bytes(b"nothing")
+    with pytest.raises(FileError, match="no array of numbers"):
+        DeconvolutionEngine("wiener", tmp_path / "bad.npy")
+    np.save(tmp_path / "words.npy", np.array(["a"]))
+    with pytest.raises(FileError, match="cannot have values of type"):
+        DeconvolutionEngine("wiener", tmp_path / "words.npy")

@@ -18,7 +18,7 @@ from restore.tasks import build_engine
 if TYPE_CHECKING:
     from restore.inference.runner import RunOptions, RunReport
 
-Method = Literal["auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian"]
+Method = Literal["auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp"]
 Preset = Literal["fast", "quality"]
 
 

@@ -50,6 +50,7 @@ TASKS: dict[str, Task] = {
             "wiener": ("restore.engines.deconvolve:by_wiener", _PSF),
             "rl": ("restore.engines.deconvolve:by_rl", (*_PSF, "iterations")),
             "rl-tv": ("restore.engines.deconvolve:by_rl_tv", (*_PSF, "iterations")),
+            "pnp": ("restore.engines.deconvolve:by_pnp", (*_PSF, "weights")),
             "hyper-laplacian": ("restore.engines.deconvolve:by_hyper_laplacian", _PSF),
         },
         fallback="classical",

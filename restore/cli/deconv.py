@@ -30,7 +30,7 @@ class Deconv:
     photo_deblurred.png beside photo.png, photos_deblurred/ beside photos/."""
     psf: Annotated[str | None, reads("FILE|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = None
     """The blur: a picture or .npy file of its shape, or a description in pixels and degrees."""
-    method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian")] = "auto"
+    method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp")] = "auto"
     """How to take it out; auto chooses by what is measured, and says why."""
     noise: Annotated[float | None, reads("{auto,LEVEL}", parse_noise), HIDE] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
@@ -38,6 +38,8 @@ class Deconv:
     """What lies beyond the border; none is for pictures that are circular."""
     iterations: Annotated[int | None, number("--iterations", int, 1, INF), HIDE] = None
     """Of rl and rl-tv, instead of a number chosen by the noise."""
+    weights: Annotated[str | None, reads("NAME|FILE", str), HIDE] = None
+    """Weights of the denoiser that pnp takes for its prior."""
     centre_psf: Flag = False
     """Move the PSF's centroid to its middle, which moves the result too."""
     linear: Flag = False
@@ -51,6 +53,7 @@ class Deconv:
 
         method = {
             "method": self.method, "psf": self.psf, "sigma": self.noise, "boundary": self.boundary,
-            "iterations": self.iterations, "centre": self.centre_psf or None, "linear": self.linear or None,
+            "iterations": self.iterations, "weights": self.weights, "centre": self.centre_psf or None,
+            "linear": self.linear or None,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("deconv", method, self.files, self.running, self.report))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from restore.analysis.blurred_noise import blurred_noise
@@ -20,19 +21,23 @@ from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
 from restore.classical.boundary import BOUNDARIES, extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
+from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import gcv, wiener
+from restore.engines.network import NetworkEngine, from_weights
 from restore.errors import ConfigError, UnsupportedError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
 from restore.physics.color import linear_to_srgb, srgb_to_linear
+from restore.physics.level import KNOTS
 from restore.physics.psf import described, sanitised
 from restore.picture import PictureSource
 
-METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian")
+METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp")
 _SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation looks at
+_LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to plug-and-play
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 
 
@@ -53,6 +58,7 @@ class DeconvolutionEngine:
         iterations: of Richardson-Lucy; None chooses by the noise.
         centre: move the PSF's centroid to its middle, which translates the result.
         linear: work in linear light (the picture is sRGB), where blur and clipping happen.
+        weights: of the denoiser that "pnp" takes for its prior, a name of the zoo or a file.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class DeconvolutionEngine:
         iterations: int | None = None,
         centre: bool = False,
         linear: bool = False,
+        weights: str | Path = "denoise",
     ) -> None:
         if psf is None:
             raise ConfigError(
@@ -75,9 +82,12 @@ class DeconvolutionEngine:
             raise ConfigError(f"there is no boundary {boundary!r}", fix=f"Use {', '.join(BOUNDARIES)}")
         self._method, self._boundary, self._iterations, self._linear = method, boundary, iterations, linear
         self.psf, self.notes = load_psf(psf, centre=centre)
-        settings = (method, boundary, iterations, linear, hashlib.sha256(self.psf.numpy().tobytes()).hexdigest())
+        self._prior = from_weights(weights) if method == "pnp" else None
+        prior = self._prior.fingerprint if self._prior else ""
+        settings = (method, prior, boundary, iterations, linear, hashlib.sha256(self.psf.numpy().tobytes()).hexdigest())
         self.fingerprint = f"deconvolution:{settings}"
-        self.spec = ModelSpec("deconv", tiling="local", overlap=2 * max(self.psf.shape) + 64)
+        context = 2 * self._prior.spec.radius if self._prior else 0
+        self.spec = ModelSpec("deconv", tiling="local", overlap=2 * max(self.psf.shape) + 64 + context)
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DeconvolutionEngine:
         return self
@@ -123,6 +133,11 @@ class DeconvolutionEngine:
             return Found(
                 method, lambda y: hyper_laplacian(y, psf, weight)
             ), f"hyper-laplacian, weight {weight:.0f}{why}"
+        if self._prior is not None:
+            prior, level = denoiser_of(self._prior), max(sigma, _LEAST_MISFIT)
+            return Found(
+                method, lambda y: plug_and_play(y, psf, level, prior)
+            ), f"pnp, 8 steps with {self._prior.spec.task}{why}"
         tv = 0.0 if method == "rl" else min(max(0.25 * sigma, 0.001), 0.02)
         model = clipped > _SATURATED
         usual = (60 if model else min(max(round(0.25 / sigma), 6), 60)) if method == "rl" else 100
@@ -142,6 +157,19 @@ class DeconvolutionEngine:
 
     def _decoded(self, x: Tensor) -> Tensor:
         return srgb_to_linear(x) if self._linear else x
+
+
+def denoiser_of(engine: NetworkEngine) -> Denoiser:
+    """A denoising network that is told the level, as a function of pictures of any size and number of channels."""
+
+    def denoise(x: Tensor, level: float) -> Tensor:
+        height, width = x.shape[-2:]
+        step = engine.spec.multiple_of
+        padded = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        told = Condition(data=torch.full((KNOTS,), level))
+        return engine.cast(x.dtype, x.device)(padded[:, None], told)[:, 0, :, :height, :width]
+
+    return denoise
 
 
 def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False) -> tuple[Tensor, tuple[str, ...]]:
@@ -182,6 +210,10 @@ def by_rl(**options: Any) -> DeconvolutionEngine:
 
 def by_rl_tv(**options: Any) -> DeconvolutionEngine:
     return DeconvolutionEngine("rl-tv", **options)
+
+
+def by_pnp(**options: Any) -> DeconvolutionEngine:
+    return DeconvolutionEngine("pnp", **options)
 
 
 def by_hyper_laplacian(**options: Any) -> DeconvolutionEngine:

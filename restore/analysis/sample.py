@@ -27,6 +27,14 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
     return crops
 
 
+def middle_crop(source: PictureSource, scale: ValueScale, side: int) -> torch.Tensor:
+    """The middle of a picture, at most `side` px high and wide: samples x h x w, unit values."""
+    info = source.info
+    height, width = min(info.height, side), min(info.width, side)
+    top, left = (info.height - height) // 2, (info.width - width) // 2
+    return _unit(source.read_rows(top, top + height)[:, left : left + width], scale)
+
+
 def _unit(stored: np.ndarray, scale: ValueScale) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(scale.to_unit(np.moveaxis(stored.astype(np.float32), -1, 0))))
 

@@ -28,8 +28,13 @@ class Deconv:
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="IN... [OUT]", help_behavior_hint="")] = ()
     """Pictures or folders. The last of two or more is the output, a file or a folder; without one it is
     photo_deblurred.png beside photo.png, photos_deblurred/ beside photos/."""
-    psf: Annotated[str | None, reads("FILE|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = None
-    """The blur: a picture or .npy file of its shape, or a description in pixels and degrees."""
+    psf: Annotated[str | None, reads("FILE|estimate|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = None
+    """The blur: a picture or .npy file of its shape, or a description in pixels and degrees, or estimate:
+    found in the picture itself (estimate:line, estimate:disc, estimate:shake where you know its kind)."""
+    psf_size: Annotated[int | None, number("--psf-size", int, 3, 199), HIDE] = None
+    """Largest side of an estimated PSF in pixels."""
+    save_psf: Annotated[str | None, reads("FILE|FOLDER", str), HIDE] = None
+    """Write the PSF that was used, to look at or to use again."""
     method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp")] = "auto"
     """How to take it out; auto chooses by what is measured, and says why."""
     noise: Annotated[float | None, reads("{auto,LEVEL}", parse_noise), HIDE] = None
@@ -54,6 +59,6 @@ class Deconv:
         method = {
             "method": self.method, "psf": self.psf, "sigma": self.noise, "boundary": self.boundary,
             "iterations": self.iterations, "weights": self.weights, "centre": self.centre_psf or None,
-            "linear": self.linear or None,
+            "linear": self.linear or None, "psf_size": self.psf_size, "save_psf": self.save_psf,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("deconv", method, self.files, self.running, self.report))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.analysis.blurred_noise import blurred_noise
-from restore.analysis.sample import sample_crops
+from restore.analysis.sample import middle_crop, sample_crops
 from restore.analysis.value_range import find_scale
 from restore.classical.boundary import BOUNDARIES, extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
@@ -25,15 +25,16 @@ from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import gcv, wiener
 from restore.engines.network import NetworkEngine, from_weights
+from restore.engines.psf import ESTIMATES, estimated, load_psf, write_psf
 from restore.errors import ConfigError, UnsupportedError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.physics.level import KNOTS
-from restore.physics.psf import described, sanitised
-from restore.picture import PictureSource
+from restore.picture import PictureSource, ValueScale
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp")
+_ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation looks at
@@ -42,9 +43,9 @@ _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 
 
 class Found(NamedTuple):
-    """What `prepare` found: a method, and how it is to be run on circular pictures B x C x H x W."""
+    """What `prepare` found: the PSF, and how circular pictures B x C x H x W are deconvolved."""
 
-    method: str
+    psf: Tensor
     solve: Callable[[Tensor], Tensor]
 
 
@@ -53,11 +54,14 @@ class DeconvolutionEngine:
 
     Args:
         method: "auto" takes Richardson-Lucy with a model of clipping where pixels are clipped, else hyper-Laplacian.
-        psf: a file (picture of any depth, or .npy), a description (`restore.physics.psf`), or an array h x w.
+        psf: a file (picture of any depth, or .npy), a description (`restore.physics.psf`), an array h x w, or
+            "estimate", "estimate:line", "estimate:disc", "estimate:shake": found in every picture itself.
         boundary: of `restore.classical.boundary.BOUNDARIES`.
         iterations: of Richardson-Lucy; None chooses by the noise.
         centre: move the PSF's centroid to its middle, which translates the result.
         linear: work in linear light (the picture is sRGB), where blur and clipping happen.
+        psf_size: largest side of an estimated PSF, px.
+        save_psf: a file, or a folder (a file by picture), where the PSF that was used is written.
         weights: of the denoiser that "pnp" takes for its prior, a name of the zoo or a file.
     """
 
@@ -69,6 +73,8 @@ class DeconvolutionEngine:
         iterations: int | None = None,
         centre: bool = False,
         linear: bool = False,
+        psf_size: int = 31,
+        save_psf: str | Path | None = None,
         weights: str | Path = "denoise",
     ) -> None:
         if psf is None:
@@ -81,62 +87,81 @@ class DeconvolutionEngine:
         if boundary not in BOUNDARIES:
             raise ConfigError(f"there is no boundary {boundary!r}", fix=f"Use {', '.join(BOUNDARIES)}")
         self._method, self._boundary, self._iterations, self._linear = method, boundary, iterations, linear
-        self.psf, self.notes = load_psf(psf, centre=centre)
+        self._kind = ""
+        if isinstance(psf, str) and psf.partition(":")[0] == "estimate":
+            self._kind = psf.partition(":")[2] or "auto"
+        if self._kind and self._kind not in ESTIMATES:
+            raise ConfigError(f"a PSF cannot be estimated as {self._kind!r}", fix=f"Use {', '.join(ESTIMATES)}")
+        if not 3 <= psf_size <= 199:
+            raise ConfigError(f"a PSF of {psf_size} px cannot be estimated", fix="Give --psf-size between 3 and 199")
+        self._psf_size, self._save = psf_size // 2 * 2 + 1, None if save_psf is None else Path(save_psf)
+        self.psf, self.notes = (None, ()) if self._kind else load_psf(psf, centre=centre)
         self._prior = from_weights(weights) if method == "pnp" else None
         prior = self._prior.fingerprint if self._prior else ""
-        settings = (method, prior, boundary, iterations, linear, hashlib.sha256(self.psf.numpy().tobytes()).hexdigest())
+        shape = (self._kind, psf_size) if self.psf is None else hashlib.sha256(self.psf.numpy().tobytes()).hexdigest()
+        settings = (method, prior, boundary, iterations, linear, shape)
         self.fingerprint = f"deconvolution:{settings}"
+        self.spec = self._spec(self._psf_size if self.psf is None else max(self.psf.shape))
+
+    def _spec(self, side: int) -> ModelSpec:
         context = 2 * self._prior.spec.radius if self._prior else 0
-        self.spec = ModelSpec("deconv", tiling="local", overlap=2 * max(self.psf.shape) + 64 + context)
+        return ModelSpec("deconv", tiling="local", overlap=2 * side + 64 + context)
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DeconvolutionEngine:
         return self
 
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
         source = sources[0]
-        info = source.info
-        if self.psf.shape[0] > info.height or self.psf.shape[1] > info.width:
+        info, scale = source.info, find_scale(source)
+        psf, about = self._psf_of(source, scale)
+        if psf.shape[0] > info.height or psf.shape[1] > info.width:
             raise UnsupportedError(
-                f"the PSF of {self.psf.shape[1]} x {self.psf.shape[0]} px is larger than the picture of "
+                f"the PSF of {psf.shape[1]} x {psf.shape[0]} px is larger than the picture of "
                 f"{info.width} x {info.height} px", where=info.path, fix="Crop the PSF to the blur itself",
             )  # fmt: skip
         if options.sigma is not None and not 0 <= options.sigma <= 255:
             raise ConfigError(f"noise {options.sigma:g} is out of range", fix="Give --noise between 0 and 255")
-        scale = find_scale(source)
+        if self._save:
+            write_psf(self._save, psf, source)
         crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
         sigma = blurred_noise(crops) if options.sigma is None else options.sigma / 255
         clipped = sum(int((c >= CLIPPED).sum()) for c in crops) / max(1, sum(c.numel() for c in crops))
-        found, told = self._choose(source, scale, max(sigma, _LEAST_NOISE), clipped)
+        found, told = self._choose(source, scale, psf, max(sigma, _LEAST_NOISE), clipped)
         decisions = {
-            "psf": "; ".join((f"{self.psf.shape[1]} x {self.psf.shape[0]} px", *self.notes)),
+            "psf": "; ".join((f"{psf.shape[1]} x {psf.shape[0]} px", *about)),
             "noise": f"sigma {sigma * 255:.2f} ({'measured' if options.sigma is None else 'given'}), "
             f"{clipped:.1%} of the samples clipped",
             "method": told,
         }
-        return Condition(scale, found, decisions)
+        return Condition(scale, found, decisions, self._spec(max(psf.shape)))
 
-    def _choose(self, source: PictureSource, scale: Any, sigma: float, clipped: float) -> tuple[Found, str]:
+    def _psf_of(self, source: PictureSource, scale: ValueScale) -> tuple[Tensor, tuple[str, ...]]:
+        """(the PSF for a picture, what to tell about it)."""
+        if self.psf is not None:
+            return self.psf, self.notes
+        return estimated(self._decoded(middle_crop(source, scale, _ESTIMATED)), self._kind, self._psf_size)
+
+    def _choose(
+        self, source: PictureSource, scale: ValueScale, psf: Tensor, sigma: float, clipped: float
+    ) -> tuple[Found, str]:
         method, why = self._method, ""
+        if psf.numel() == 1:
+            return Found(psf, lambda y: y), "none: there is no blur to take out"
         if method == "auto":
             method = "rl" if clipped > _SATURATED else "hyper-laplacian"
             why = ": clipped lights would ring" if method == "rl" else ": few clipped pixels"
-        psf = self.psf
         if method == "wiener":
-            part = self._decoded(_middle(source, scale))[None]
+            part = self._decoded(middle_crop(source, scale, _SAMPLE))[None]
             weight = gcv(extend(part, psf, self._boundary).pixels, psf)
             weight *= 1.0 if self._boundary == "none" else _CAUTION
-            return Found(
-                method, lambda y: wiener(y, psf, weight)
-            ), f"wiener, weight {weight:.3g} by cross-validation{why}"
+            return Found(psf, lambda y: wiener(y, psf, weight)), f"wiener, weight {weight:.3g} by cross-validation{why}"
         if method == "hyper-laplacian":
             weight = weight_for(sigma)
-            return Found(
-                method, lambda y: hyper_laplacian(y, psf, weight)
-            ), f"hyper-laplacian, weight {weight:.0f}{why}"
+            return Found(psf, lambda y: hyper_laplacian(y, psf, weight)), f"hyper-laplacian, weight {weight:.0f}{why}"
         if self._prior is not None:
             prior, level = denoiser_of(self._prior), max(sigma, _LEAST_MISFIT)
             return Found(
-                method, lambda y: plug_and_play(y, psf, level, prior)
+                psf, lambda y: plug_and_play(y, psf, level, prior)
             ), f"pnp, 8 steps with {self._prior.spec.task}{why}"
         tv = 0.0 if method == "rl" else min(max(0.25 * sigma, 0.001), 0.02)
         model = clipped > _SATURATED
@@ -147,11 +172,11 @@ class DeconvolutionEngine:
             return richardson_lucy(y, psf, count, tv=tv, saturation="model" if model else "none")
 
         more = ", with a model of clipping" if model else ""
-        return Found(method, solve), f"{method}, {count} iterations{more}{why}"
+        return Found(psf, solve), f"{method}, {count} iterations{more}{why}"
 
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """B x 1 x C x H x W unit values -> the same."""
-        extended = extend(self._decoded(x[:, 0].float()), self.psf.to(x.device), self._boundary)
+        extended = extend(self._decoded(x[:, 0].float()), condition.data.psf.to(x.device), self._boundary)
         y = extended.inside(condition.data.solve(extended.pixels))
         return (linear_to_srgb(y) if self._linear else y)[:, None]
 
@@ -170,30 +195,6 @@ def denoiser_of(engine: NetworkEngine) -> Denoiser:
         return engine.cast(x.dtype, x.device)(padded[:, None], told)[:, 0, :, :height, :width]
 
     return denoise
-
-
-def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False) -> tuple[Tensor, tuple[str, ...]]:
-    """(PSF h x w of sum 1, what was done to it). Raises `ConfigError` or `FileError`."""
-    if isinstance(psf, np.ndarray):
-        return sanitised(torch.from_numpy(np.array(psf, dtype=np.float64)), centred=centre)
-    path = Path(psf)
-    if path.suffix or path.exists():
-        known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
-        if path.exists() or not known:
-            from restore.io.psf import read_psf
-
-            values, eight_bit = read_psf(path)
-            return sanitised(torch.from_numpy(values), centred=centre, floor=eight_bit)
-    return described(str(psf)), ()
-
-
-def _middle(source: PictureSource, scale: Any) -> Tensor:
-    """The middle of a picture, at most `_SAMPLE` px a side: C x H x W, unit values."""
-    info = source.info
-    height, width = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
-    top, left = (info.height - height) // 2, (info.width - width) // 2
-    rows = source.read_rows(top, top + height)[:, left : left + width, : info.channels]
-    return torch.from_numpy(np.ascontiguousarray(scale.to_unit(np.moveaxis(rows.astype(np.float32), -1, 0))))
 
 
 def automatic(**options: Any) -> DeconvolutionEngine:

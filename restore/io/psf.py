@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from restore.errors import FileError
+from restore.io.atomic import AtomicFile
 
 
 def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
@@ -34,3 +35,26 @@ def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     finally:
         source.close()
     return pixels.astype(np.float64), info.dtype == "uint8"
+
+
+def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:
+    """Write a PSF h x w: `.npy` as it is, pictures with 16 bits and its maximum white (8 where the format has no more).
+
+    Raises `FileError`.
+    """
+    if path.suffix.lower() == ".npy":
+        file = AtomicFile(path)
+        np.save(file.file, psf)
+        file.commit(lambda written: None)
+        return
+    from restore.io.codecs import SaveOptions, create, target_info
+    from restore.picture import Picture
+
+    codes = np.rint(psf / psf.max() * 65535).astype(np.uint16)[..., None]
+    picture, save = Picture.from_array(codes), SaveOptions()
+    sink = create(path, target_info(picture.info, path, save), save)
+    try:
+        sink.write_rows(picture.pixels)
+        sink.commit()
+    finally:
+        sink.abort()

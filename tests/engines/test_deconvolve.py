@@ -123,3 +123,28 @@ def test_what_is_refused(tmp_path, psf, pair):
     np.save(tmp_path / "words.npy", np.array(["a"]))
     with pytest.raises(FileError, match="cannot have values of type"):
         DeconvolutionEngine("wiener", tmp_path / "words.npy")
+
+
+def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
+    from restore.engines.psf import load_psf
+    from restore.physics.psf import motion
+
+    truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)
+    picture = Picture.from_array((blurred[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy())
+    engine = DeconvolutionEngine("wiener", "estimate", save_psf=tmp_path / "psfs")
+    result, report = restore(engine, picture)
+    assert "a motion of 21.0 px at 75 degrees" in report.decisions["psf"] or "motion of 20.9" in report.decisions["psf"]
+    codes = (truth[0].movedim(0, -1) * 255).numpy()
+    assert quality(result, codes) > quality(picture.pixels, codes) + 3
+    written = load_psf(tmp_path / "psfs" / "picture_psf.png")[0]
+    assert (written - motion(21, 75))[0].abs().max() < 0.02
+
+
+def test_a_sharp_picture_is_left_alone():
+    codes = (scene()[0].movedim(0, -1)[100:356, 130:386] * 255).round().byte().numpy()
+    for kind in ("estimate:line", "estimate:disc"):
+        result, report = restore(DeconvolutionEngine("auto", kind), Picture.from_array(codes))
+        assert "left alone" in report.decisions["psf"] and "no blur" in report.decisions["method"]
+        np.testing.assert_array_equal(result, codes)
+    with pytest.raises(ConfigError, match="Use auto, line, disc, shake"):
+        DeconvolutionEngine("auto", "estimate:lens")

@@ -1,0 +1,57 @@
+"""Blind estimation of shakes: three photographs by three PSFs, and none where there is no blur."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from restore.classical.blind import SURE, confidence, estimate_psf
+from restore.classical.boundary import extend
+from restore.classical.wiener import gcv, wiener
+
+from .blurred import psnr, seen, shake
+
+
+def photographs():
+    data = pytest.importorskip("skimage.data")
+    crops = (
+        data.camera()[60:420, 100:500],
+        data.astronaut()[:360, 60:460].mean(-1),
+        data.coffee()[:360, 100:500].mean(-1),
+    )
+    return [torch.from_numpy(crop / 255.0)[None, None] for crop in crops]
+
+
+def gain(truth, y, psf):
+    """Of the deconvolved picture over the blurred one, at the best shift: nobody knows where the picture was, dB."""
+    wide = extend(y, psf)
+    x = wide.inside(wiener(wide.pixels, psf, 2 * gcv(wide.pixels, psf)))
+    shifts = [(i, j) for i in range(-3, 4) for j in range(-3, 4)]
+    return max(psnr(x.roll(shift, (-2, -1)), truth, 20) for shift in shifts) - psnr(y, truth, 20)
+
+
+@pytest.mark.slow
+def test_shakes_are_found_and_nothing_is_found_in_sharp_pictures():
+    gains = []
+    for x in photographs():
+        for side, seed in ((13, 2), (19, 4), (21, 3)):
+            truth, y = seen(x, shake(side, seed), 0.003)
+            found = estimate_psf(y[0, 0], 25)
+            gains.append(gain(truth, y, found.psf.double()) if found.confidence >= SURE else 0.0)
+        truth, y = seen(x, torch.ones(1, 1, dtype=torch.float64), 0.003)
+        assert estimate_psf(y[0, 0], 25).confidence < SURE
+    assert sum(gains) / len(gains) > 3 and min(gains) > -0.5
+
+
+def test_a_shake_is_found():
+    truth, y = seen(photographs()[0], shake(21, 3), 0.003)
+    found = estimate_psf(y[0, 0], 21)
+    assert found.confidence > 0.3 and float(found.psf.sum()) == pytest.approx(1, abs=1e-5)
+    assert gain(truth, y, found.psf.double()) > 5
+
+
+def test_confidence_knows_right_from_wrong():
+    _, y = seen(photographs()[0], shake(19, 4), 0.003)
+    right, wrong = confidence(y[0, 0], shake(19, 4)), confidence(y[0, 0], shake(19, 4).flip(1))
+    assert right > 0.3 > wrong
+    assert confidence(y[0, 0], torch.ones(1, 1)) == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,45 @@
+"""DWDN: Wiener deconvolution of learned features, refined at two scales.
+
+Source: Dong, Roth, Schiele, NeurIPS 2020, https://arxiv.org/abs/2103.09962. 7,049,507 parameters.
+
+    features  3 -> 16, B x 16 x H x W       conv 5 x 5, ReLU, 3 residual blocks
+    Wiener    of each of the 16 maps        `restore.models.wiener_layer.FeatureWiener`
+    half size 16 -> 32, U-Net 32/64/128, 3 residual blocks, conv -> 3
+    full size 16 maps and the 32 of half size -> 32, the same U-Net and output again
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, cat, nn
+
+from restore.models.spec import ModelSpec
+from restore.models.wiener_layer import FeatureWiener, ResidualBlock, UNet, half_size, resized, stage
+
+
+class DWDN(nn.Module):
+    """See the module's text.
+
+    Args:
+        exact_moments: see `FeatureWiener`; False is what the published weights were trained with.
+    """
+
+    def __init__(self, exact_moments: bool = False) -> None:
+        super().__init__()
+        self.features = stage(3, 16)
+        self.wiener = FeatureWiener(exact_moments)
+        self.at_half = stage(16, 32)
+        self.at_full = stage(48, 32)
+        self.unet = UNet(32)
+        self.refine = nn.Sequential(*(ResidualBlock(32) for _ in range(3)))
+        self.tail = nn.Conv2d(32, 3, 5, padding=2)
+
+    def forward(self, x: Tensor, psf: Tensor) -> list[Tensor]:
+        """B x 3 x H x W, PSF B x 1 x k x k -> [B x 3 x H/2 x W/2 (rounded up), B x 3 x H x W]."""
+        maps = self.wiener(self.features(x), psf)
+        coarse = self.refine(self.unet(self.at_half(resized(maps, half_size(x)))))
+        joined = cat([maps, resized(coarse, (x.shape[-2], x.shape[-1]))], 1)
+        return [self.tail(coarse), self.tail(self.refine(self.unet(self.at_full(joined))))]
+
+    def spec(self) -> ModelSpec:
+        count = sum(p.numel() for p in self.parameters())
+        return ModelSpec("deconv", "https://arxiv.org/abs/2103.09962", channels=3, tiling="local", parameters=count)

@@ -183,7 +183,7 @@ class INFWIDE(nn.Module):
 
 
 def noise_map(x: Tensor) -> Tensor:
-    """std(median(x) - x) / rms(median(x)) of every channel, medians over 3 x 3, as constant maps: B x C x H x W -> the same."""
+    """std(median(x) - x) / rms(median(x)) of every channel as constant maps, medians over 3 x 3: B x C x H x W."""
     smooth = median3(x)
     noise = (smooth - x).flatten(-2).std(-1)
     signal = smooth.flatten(-2).square().sum(-1).div(x.shape[-2] * x.shape[-1] - 1).sqrt()

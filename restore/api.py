@@ -109,6 +109,7 @@ def load(
     boundary: str | None = None,
     iterations: int | None = None,
     centre: bool | None = None,
+    flip: bool | None = None,
     linear: bool | None = None,
     psf_size: int | None = None,
     save_psf: str | Path | None = None,
@@ -123,7 +124,7 @@ def load(
         algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
         weights: a weights file or the name of shipped weights; selects the network method.
         model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
-        psf, boundary, iterations, centre, linear, psf_size, save_psf: of deconvolution; see
+        psf, boundary, iterations, centre, flip, linear, psf_size, save_psf: of deconvolution; see
             `restore.engines.deconvolve.DeconvolutionEngine`.
         options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
     Raises:
@@ -137,7 +138,8 @@ def load(
             raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
     engine = build_engine(
         task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, psf=psf,
-        boundary=boundary, iterations=iterations, centre=centre, linear=linear, psf_size=psf_size, save_psf=save_psf,
+        boundary=boundary, iterations=iterations, centre=centre, flip=flip, linear=linear, psf_size=psf_size,
+        save_psf=save_psf,
     )  # fmt: skip
     return Restorer(task, engine, replace(RunOptions(), **options))
 

@@ -30,7 +30,7 @@ class Task:
     weights: str | None = None
 
 
-_PSF = ("psf", "boundary", "centre", "linear", "psf_size", "save_psf")
+_PSF = ("psf", "boundary", "centre", "flip", "linear", "psf_size", "save_psf")
 
 TASKS: dict[str, Task] = {
     "denoise": Task(

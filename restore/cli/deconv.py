@@ -47,6 +47,8 @@ class Deconv:
     """Weights of the denoiser that pnp takes for its prior."""
     centre_psf: Flag = False
     """Move the PSF's centroid to its middle, which moves the result too."""
+    flip_psf: Flag = False
+    """Turn the PSF by 180 degrees; some programs write it so."""
     linear: Flag = False
     """Work in linear light, where blur and clipping happen; the picture is sRGB."""
     files: FileOptions = field(default_factory=FileOptions)
@@ -59,6 +61,7 @@ class Deconv:
         method = {
             "method": self.method, "psf": self.psf, "sigma": self.noise, "boundary": self.boundary,
             "iterations": self.iterations, "weights": self.weights, "centre": self.centre_psf or None,
-            "linear": self.linear or None, "psf_size": self.psf_size, "save_psf": self.save_psf,
+            "flip": self.flip_psf or None, "linear": self.linear or None, "psf_size": self.psf_size,
+            "save_psf": self.save_psf,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("deconv", method, self.files, self.running, self.report))

@@ -25,7 +25,7 @@ from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import gcv, wiener
 from restore.engines.network import NetworkEngine, from_weights
-from restore.engines.psf import ESTIMATES, estimated, load_psf, write_psf
+from restore.engines.psf import ESTIMATES, doubts, estimated, load_psf, write_psf
 from restore.errors import ConfigError, UnsupportedError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
@@ -59,6 +59,7 @@ class DeconvolutionEngine:
         boundary: of `restore.classical.boundary.BOUNDARIES`.
         iterations: of Richardson-Lucy; None chooses by the noise.
         centre: move the PSF's centroid to its middle, which translates the result.
+        flip: turn a PSF from a file or an array by 180 degrees, for those that were made for correlation.
         linear: work in linear light (the picture is sRGB), where blur and clipping happen.
         psf_size: largest side of an estimated PSF, px.
         save_psf: a file, or a folder (a file by picture), where the PSF that was used is written.
@@ -72,6 +73,7 @@ class DeconvolutionEngine:
         boundary: str = "liu-jia",
         iterations: int | None = None,
         centre: bool = False,
+        flip: bool = False,
         linear: bool = False,
         psf_size: int = 31,
         save_psf: str | Path | None = None,
@@ -95,7 +97,7 @@ class DeconvolutionEngine:
         if not 3 <= psf_size <= 199:
             raise ConfigError(f"a PSF of {psf_size} px cannot be estimated", fix="Give --psf-size between 3 and 199")
         self._psf_size, self._save = psf_size // 2 * 2 + 1, None if save_psf is None else Path(save_psf)
-        self.psf, self.notes = (None, ()) if self._kind else load_psf(psf, centre=centre)
+        self.psf, self.notes = (None, ()) if self._kind else load_psf(psf, centre=centre, flip=flip)
         self._prior = from_weights(weights) if method == "pnp" else None
         prior = self._prior.fingerprint if self._prior else ""
         shape = (self._kind, psf_size) if self.psf is None else hashlib.sha256(self.psf.numpy().tobytes()).hexdigest()
@@ -138,7 +140,7 @@ class DeconvolutionEngine:
     def _psf_of(self, source: PictureSource, scale: ValueScale) -> tuple[Tensor, tuple[str, ...]]:
         """(the PSF for a picture, what to tell about it)."""
         if self.psf is not None:
-            return self.psf, self.notes
+            return self.psf, (*self.notes, *doubts(self._decoded(middle_crop(source, scale, _ESTIMATED)), self.psf))
         return estimated(self._decoded(middle_crop(source, scale, _ESTIMATED)), self._kind, self._psf_size)
 
     def _choose(

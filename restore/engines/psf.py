@@ -18,25 +18,49 @@ from restore.picture import PictureSource
 
 ESTIMATES = ("auto", "line", "disc", "shake")
 """What a PSF may be estimated as."""
+_CLEARLY = 0.05  # difference of two confidences
 _SURE_LINE, _SURE_DISC = 12.0, 10.0  # standard deviations of the cepstrum; a crooked shake reaches 9
 
 
-def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False) -> tuple[Tensor, tuple[str, ...]]:
+def load_psf(
+    psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     """(PSF h x w of sum 1, what was done to it). Raises `ConfigError` or `FileError`."""
     if isinstance(psf, np.ndarray):
-        return sanitised(torch.from_numpy(np.array(psf, dtype=np.float64)), centred=centre)
+        values = torch.from_numpy(np.array(psf, dtype=np.float64))
+        return sanitised(_turned(values) if flip else values, centred=centre)
     path = Path(psf)
     if path.suffix or path.exists():
         known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
         if path.exists() or not known:
-            values, eight_bit = read_psf(path)
-            return sanitised(torch.from_numpy(values), centred=centre, floor=eight_bit)
+            array, eight_bit = read_psf(path)
+            values = torch.from_numpy(array)
+            return sanitised(_turned(values) if flip else values, centred=centre, floor=eight_bit)
     return described(str(psf)), ()
+
+
+def _turned(values: Tensor) -> Tensor:
+    return values.flip((0, 1)) if values.ndim > 1 else values
+
+
+def doubts(picture: Tensor, psf: Tensor) -> tuple[str, ...]:
+    """What makes a given PSF look wrong for a picture C x H x W, in words."""
+    if torch.allclose(psf, psf.flip((0, 1)), atol=0.05 * float(psf.max())) or min(picture.shape[-2:]) < 64:
+        return ()
+    luma = _luma(picture)
+    given, turned = confidence(luma, psf), confidence(luma, psf.flip((0, 1)))
+    if turned < given + _CLEARLY:
+        return ()
+    return (f"turned by 180 degrees it fits better ({turned:.2f} against {given:.2f}): try --flip-psf",)
+
+
+def _luma(picture: Tensor) -> Tensor:
+    return to_luma(picture[None])[0, 0] if len(picture) == 3 else picture.mean(0)
 
 
 def estimated(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
     """(PSF found in a picture C x H x W, what to tell); a single one where none is found that makes it sharper."""
-    luma = to_luma(picture[None])[0, 0] if len(picture) == 3 else picture.mean(0)
+    luma = _luma(picture)
     line, circle = find_line(luma), find_disc(luma)
     if kind == "auto":
         kind = "disc" if circle.confidence > max(_SURE_DISC, line.confidence) else "line"

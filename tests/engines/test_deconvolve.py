@@ -148,3 +148,15 @@ def test_a_sharp_picture_is_left_alone():
         np.testing.assert_array_equal(result, codes)
     with pytest.raises(ConfigError, match="Use auto, line, disc, shake"):
         DeconvolutionEngine("auto", "estimate:lens")
+
+
+def test_a_psf_the_wrong_way_round_is_noticed():
+    psf = shake(21)
+    truth, blurred = ((t[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy() for t in seen(scene(), psf, 0.005))
+    wrong = psf.numpy()[::-1, ::-1]
+    results = {}
+    for flip in (False, True):
+        result, report = restore(DeconvolutionEngine("wiener", wrong, flip=flip), Picture.from_array(blurred))
+        assert ("try --flip-psf" in report.decisions["psf"]) == (not flip)
+        results[flip] = quality(result, truth)
+    assert results[True] > results[False] + 5

@@ -18,7 +18,9 @@ from restore.tasks import build_engine
 if TYPE_CHECKING:
     from restore.inference.runner import RunOptions, RunReport
 
-Method = Literal["auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp"]
+Method = Literal[
+    "auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide"
+]
 Preset = Literal["fast", "quality"]
 
 

@@ -46,14 +46,15 @@ TASKS: dict[str, Task] = {
     "deconv": Task(
         done="deblurred",
         methods={
-            "classical": ("restore.engines.deconvolve:automatic", _PSF),
+            "measured": ("restore.engines.deconvolve:automatic", _PSF),
+            "infwide": ("restore.engines.deconvolve:by_network", (*_PSF, "weights")),
             "wiener": ("restore.engines.deconvolve:by_wiener", _PSF),
             "rl": ("restore.engines.deconvolve:by_rl", (*_PSF, "iterations")),
             "rl-tv": ("restore.engines.deconvolve:by_rl_tv", (*_PSF, "iterations")),
             "pnp": ("restore.engines.deconvolve:by_pnp", (*_PSF, "weights")),
             "hyper-laplacian": ("restore.engines.deconvolve:by_hyper_laplacian", _PSF),
         },
-        fallback="classical",
+        fallback="measured",
     ),
 }
 

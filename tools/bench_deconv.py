@@ -30,7 +30,7 @@ from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import richardson_lucy
 from restore.classical.wiener import gcv, wiener
-from restore.engines.deconvolve import denoiser_of
+from restore.engines.deconvolving import denoiser_of
 from restore.engines.network import from_weights
 from restore.physics.fourier import convolve, otf
 from restore.report.table import markdown

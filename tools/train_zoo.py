@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 
 from restore.errors import RestoreError
 from restore.training.checkpoint import checkpoints
-from restore.training.run import run
+from restore.training.run import build_objective, run
 from restore.training.settings import (
     DataSettings,
     ModelSettings,
@@ -56,6 +56,22 @@ PHOTOGRAPHS = [
 ]  # fmt: skip
 
 
+def deconv(name: str, summary: str, arguments: dict[str, object], regime: str) -> Settings:
+    return Settings(
+        name=name,
+        task="deconv",
+        summary=summary,
+        model=ModelSettings(name="wiener_unet", arguments=arguments),
+        objective=ObjectiveSettings(
+            name="deconvolution",
+            losses={"charbonnier": 1.0},
+            arguments={"blurred_losses": {"charbonnier": 1.0}, "closed_loop": 0.5, "blur": {"regime": regime}},
+        ),
+        data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=96, held_out=8),
+        train=TrainSettings(steps=200_000, batch=6, learning_rate=5e-4, log_every=100, validate_every=1000),
+    )
+
+
 RECIPES = {
     "denoise": Settings(
         name="denoise",
@@ -69,6 +85,13 @@ RECIPES = {
         data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=64, held_out=8),
         train=TrainSettings(steps=200_000, batch=16, log_every=100, validate_every=1000),
     ),
+    "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 3}, "gaussian"),
+    "deconv_low_light": deconv(
+        "deconv_low_light",
+        "Takes a known blur out of photographs taken in low light, noisy and with clipped lights.",
+        {"steps": 2, "denoise": True},
+        "low-light",
+    ),
 }
 
 
@@ -80,9 +103,20 @@ def settings_of(name: str, args: argparse.Namespace) -> Settings:
     return dataclasses.replace(recipe, train=train, data=data)
 
 
+def beginning(settings: Settings, args: argparse.Namespace) -> dict[str, torch.Tensor] | None:
+    """The weights to start from: of the same network, of a denoiser for its U-Nets, or None."""
+    if args.init_from:
+        return load_file(args.init_from)
+    if args.denoiser and settings.task == "deconv":
+        network = build_objective(settings).averaged
+        network.take_denoiser({name: value.float() for name, value in load_file(args.denoiser).items()})
+        return network.state_dict()
+    return None
+
+
 def train(name: str, args: argparse.Namespace) -> None:
     settings, folder = settings_of(name, args), args.out / name
-    begin = load_file(args.init_from) if args.init_from else None
+    begin = beginning(settings, args)
     progress = run(settings, folder, resume=bool(checkpoints(folder)), init_from=begin, tell=tell, cached=tell_cached)
     if progress.interrupted:
         print(f"{name}: stopped at step {progress.step}; the same command goes on")
@@ -101,7 +135,7 @@ def train(name: str, args: argparse.Namespace) -> None:
         "command": shlex.join(["python", *sys.argv]),
     }
     card = export(folder, settings, path, **facts)
-    if args.sets:
+    if args.sets and settings.task == "denoise":
         from bench_sets import bench
 
         results = bench(str(path), args.sets, args.peers_folder, args.out / "measured.jsonl")
@@ -125,6 +159,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of checkpoints and weights")
     parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
     parser.add_argument("--init-from", type=Path, help="safetensors of the same network to begin with")
+    parser.add_argument("--denoiser", type=Path, help="safetensors of a denoiser for the U-Nets of deconvolution")
     parser.add_argument("--sets", type=Path, help="folder of test sets to measure the weights on (tools/bench_sets.py)")
     parser.add_argument("--peers-folder", type=Path, help="folder of the peers' weights, measured beside them")
     parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.analysis.blurred_noise import blurred_noise
 from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
+from restore.physics.blurred_noise import blurred_noise
 from restore.physics.fourier import difference_power, otf
 from restore.physics.psf import sanitised
 

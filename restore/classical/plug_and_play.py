@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from restore.physics.fourier import otf
+from restore.physics.fourier import data_step, otf
 
 Denoiser = Callable[[Tensor, float], Tensor]
 """(B x C x H x W in [0, 1], std of its noise in the same units) -> the same shape."""
@@ -30,14 +30,8 @@ def plug_and_play(y: Tensor, psf: Tensor, sigma: float, denoiser: Denoiser, *, i
         sigma: std of the noise, in units of [0, 1]; above 0.
         iterations: steps of the schedule; the denoiser runs once in each.
     """
-    size = (y.shape[-2], y.shape[-1])
-    transfer = otf(psf.to(y), size)
-    data = transfer.conj() * torch.fft.rfft2(y)
-    power = transfer.real.square() + transfer.imag.square()
-    x = y
-    last = min(sigma, _FIRST)
+    transfer = otf(psf.to(y), (y.shape[-2], y.shape[-1]))
+    x, last = y, min(sigma, _FIRST)
     for level in torch.logspace(math.log10(_FIRST), math.log10(last), iterations, dtype=torch.float64).tolist():
-        alpha = _LAMBDA * (sigma / level) ** 2
-        z = torch.fft.irfft2((data + alpha * torch.fft.rfft2(x)) / (power + alpha), s=size)
-        x = denoiser(z, level)
+        x = denoiser(data_step(y, x, transfer, _LAMBDA * (sigma / level) ** 2), level)
     return x

@@ -5,7 +5,7 @@
     masked: x <- x K^T(w y / (K x)) / K^T w               pixels of weight w = 0 are not explained
     saturating: x <- x K^T(y R'(Kx) / R(Kx) + 1 - R'(Kx)) R a smooth min(u, 1): Whyte, Sivic, Zisserman, IJCV 2014
 
-K is circular convolution: extend real pictures first (`restore.classical.boundary`).
+K is circular convolution (extend real pictures first, `restore.classical.boundary`), or any operator with an adjoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.fourier import convolve, correlate, otf
+from restore.physics.operators import Blur, CircularBlur
 
 Saturation = Literal["none", "mask", "model"]
 CLIPPED = 0.98  # from here on a pixel says no more than that it was bright
@@ -26,34 +26,37 @@ _SHARPNESS = 50.0  # of the saturating model's knee
 
 def richardson_lucy(
     y: Tensor,
-    psf: Tensor,
+    psf: Tensor | Blur,
     iterations: int,
     *,
     tv: float = 0.0,
     saturation: Saturation = "none",
     start: Tensor | None = None,
     eps: float = _EPS,
+    normalised: bool = True,
 ) -> Tensor:
-    """Deconvolve circular pictures B x C x H x W >= 0 with a PSF ... x h x w.
+    """Deconvolve pictures B x C x H x W >= 0.
 
     Args:
+        psf: ... x h x w for circular pictures, or an operator.
         tv: weight of the total variation; 0.002 to 0.01 for noise of 1 to 3 %. Without it, stop early: 25
             iterations for noise of 1 %, 8 for 3 %.
         saturation: what is done about pixels at white.
         start: first estimate; the picture itself by default.
         eps: added to the denominators.
+        normalised: divide by K^T w, as is right; scikit-image does not (its K loses light at the border).
     """
-    transfer = otf(psf.to(y), (y.shape[-2], y.shape[-1]))
+    blur = CircularBlur(psf, y) if isinstance(psf, Tensor) else psf
     y = y.clamp(min=0)
     weight = _unsaturated(y) if saturation == "mask" else torch.ones_like(y[:, :1])
-    share = correlate(weight, transfer).clamp(min=0.02)
+    share = blur.adjoint(weight).clamp(min=0.02) if normalised else 1.0
     x = (y if start is None else start).clamp(min=eps)
     for _ in range(iterations):
-        blurred = convolve(x, transfer).clamp_(min=0)
+        blurred = blur.forward(x).clamp_(min=0)
         if saturation == "model":
-            step = correlate(_explained(y, blurred, eps), transfer)
+            step = blur.adjoint(_explained(y, blurred, eps)) / share
         else:
-            step = correlate(weight * y / (blurred + eps), transfer) / share
+            step = blur.adjoint(weight * y / (blurred + eps)) / share
         x = x * step.clamp_(min=0)
         if tv:
             x = x / (1 - tv * _curvature(x)).clamp_(min=_FLOOR)

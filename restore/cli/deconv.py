@@ -28,14 +28,19 @@ class Deconv:
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="IN... [OUT]", help_behavior_hint="")] = ()
     """Pictures or folders. The last of two or more is the output, a file or a folder; without one it is
     photo_deblurred.png beside photo.png, photos_deblurred/ beside photos/."""
-    psf: Annotated[str | None, reads("FILE|estimate|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = None
-    """The blur: a picture or .npy file of its shape, or a description in pixels and degrees, or estimate:
+    psf: Annotated[str | None, reads("FILE|FOLDER|estimate|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA", str), HIDE] = (
+        None
+    )
+    """The blur: a picture or .npy file of its shape (.npz of shapes that vary over the picture), a folder of
+    them named as the pictures, or a description in pixels and degrees, or estimate:
     found in the picture itself (estimate:line, estimate:disc, estimate:shake where you know its kind)."""
     psf_size: Annotated[int | None, number("--psf-size", int, 3, 199), HIDE] = None
     """Largest side of an estimated PSF in pixels."""
     save_psf: Annotated[str | None, reads("FILE|FOLDER", str), HIDE] = None
     """Write the PSF that was used, to look at or to use again."""
-    method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp")] = "auto"
+    method: Annotated[str, one_of("--method", "auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")] = (
+        "auto"
+    )
     """How to take it out; auto chooses by what is measured, and says why."""
     noise: Annotated[float | None, reads("{auto,LEVEL}", parse_noise), HIDE] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
@@ -44,7 +49,7 @@ class Deconv:
     iterations: Annotated[int | None, number("--iterations", int, 1, INF), HIDE] = None
     """Of rl and rl-tv, instead of a number chosen by the noise."""
     weights: Annotated[str | None, reads("NAME|FILE", str), HIDE] = None
-    """Weights of the denoiser that pnp takes for its prior."""
+    """Weights of infwide, or of the denoiser that pnp takes for its prior."""
     centre_psf: Flag = False
     """Move the PSF's centroid to its middle, which moves the result too."""
     flip_psf: Flag = False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,32 +12,118 @@ from torch import Tensor
 
 from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import SURE, confidence, estimate_psf
-from restore.io.psf import read_psf, save_psf
+from restore.errors import FileError
+from restore.io.psf import read_psf, read_psfs, save_psf
 from restore.physics.color import to_luma
-from restore.physics.psf import described, disc, motion, sanitised
+from restore.physics.operators import grid_maps
+from restore.physics.psf import Sanitised, described, disc, motion, sanitised
 from restore.picture import PictureSource
 
 ESTIMATES = ("auto", "line", "disc", "shake")
 """What a PSF may be estimated as."""
+_SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
 _CLEARLY = 0.05  # difference of two confidences
 _SURE_LINE, _SURE_DISC = 12.0, 10.0  # standard deviations of the cepstrum; a crooked shake reaches 9
 
 
-def load_psf(
-    psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False
-) -> tuple[Tensor, tuple[str, ...]]:
-    """(PSF h x w of sum 1, what was done to it). Raises `ConfigError` or `FileError`."""
+class Varying(NamedTuple):
+    """PSFs n x h x w, and their weights over the picture, n x h' x w' (`restore.physics.operators.VaryingBlur`)."""
+
+    psfs: Tensor
+    maps: Tensor
+
+
+class Loaded(NamedTuple):
+    """A PSF as given.
+
+    Attributes:
+        psf: one, one that varies, or a folder with one for each picture.
+        notes: what was done to it.
+        side: the largest side in pixels.
+        fingerprint: of its values.
+        turned: whether those of the folder are turned by 180 degrees, and centred.
+    """
+
+    psf: Tensor | Varying | Path
+    notes: tuple[str, ...]
+    side: int
+    fingerprint: str
+    turned: tuple[bool, bool] = (False, False)
+
+
+def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False) -> Loaded:
+    """A PSF from where it is, of sum 1. Raises `ConfigError` or `FileError`."""
     if isinstance(psf, np.ndarray):
-        values = torch.from_numpy(np.array(psf, dtype=np.float64))
-        return sanitised(_turned(values) if flip else values, centred=centre)
+        return _loaded(*_sanitised(torch.from_numpy(np.array(psf, dtype=np.float64)), flip, centre))
     path = Path(psf)
-    if path.suffix or path.exists():
-        known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
-        if path.exists() or not known:
-            array, eight_bit = read_psf(path)
-            values = torch.from_numpy(array)
-            return sanitised(_turned(values) if flip else values, centred=centre, floor=eight_bit)
-    return described(str(psf)), ()
+    if path.is_dir():
+        files = _files(path)
+        loaded = [load_psf(file, centre=centre, flip=flip) for file in files.values()]
+        seen = hashlib.sha256("".join([*files, *(each.fingerprint for each in loaded)]).encode()).hexdigest()
+        return Loaded(path, (), max(each.side for each in loaded), seen, (flip, centre))
+    if path.suffix.lower() == ".npz":
+        return _varying(path, flip)
+    known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
+    if path.exists() or (path.suffix and not known):
+        array, eight_bit = read_psf(path)
+        return _loaded(*_sanitised(torch.from_numpy(array), flip, centre, floor=eight_bit))
+    return _loaded(described(str(psf)), ())
+
+
+def psf_for(given: Loaded, source: PictureSource) -> tuple[Tensor | Varying, tuple[str, ...]]:
+    """(PSF, notes) for a picture. Raises `FileError` if a folder has none of its name."""
+    if not isinstance(given.psf, Path):
+        return given.psf, given.notes
+    stem = source.info.path.stem if source.info.path else ""
+    files = _files(given.psf)
+    file = files.get(stem) or files.get(f"{stem}_psf")
+    if file is None:
+        raise FileError(
+            f"there is no PSF for {stem or 'a picture without a name'}", where=given.psf,
+            fix=f"Put {stem}.png, {stem}.npy or {stem}_psf.png there",
+        )  # fmt: skip
+    own = load_psf(file, flip=given.turned[0], centre=given.turned[1])
+    return psf_for(own, source)[0], (f"from {file.name}", *own.notes)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """PSF files by stem. Raises `FileError` if there are none."""
+    found = {p.stem: p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix.lower() in _SUFFIXES}
+    if not found:
+        raise FileError("there is no PSF in this folder", where=folder, fix=f"PSFs end in {', '.join(_SUFFIXES)}")
+    return found
+
+
+def _varying(path: Path, flip: bool) -> Loaded:
+    arrays = read_psfs(path)
+    psfs, maps = (torch.from_numpy(arrays[name]) if name in arrays else None for name in ("psfs", "maps"))
+    if psfs is None or psfs.ndim not in (3, 4) or (psfs.ndim == 3) != (maps is not None):
+        raise FileError(
+            "this does not describe a PSF that varies", where=path,
+            fix="Save psfs (rows x columns x h x w of a regular grid), or psfs (n x h x w) with maps (n x H x W)",
+        )  # fmt: skip
+    if maps is None:
+        maps = grid_maps(psfs.shape[0], psfs.shape[1])
+        psfs = psfs.flatten(0, 1)
+    if maps.ndim != 3 or len(maps) != len(psfs) or not bool(maps.isfinite().all()) or float(maps.min()) < 0:
+        raise FileError("the maps are not one for each PSF, of weights of 0 or more", where=path)
+    stacked = torch.stack([_whole(each.flip((0, 1)) if flip else each) for each in psfs])
+    seen = hashlib.sha256(stacked.numpy().tobytes() + maps.numpy().tobytes()).hexdigest()
+    return Loaded(Varying(stacked, maps.float()), (), max(stacked.shape[1:]), seen)
+
+
+def _whole(psf: Tensor) -> Tensor:
+    """Checked, of sum 1, its frame kept."""
+    sanitised(psf)
+    return (psf.clamp(min=0) / psf.clamp(min=0).sum()).float()
+
+
+def _loaded(psf: Tensor, notes: tuple[str, ...]) -> Loaded:
+    return Loaded(psf, notes, max(psf.shape), hashlib.sha256(psf.contiguous().numpy().tobytes()).hexdigest())
+
+
+def _sanitised(values: Tensor, flip: bool, centre: bool, *, floor: bool = False) -> Sanitised:
+    return sanitised(_turned(values) if flip else values, centred=centre, floor=floor)
 
 
 def _turned(values: Tensor) -> Tensor:

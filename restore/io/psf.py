@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,7 @@ def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     Raises `FileError` for a file that is neither a picture nor an array of numbers.
     """
     if path.suffix.lower() == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise FileError(
-                "this is no array of numbers", where=path, why=str(error), fix="Save one with numpy.save"
-            ) from error
-        if values.dtype.kind not in "biuf":
-            raise FileError(f"a PSF cannot have values of type {values.dtype}", where=path, fix="Save real numbers")
-        return values.astype(np.float64), False
+        return _numbers(path, _load(path)), False
     from restore.io.codecs import open_picture
 
     source = open_picture(path)
@@ -35,6 +28,27 @@ def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     finally:
         source.close()
     return pixels.astype(np.float64), info.dtype == "uint8"
+
+
+def read_psfs(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an .npz file. Raises `FileError`."""
+    with _load(path) as file:
+        return {name: _numbers(path, file[name]) for name in file.files}
+
+
+def _load(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise FileError(
+            "this is no array of numbers", where=path, why=str(error), fix="Save one with numpy.save"
+        ) from error
+
+
+def _numbers(path: Path, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if values.dtype.kind not in "biuf":
+        raise FileError(f"a PSF cannot have values of type {values.dtype}", where=path, fix="Save real numbers")
+    return values.astype(np.float64)
 
 
 def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:

@@ -7,6 +7,7 @@
     gradient     total variation of x - y        the L1 norm of what the edges differ by
     tv           total variation of x alone      Rudin, Osher, Fatemi, Physica D 1992 (anisotropic form); a prior, not a
                                                  comparison: mean |right - left| + mean |below - above|
+    smoothness   2 (mean (right - left)^2 + mean (below - above)^2) of x alone, as INFWIDE takes it for its TV
 
 Low precision is left before anything is squared: in float16 eps^2 = 1e-6 would lose most of its digits and the
 gradient of a root near 0 with it. Other packages' Charbonnier differs: BasicSR adds 1e-12 under the root, kornia
@@ -45,6 +46,13 @@ def tv_loss(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Mean absolute forward difference of x, along rows plus along columns, ... x H x W: a scalar; y plays no part."""
     with torch.autocast(x.device.type, enabled=False):
         return _total_variation(wide(x))
+
+
+def smoothness_loss(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Twice the mean squared forward difference of x, along rows plus along columns: a scalar; y plays no part."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = wide(x)
+        return 2 * (x.diff(dim=-1).square().mean() + x.diff(dim=-2).square().mean())
 
 
 def wide(x: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
+    "wiener_unet": "restore.models.wiener_unet:WienerUNet",
+    "infwide": "restore.models.infwide:INFWIDE",
+    "dwdn": "restore.models.dwdn:DWDN",
 }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import Tensor, cat, nn
 
 from restore.models.spec import ModelSpec
-from restore.models.wiener_layer import FeatureWiener, ResidualBlock, UNet, half_size, resized, stage
+from restore.models.wiener_layer import Deconvolved, FeatureWiener, ResidualBlock, UNet, half_size, resized, stage
 
 
 class DWDN(nn.Module):
@@ -33,12 +33,12 @@ class DWDN(nn.Module):
         self.refine = nn.Sequential(*(ResidualBlock(32) for _ in range(3)))
         self.tail = nn.Conv2d(32, 3, 5, padding=2)
 
-    def forward(self, x: Tensor, psf: Tensor) -> list[Tensor]:
-        """B x 3 x H x W, PSF B x 1 x k x k -> [B x 3 x H/2 x W/2 (rounded up), B x 3 x H x W]."""
+    def forward(self, x: Tensor, psf: Tensor, sigma: Tensor | None = None) -> Deconvolved:
+        """B x 3 x H x W, PSF B x 1 x k x k -> pictures of half (rounded up) and full size."""
         maps = self.wiener(self.features(x), psf)
         coarse = self.refine(self.unet(self.at_half(resized(maps, half_size(x)))))
         joined = cat([maps, resized(coarse, (x.shape[-2], x.shape[-1]))], 1)
-        return [self.tail(coarse), self.tail(self.refine(self.unet(self.at_full(joined))))]
+        return Deconvolved([self.tail(coarse), self.tail(self.refine(self.unet(self.at_full(joined))))])
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())

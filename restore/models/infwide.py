@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import (
+    Deconvolved,
     FeatureWiener,
     ResidualBlock,
     UNet,
@@ -171,11 +172,12 @@ class INFWIDE(nn.Module):
         self.denoise = DenoiseUNet()
         self.merge = MergeRefine()
 
-    def forward(self, x: Tensor, psf: Tensor) -> tuple[list[Tensor], Tensor]:
-        """B x 3 x H x W, PSF B x 1 x k x k -> ([half size (rounded up), full size], the denoised blurred picture)."""
+    def forward(self, x: Tensor, psf: Tensor, sigma: Tensor | None = None) -> Deconvolved:
+        """B x 3 x H x W, PSF B x 1 x k x k -> pictures of half (rounded up) and full size, and the clean blurred one;
+        measures the noise itself."""
         from_features = self.refine(self.wiener(self.features(x), psf))
         denoised = self.denoise(torch.cat([x, noise_map(x)], 1))
-        return self.merge(self.wiener(denoised, psf), from_features), denoised
+        return Deconvolved(self.merge(self.wiener(denoised, psf), from_features), denoised)
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())

@@ -6,6 +6,8 @@ the papers' equations; the published code has no licence.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,18 @@ from torch import Tensor, nn
 from restore.physics.fourier import otf
 
 _NOISE_TO_SIGNAL = 8 / 30
+
+
+class Deconvolved(NamedTuple):
+    """What a deconvolving network gives.
+
+    Attributes:
+        pictures: coarse to fine, the last of the input's size.
+        blurred: the clean blurred picture, from networks that make one.
+    """
+
+    pictures: list[Tensor]
+    blurred: Tensor | None = None
 
 
 class ConvReLU(nn.Conv2d):

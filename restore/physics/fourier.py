@@ -38,6 +38,13 @@ def correlate(x: Tensor, transfer: Tensor) -> Tensor:
     return torch.fft.irfft2(torch.fft.rfft2(x) * transfer.conj(), s=x.shape[-2:])
 
 
+def data_step(y: Tensor, x: Tensor, transfer: Tensor, alpha: Tensor | float) -> Tensor:
+    """argmin over z of |k * z - y|^2 + alpha |z - x|^2, for circular y and x of one shape and the `otf` of k."""
+    power = transfer.real.square() + transfer.imag.square()
+    spectrum = (transfer.conj() * torch.fft.rfft2(y) + alpha * torch.fft.rfft2(x)) / (power + alpha)
+    return torch.fft.irfft2(spectrum, s=y.shape[-2:])
+
+
 def difference_power(size: Size, like: Tensor) -> Tensor:
     """Power of the first differences, (2 - 2 cos wx) + (2 - 2 cos wy): H x (W // 2 + 1), type and device of `like`."""
     rows = torch.arange(size[0], dtype=like.dtype, device=like.device) * (2 * math.pi / size[0])

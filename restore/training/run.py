@@ -21,8 +21,10 @@ from restore.models import build, model_class
 from restore.models.spec import ModelSpec
 from restore.naming import imported
 from restore.objectives.adversarial import Adversarial
+from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.objective import Objective
 from restore.objectives.supervised import Supervised
+from restore.physics.blurring import BlurRecipe
 from restore.physics.noise import NoiseRecipe
 from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
@@ -31,6 +33,7 @@ from restore.training.settings import ObjectiveSettings, Settings
 OBJECTIVES = {
     "supervised": "restore.training.run:supervised",
     "adversarial": "restore.training.run:adversarial",
+    "deconvolution": "restore.training.run:deconvolution",
 }
 DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
 Made = TypeVar("Made", bound=Supervised)
@@ -144,6 +147,22 @@ def adversarial(network: nn.Module, settings: ObjectiveSettings) -> Adversarial:
     described.setdefault("channels", getattr(network, "channels", 3))
     discriminator = build(described.pop("name", DISCRIMINATOR), **described)
     return _made(Adversarial, settings, network, discriminator, **rest)
+
+
+def deconvolution(network: nn.Module, settings: ObjectiveSettings) -> Deconvolution:
+    """The objective "deconvolution"; `blur` among its arguments has the fields of `BlurRecipe`."""
+    rest = dict(settings.arguments)
+    described = dict(rest.pop("blur", {}))
+    if isinstance(described.get("sigma"), list):
+        described["sigma"] = tuple(described["sigma"])
+    try:
+        recipe = BlurRecipe(**described)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("objective.arguments.blur is not a recipe of blur", why=str(error)) from error
+    try:
+        return Deconvolution(network, build_losses(settings.losses), recipe=recipe, **rest)
+    except TypeError as error:
+        raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 
 
 def _made(made: type[Made], settings: ObjectiveSettings, /, *networks: nn.Module, **rest: Any) -> Made:

@@ -41,8 +41,8 @@ class ObjectiveSettings:
     """How it learns."""
 
     name: str = "supervised"
-    """supervised, adversarial, or "my_pkg.my_file:my_function" or "my_file.py:my_function" for a function of one's own
-    (network, these settings) -> Objective."""
+    """supervised, adversarial, deconvolution, or "my_pkg.my_file:my_function" or "my_file.py:my_function" for a
+    function of one's own (network, these settings) -> Objective."""
     losses: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"charbonnier": 1.0})
     """Weight of each loss of `restore.losses.table.LOSSES`, or its options with `weight` among them."""
     arguments: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engines.deconvolve import METHODS, DeconvolutionEngine, load_psf
+from restore.engines.deconvolve import METHODS, DeconvolutionEngine
+from restore.engines.psf import load_psf
 from restore.errors import ConfigError, FileError, UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
@@ -99,10 +100,10 @@ def test_psf_files(tmp_path, psf):
     import cv2
 
     np.save(tmp_path / "k.npy", psf.numpy())
-    assert torch.allclose(load_psf(tmp_path / "k.npy")[0], load_psf(psf.numpy())[0], atol=1e-7)
+    assert torch.allclose(load_psf(tmp_path / "k.npy").psf, load_psf(psf.numpy()).psf, atol=1e-7)
     cv2.imwrite(str(tmp_path / "k.png"), np.rint(psf.numpy() / psf.numpy().max() * 65535).astype(np.uint16))
-    assert torch.allclose(load_psf(tmp_path / "k.png")[0], load_psf(psf.numpy())[0], atol=1e-4)
-    assert load_psf("disc:3")[0].shape == (7, 7)
+    assert torch.allclose(load_psf(tmp_path / "k.png").psf, load_psf(psf.numpy()).psf, atol=1e-4)
+    assert load_psf("disc:3").psf.shape == (7, 7)
 
 
 def test_what_is_refused(tmp_path, psf, pair):
@@ -136,7 +137,7 @@ def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
     assert "a motion of 21.0 px at 75 degrees" in report.decisions["psf"] or "motion of 20.9" in report.decisions["psf"]
     codes = (truth[0].movedim(0, -1) * 255).numpy()
     assert quality(result, codes) > quality(picture.pixels, codes) + 3
-    written = load_psf(tmp_path / "psfs" / "picture_psf.png")[0]
+    written = load_psf(tmp_path / "psfs" / "picture_psf.png").psf
     assert (written - motion(21, 75))[0].abs().max() < 0.02
 
 

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from restore.models.dwdn import DWDN
+from restore.models import build
 from restore.models.infwide import INFWIDE, noise_map
+from restore.models.plain_unet import PlainUNet
 from restore.models.wiener_layer import FeatureWiener, fitted, median3
+from restore.models.wiener_unet import WienerUNet
+from restore.physics.fourier import data_step, otf
 from tests.classical.blurred import shake
+
+NETWORKS = {"infwide": 15_742_342, "dwdn": 7_049_507, "wiener_unet": 728_903}
+"""With a PSF as an input: name -> parameters."""
 
 
 def count(net):
@@ -25,33 +31,31 @@ def test_parameters():
     assert [count(each) for each in (net.features, net.refine, net.denoise, net.merge)] == [
         39_712, 6_894_467, 4_254_240, 4_553_923,
     ]  # fmt: skip
-    assert count(net) == net.spec().parameters == 15_742_342
-    assert count(DWDN()) == DWDN().spec().parameters == 7_049_507
+    for name, expected in NETWORKS.items():
+        net = build(name)
+        assert count(net) == net.spec().parameters == expected and net.spec().task == "deconv"
+    assert count(WienerUNet(steps=2, denoise=True)) == 1_442_578
 
 
-@pytest.mark.parametrize("made", [INFWIDE, DWDN])
-def test_odd_sizes_and_kernels_of_their_own(made):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_odd_sizes_and_kernels_of_their_own(name):
     torch.manual_seed(0)
-    net, x, k = made().eval(), torch.rand(2, 3, 51, 61), psfs(1, 2, side=9)
-
-    def outputs(x, k):
-        y = net(x, k)
-        return [*y[0], y[1]] if made is INFWIDE else y
-
+    net, x, k, sigma = build(name).eval(), torch.rand(2, 3, 51, 61), psfs(1, 2, side=9), torch.tensor([0.01, 0.05])
     with torch.inference_mode():
-        both = outputs(x, k)
-        single = [outputs(x[i : i + 1], k[i : i + 1]) for i in range(2)]
-    shapes = [tuple(y.shape[1:]) for y in both]
-    assert shapes[:2] == [(3, 26, 31), (3, 51, 61)] and all(shape == (3, 51, 61) for shape in shapes[1:])
-    for i, ys in enumerate(single):
-        assert all(torch.allclose(y[0], b[i], atol=1e-5) for y, b in zip(ys, both, strict=True))
+        both = net(x, k, sigma)
+        single = [net(x[i : i + 1], k[i : i + 1], sigma[i : i + 1]) for i in range(2)]
+    shapes = [tuple(y.shape[1:]) for y in both.pictures]
+    assert shapes == ([(3, 51, 61)] if name == "wiener_unet" else [(3, 26, 31), (3, 51, 61)])
+    assert (both.blurred is None) == (name != "infwide")
+    for i, one in enumerate(single):
+        assert all(torch.allclose(y[0], b[i], atol=1e-5) for y, b in zip(one.pictures, both.pictures, strict=True))
 
 
 @pytest.mark.slow
 def test_the_size_of_the_paper_s_check():
     with torch.inference_mode():
-        (half, full), denoised = INFWIDE().eval()(torch.rand(1, 3, 255, 321), psfs(1))
-    assert half.shape[2:] == (128, 161) and full.shape == denoised.shape == (1, 3, 255, 321)
+        (half, full), blurred = INFWIDE().eval()(torch.rand(1, 3, 255, 321), psfs(1))
+    assert half.shape[2:] == (128, 161) and full.shape == blurred.shape == (1, 3, 255, 321)
 
 
 def published(f, k, count_by_height):
@@ -104,3 +108,44 @@ def test_the_noise_map_is_a_ratio_of_amplitudes():
     assert noise_map(x).shape == x.shape
     assert float(noise_map(x).mean()) == pytest.approx(expected, rel=0.02)
     assert torch.allclose(noise_map(2 * x), noise_map(x), rtol=1e-4)
+
+
+def test_the_steps_of_the_compact_network_are_those_of_plug_and_play():
+    """With U-Nets that add nothing, what is left are DPIR's data steps."""
+    net, x, k, sigma = WienerUNet(steps=2).eval(), torch.rand(1, 3, 20, 24), psfs(3, side=7), torch.tensor([0.02])
+    torch.nn.init.zeros_(net.refine.tail.weight)
+    torch.nn.init.zeros_(net.refine.tail.bias)
+    transfer, first = otf(k, (20, 24)), 49 / 255
+    z = data_step(x, x, transfer, 0.23 * (0.02 / first) ** 2)
+    expected = data_step(x, z, transfer, 0.23)
+    with torch.inference_mode():
+        assert torch.allclose(net(x, k, sigma).pictures[0], expected, atol=1e-5)
+
+
+def test_the_compact_network_starts_from_a_denoiser():
+    """With nothing to take out and no noise, the first step is the denoiser's, told 49/255."""
+    torch.manual_seed(1)
+    denoiser = PlainUNet(3, 1, (8, 12), (1, 1, 1))
+    net = WienerUNet(steps=1, denoise=True, features=4, widths=(8, 12), blocks=(1, 1, 1)).eval()
+    net.take_denoiser(denoiser.state_dict())
+    x, single, sigma = torch.rand(1, 3, 16, 20), torch.ones(1, 1, 1, 1), torch.tensor([0.1])
+    with torch.inference_mode():
+        made = net(x, single, sigma)
+        told = torch.full((1, 1, 16, 20), 0.1)
+        blurred = denoiser(torch.cat([x, told], 1))
+        assert torch.allclose(made.blurred, blurred, atol=1e-5)
+        assert torch.allclose(made.pictures[0], denoiser(torch.cat([blurred, told], 1)), atol=1e-4)
+
+
+def test_the_compact_network_uses_psf_level_and_features():
+    torch.manual_seed(2)
+    net = WienerUNet(widths=(8, 12), blocks=(1, 1, 1)).eval()
+    x, k = torch.rand(1, 3, 24, 24), psfs(1, 2, side=9)
+    with torch.inference_mode():
+        first = net(x, k[:1], torch.tensor([0.02])).pictures[0]
+        assert (net(x, k[1:], torch.tensor([0.02])).pictures[0] - first).abs().max() > 1e-3
+        assert (net(x, k[:1], torch.tensor([0.1])).pictures[0] - first).abs().max() > 1e-3
+    loss = net(x, k[:1], torch.tensor([0.02])).pictures[0].square().mean()
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        assert float(parameter.grad.abs().max()) > 0, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.analysis.blurred_noise import blurred_noise
+from restore.physics.blurred_noise import blurred_noise
 from tests.classical.blurred import circular, scene, shake
 
 

@@ -1,0 +1,137 @@
+"""Which method of deconvolution for what was measured, and the method as a function of circular pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.classical.boundary import Extended
+from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
+from restore.classical.plug_and_play import Denoiser, plug_and_play
+from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
+from restore.classical.wiener import wiener
+from restore.engines.deconvolving_network import LOW_LIGHT, DeconvolvingNetwork, headroom
+from restore.engines.network import NetworkEngine
+from restore.engines.psf import Varying
+from restore.errors import ConfigError
+from restore.inference.engine import Condition
+from restore.physics.level import KNOTS
+from restore.physics.operators import VaryingBlur
+
+METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
+_SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
+_NOISY = 14 / 255  # noise from which on the low-light network is chosen
+_LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to plug-and-play
+
+Solve = Callable[[Extended], Tensor]
+"""An extended picture -> its deconvolution, of the extended size."""
+
+
+class Measured(NamedTuple):
+    """What a picture says about itself.
+
+    Attributes:
+        sigma: std of its noise, in units of [0, 1].
+        white: value at which it is clipped; 1 where none is seen.
+        clipped: share of its samples at white.
+    """
+
+    sigma: float
+    white: float
+    clipped: float
+
+    @property
+    def saturated(self) -> bool:
+        return self.clipped > _SATURATED
+
+
+def measured(crops: list[Tensor], sigma: float) -> Measured:
+    """Where crops C x H x W are clipped: a plateau at their largest value, below white too (a scaled picture)."""
+    if not crops:
+        return Measured(sigma, 1.0, 0.0)
+    values = torch.cat([crop.flatten() for crop in crops])
+    top = float(values.max())
+    at, below = ((values >= top - code / 255).float().mean() for code in (0.5, 2.5))
+    white = min(max(top, 0.05), 1.0) if at > 0.001 and at > 0.5 * below else 1.0
+    return Measured(sigma, white, float((values >= CLIPPED * white).float().mean()))
+
+
+def automatic(found: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
+    """(method, why) where none is asked for.
+
+    Args:
+        trusted: the PSF was given, not estimated.
+        networks: their weights are there.
+    """
+    if trusted and networks:
+        if found.saturated or found.sigma > _NOISY:
+            return LOW_LIGHT, ": clipped lights" if found.saturated else ": much noise"
+        return "deconv", ": little noise, few clipped pixels"
+    unsure = "" if trusted else ", an estimated PSF"
+    if found.saturated:
+        return "rl", f": clipped lights would ring{unsure}"
+    return "hyper-laplacian", f": few clipped pixels{unsure}"
+
+
+def by_network(network: DeconvolvingNetwork, psf: Tensor, found: Measured) -> tuple[Solve, str]:
+    scale = headroom(found.white) if found.saturated and network.name == LOW_LIGHT else 1.0
+
+    def solve(y: Extended) -> Tensor:
+        return network(y.pixels * scale, psf, found.sigma * scale) / scale
+
+    return solve, f"network {network.name}"
+
+
+def by_wiener(psf: Tensor, weight: float) -> tuple[Solve, str]:
+    return lambda y: wiener(y.pixels, psf, weight), f"wiener, weight {weight:.3g} by cross-validation"
+
+
+def by_hyper_laplacian(psf: Tensor, found: Measured) -> tuple[Solve, str]:
+    weight = weight_for(found.sigma)
+    return lambda y: hyper_laplacian(y.pixels, psf, weight), f"hyper-laplacian, weight {weight:.0f}"
+
+
+def by_plug_and_play(psf: Tensor, found: Measured, prior: NetworkEngine) -> tuple[Solve, str]:
+    level, denoiser = max(found.sigma, _LEAST_MISFIT), denoiser_of(prior)
+    return lambda y: plug_and_play(y.pixels, psf, level, denoiser), f"pnp, 8 steps with {prior.spec.task}"
+
+
+def by_richardson_lucy(
+    method: str, psf: Tensor | Varying, found: Measured, iterations: int | None
+) -> tuple[Solve, str]:
+    """ "rl" or "rl-tv", with a model of clipping where pixels are clipped."""
+    tv = 0.0 if method == "rl" else min(max(0.25 * found.sigma, 0.001), 0.02)
+    model = found.saturated
+    usual = (60 if model else min(max(round(0.25 / found.sigma), 6), 60)) if method == "rl" else 100
+    count = iterations or usual
+
+    def solve(y: Extended) -> Tensor:
+        blur = psf if isinstance(psf, Tensor) else VaryingBlur(psf.psfs, psf.maps, y.pixels, y.height, y.width)
+        scaled = y.pixels / found.white
+        return richardson_lucy(scaled, blur, count, tv=tv, saturation="model" if model else "none") * found.white
+
+    return solve, f"{method}, {count} iterations{', with a model of clipping' if model else ''}"
+
+
+def of_varying(method: str) -> str:
+    """The method for a PSF that changes over the picture. Raises `ConfigError` if it cannot do that."""
+    if method not in ("auto", "rl", "rl-tv"):
+        raise ConfigError(f"{method} takes one PSF for the whole picture", fix="Use --method rl or rl-tv")
+    return "rl-tv" if method == "auto" else method
+
+
+def denoiser_of(engine: NetworkEngine) -> Denoiser:
+    """A denoising network that is told the level, as a function of pictures of any size and number of channels."""
+
+    def denoise(x: Tensor, level: float) -> Tensor:
+        height, width = x.shape[-2:]
+        step = engine.spec.multiple_of
+        padded = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        told = Condition(data=torch.full((KNOTS,), level))
+        return engine.cast(x.dtype, x.device)(padded[:, None], told)[:, 0, :, :height, :width]
+
+    return denoise

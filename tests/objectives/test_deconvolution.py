@@ -1,0 +1,93 @@
+"""The objective of deconvolution: its parts by hand, and that all of them fall."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from restore.data.batches import Batch
+from restore.models.wiener_layer import Deconvolved
+from restore.models.wiener_unet import WienerUNet
+from restore.objectives.deconvolution import Deconvolution
+from restore.physics.blurring import BlurRecipe
+from restore.physics.fourier import convolve, otf
+from tests.classical.blurred import scene
+
+
+class Given(torch.nn.Module):
+    """Gives what it was told to give."""
+
+    def __init__(self, result):
+        super().__init__()
+        self.result, self.told = result, []
+        self.parameter = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, psf, sigma):
+        self.told.append((x, psf, sigma))
+        return self.result
+
+
+def batch(count=2, side=48, step=0):
+    picture = scene()[0].float()
+    crops = [picture[:, 40 * i : 40 * i + side, 30 * i : 30 * i + side] for i in range(count)]
+    clean = torch.stack(crops)
+    return Batch(clean.expand(-1, 3, -1, -1), 0, step, 0)
+
+
+def test_the_papers_loss_by_hand():
+    b = batch()
+    half, full, blurred = (torch.rand(2, 3, n, n) for n in (24, 48, 48))
+    objective = Deconvolution(Given(Deconvolved([half, full], blurred)), recipe=BlurRecipe(bank=8))
+    made = objective.damaged(b)
+    found = objective(b, "restore", 0, torch.Generator())
+
+    def tv(x):
+        return 2 * (x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean())
+
+    from restore.losses.ssim import ssim_loss
+
+    small = F.interpolate(b.clean, (24, 24), mode="bilinear", align_corners=False)
+    picture = sum(
+        0.4 * (x - y).abs().mean() + 0.2 * (x - y).square().mean() + 0.2 * ssim_loss(x, y) + 0.2 * tv(x)
+        for x, y in ((half, small), (full, b.clean))
+    )
+    expected = {
+        "picture": picture,
+        "blurred": 0.5
+        * (
+            0.5 * (blurred - made.clean).abs().mean() + 0.3 * (blurred - made.clean).square().mean() + 0.2 * tv(blurred)
+        ),
+        "closed_loop": 0.5 * (convolve(full, otf(made.psf, (48, 48))) - made.clean).abs().mean(),
+    }
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
+    assert float(found["loss"]) == pytest.approx(float(sum(expected.values())), rel=1e-4)
+
+
+def test_the_network_is_told_psf_and_measured_noise():
+    network = Given(Deconvolved([torch.zeros(2, 3, 48, 48)]))
+    objective = Deconvolution(network, recipe=BlurRecipe(sigma=(10, 10), clipped=0, bank=8))
+    found = objective(batch(), "restore", 0, torch.Generator())
+    _, psf, sigma = network.told[0]
+    assert torch.equal(psf, objective.damaged(batch()).psf)
+    assert torch.allclose(sigma, torch.full((2,), 10 / 255), rtol=0.2)
+    assert "blurred" not in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["gaussian", "low-light"])
+def test_training_lowers_every_part(regime):
+    torch.manual_seed(0)
+    network = WienerUNet(steps=2, denoise=True, features=4, widths=(16, 24), blocks=(1, 1, 1))
+    objective = Deconvolution(network, recipe=BlurRecipe(regime=regime, bank=8))
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    seen = []
+    for _ in range(200):
+        losses = objective(batch(8, 40), "restore", 0, torch.Generator())
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+        seen.append({name: float(value.detach()) for name, value in losses.items()})
+    assert seen[-1]["loss"] < 0.7 * seen[0]["loss"]
+    assert all(seen[-1][name] < seen[0][name] for name in ("picture", "blurred", "closed_loop"))

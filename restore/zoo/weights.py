@@ -23,6 +23,7 @@ from restore.models import MODELS, build, nearest
 from restore.models.spec import ModelSpec
 from restore.naming import portable
 from restore.zoo.card import Label, WeightsCard
+from restore.zoo.published import recognised
 from restore.zoo.reading import DOWNLOAD_AGAIN, Stored, read_weights
 
 LAYOUT = 1  # version of the label
@@ -91,6 +92,9 @@ def load_weights(path: str | Path, model: str | None = None, arguments: Mapping[
     """
     path = Path(path)
     stored = read_weights(path)
+    known = recognised(stored.state)
+    if known is not None:
+        model, stored = model or known[0], Stored(known[1], stored.metadata)
     model, arguments, card = _identity(path, stored, model, arguments)
     _check_fit(path, _blueprint(path, model, arguments), stored.state, model)
     _check_finite(path, stored.state)

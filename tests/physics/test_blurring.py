@@ -56,5 +56,5 @@ def test_low_light_is_clipped_and_dark_noise_is_strong(bank):
 
 @pytest.mark.parametrize("wrong", [{"regime": "dusk"}, {"sigma": (5, 3)}, {"clipped": 2}, {"bank": 0}, {"white": -1}])
 def test_recipes_that_make_no_sense(wrong):
-    with pytest.raises(ValueError, match="regime|sigma lies"):
+    with pytest.raises(ValueError, match=r"regime|sigma lies"):
         BlurRecipe(**wrong)

@@ -77,11 +77,12 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 def draw_traces(count: int, generator: torch.Generator, side: int = 37) -> Tensor:
     """PSFs of a hand that drifts and turns: count x 1 x side x side, of sum 1 each."""
-    return torch.stack([_trace(generator, side) for _ in range(count)])[:, None]
+    paths = _walks(count, generator)[..., :2]
+    return torch.stack([_trace(path, generator, side) for path in paths])[:, None]
 
 
-def _trace(generator: torch.Generator, side: int) -> Tensor:
-    path = _walk(generator)[:, :2]
+def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
+    """The picture, side x side, of a path: steps x 2."""
     extent = _odd(min(5 - math.log(max(_chance(generator), 1e-9)) / 0.15, 27.0, float(side)))
     low, high = path.amin(0), path.amax(0)
     cell = ((path - low) / (high - low).clamp(min=1e-9) * extent).long().clamp(max=extent - 1)
@@ -96,25 +97,31 @@ def _trace(generator: torch.Generator, side: int) -> Tensor:
     return psf / psf.sum()
 
 
-def _walk(generator: torch.Generator) -> Tensor:
-    """A random walk in space whose direction turns: steps x 3."""
-    turn, velocity, place = torch.zeros(3), torch.randn(3, generator=generator), torch.zeros(3)
-    places = []
+def _walks(count: int, generator: torch.Generator) -> Tensor:
+    """Random walks in space whose direction turns: count x steps x 3."""
+    turns, kicks = torch.randn(2, _STEPS, count, 3, generator=generator)
+    turn, velocity = torch.zeros(count, 3), torch.randn(count, 3, generator=generator)
+    place, places = torch.zeros(count, 3), []
     for t in range(_STEPS):
-        turn = turn + 2 * math.pi / _STEPS * (torch.randn(3, generator=generator) / (t + 1) + turn)
-        velocity = velocity + torch.randn(3, generator=generator) / (t + 1)
-        place = place + _rotation(turn) @ velocity
+        turn = turn + 2 * math.pi / _STEPS * (turns[t] / (t + 1) + turn)
+        velocity = velocity + kicks[t] / (t + 1)
+        place = place + (_rotations(turn) @ velocity[..., None])[..., 0]
         places.append(place)
-    return torch.stack(places)
+    return torch.stack(places, 1)
 
 
-def _rotation(angles: Tensor) -> Tensor:
-    """Rz Ry Rx"""
-    (a, b, c), (d, e, f) = angles.cos().tolist(), angles.sin().tolist()
-    x = torch.tensor([[1, 0, 0], [0, a, -d], [0, d, a]])
-    y = torch.tensor([[b, 0, e], [0, 1, 0], [-e, 0, b]])
-    z = torch.tensor([[c, -f, 0], [f, c, 0], [0, 0, 1]])
-    return z.float() @ y.float() @ x.float()
+def _rotations(angles: Tensor) -> Tensor:
+    """Rz Ry Rx of angles n x 3: n x 3 x 3"""
+    (a, b, c), (d, e, f) = angles.cos().unbind(-1), angles.sin().unbind(-1)
+    one, zero = torch.ones_like(a), torch.zeros_like(a)
+
+    def matrices(*entries: Tensor) -> Tensor:
+        return torch.stack(entries, -1).unflatten(-1, (3, 3))
+
+    x = matrices(one, zero, zero, zero, a, -d, zero, d, a)
+    y = matrices(b, zero, e, zero, one, zero, -e, zero, b)
+    z = matrices(c, -f, zero, f, c, zero, zero, zero, one)
+    return z @ y @ x
 
 
 def _stretched(psf: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -161,3 +163,78 @@ def test_a_psf_the_wrong_way_round_is_noticed():
         assert ("try --flip-psf" in report.decisions["psf"]) == (not flip)
         results[flip] = quality(result, truth)
     assert results[True] > results[False] + 5
+
+
+def shown(psf, name, folder):
+    truth, blurred = seen(scene()[..., 120:280, 150:330], psf, 0.005)
+    codes = (blurred[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
+    picture = Picture.from_array(codes)
+    picture = dataclasses.replace(picture, info=dataclasses.replace(picture.info, path=folder / name))
+    return picture, (truth[0].movedim(0, -1) * 255).numpy()
+
+
+def test_a_folder_has_a_psf_for_each_picture(tmp_path):
+    from restore.physics.psf import motion
+
+    np.save(tmp_path / "first.npy", motion(9, 0).numpy())
+    np.save(tmp_path / "second_psf.npy", motion(9, 90).numpy())
+    engine = DeconvolutionEngine("wiener", tmp_path)
+    for name, angle in (("first.jpg", 0), ("second.jpg", 90)):
+        picture, truth = shown(motion(9, angle).double(), name, tmp_path)
+        result, report = restore(engine, picture)
+        assert quality(result, truth) > quality(picture.pixels, truth) + 3
+        assert f"from {name[:5]}" in report.decisions["psf"]
+    picture, _ = shown(motion(9, 0).double(), "third.jpg", tmp_path)
+    with pytest.raises(FileError, match=r"no PSF for third.*Put third\.png"):
+        restore(engine, picture)
+    before = engine.fingerprint
+    np.save(tmp_path / "first.npy", motion(5, 0).numpy())
+    assert DeconvolutionEngine("wiener", tmp_path).fingerprint != before
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match="no PSF in this folder"):
+        DeconvolutionEngine("wiener", tmp_path / "empty")
+
+
+def test_a_psf_that_varies_over_the_picture(tmp_path):
+    """Sharp on the left, shaken on the right: one PSF for all of it is worse at either end."""
+    from restore.physics.operators import VaryingBlur, grid_maps
+    from restore.physics.psf import motion
+
+    sharp = torch.zeros(1, 11)
+    sharp[0, 5] = 1
+    psfs = torch.stack([sharp, motion(11, 0)])
+    truth = scene()[..., 120:248, 150:310].float()
+    y = VaryingBlur(psfs, grid_maps(1, 2), truth, 128, 160).forward(truth)
+    codes = (y[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
+    truth = (truth[0].movedim(0, -1) * 255).numpy()
+    np.savez(tmp_path / "grid.npz", psfs=psfs[None].numpy())
+    engine = DeconvolutionEngine("auto", tmp_path / "grid.npz")
+    result, report = restore(engine, Picture.from_array(codes))
+    assert "rl-tv" in report.decisions["method"] and "2 PSFs" in report.decisions["method"]
+    assert report.tiles == 1
+
+    def inner(x):
+        return x[:, 8:-8]  # the made-up border
+
+    gain = quality(inner(result), inner(truth)) - quality(inner(codes), inner(truth))
+    one, _ = restore(DeconvolutionEngine("rl-tv", motion(11, 0).numpy()), Picture.from_array(codes))
+    assert gain > 2 and quality(inner(one), inner(truth)) < quality(inner(result), inner(truth)) - 2
+    with pytest.raises(ConfigError, match="Use --method rl or rl-tv"):
+        restore(DeconvolutionEngine("wiener", tmp_path / "grid.npz"), Picture.from_array(codes))
+    np.savez(tmp_path / "wrong.npz", psfs=psfs.numpy())
+    with pytest.raises(FileError, match="does not describe a PSF that varies"):
+        DeconvolutionEngine("auto", tmp_path / "wrong.npz")
+    np.savez(tmp_path / "maps.npz", psfs=psfs.numpy(), maps=-np.ones((2, 4, 4)))
+    with pytest.raises(FileError, match="weights of 0 or more"):
+        DeconvolutionEngine("auto", tmp_path / "maps.npz")
+
+
+def test_where_a_picture_is_clipped():
+    from restore.engines.deconvolving import measured
+
+    x = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert measured([0.9 * x], 0.01).white == 1 and not measured([0.9 * x], 0.01).saturated
+    at = measured([x.clamp(max=0.8)], 0.01)
+    assert at.white == pytest.approx(0.8) and at.clipped == pytest.approx(0.21, abs=0.02) and at.saturated
+    assert measured([0.5 * x], 0.01).white == 1  # merely dark
+    assert measured([], 0.01) == (0.01, 1.0, 0.0)

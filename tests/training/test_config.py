@@ -4,7 +4,9 @@ import pytest
 
 from restore.errors import ConfigError
 from restore.models import model_class
+from restore.physics.blurring import draw_bank
 from restore.training.config import find_config, json_schema, load_settings, parse_yaml, settings_from
+from restore.training.run import build_objective
 
 TEXT = """
 name: mine
@@ -99,8 +101,19 @@ def test_errors_name_the_file(config):
         load_settings(config)
 
 
-def test_packaged_configs_load_by_name():
+@pytest.fixture
+def small_bank(monkeypatch):
+    """PSFs are drawn one by one: thousands take a minute."""
+    monkeypatch.setattr("restore.objectives.deconvolution.draw_bank", lambda count: draw_bank(8))
+
+
+def test_packaged_configs_load_by_name(small_bank):
     assert load_settings("denoise/plain_unet").name == "denoise-color"
+    for name in ("wiener_unet", "wiener_unet_low_light", "infwide", "dwdn"):
+        settings = load_settings(f"deconv/{name}")
+        assert settings.task == "deconv" and build_objective(settings).averaged.spec().task == "deconv"
+    with pytest.raises(ConfigError, match="the regime is gaussian or low-light, not 'dusk'"):
+        build_objective(load_settings("deconv/dwdn", ["objective.arguments.blur.regime=dusk"]))
     with pytest.raises(ConfigError, match="Did you mean 'denoise/plain_unet'"):
         find_config("denoise/plain_net")
 

@@ -1,10 +1,17 @@
-"""Deconvolution methods side by side: blurred CBSD68 pictures, circular and with real borders.
+"""Deconvolution methods side by side.
 
-    python tools/bench_deconv.py CBSD68 Levin09.mat --weights denoise
+    python tools/bench_deconv.py photographs CBSD68 --kernels Levin09.mat --peers-folder peers
+    python tools/bench_deconv.py low-light McMaster --kernels Levin09.mat
+    python tools/bench_deconv.py levin Levin09/levin
 
-Picture j of every ninth one takes kernel j mod 5 of numbers 0, 3, 5, 6, 7; noise from numpy default_rng(picture index).
-Circular ("c") and valid ("v", the border cut off) are scored in the same margin, a kernel wide. Prints PSNR in RGB
-after rounding to 8 bits, and CPU seconds a picture on one thread. scikit-image's Wiener filters run beside ours.
+photographs: every ninth picture, picture j with kernel j mod 5 of numbers 0, 3, 5, 6, 7; noise of numpy's
+    default_rng(picture index). Circular ("c") and valid ("v", the border cut off) are scored in the same margin, a
+    kernel wide.
+low-light: INFWIDE's sensor at gain 8 with clipped lights (`restore.physics.low_light`), circular, kernels as above;
+    methods measure the noise themselves, plug-and-play and RL-TV are run at several levels of which the best is kept.
+levin: Levin et al.'s real pairs with their true kernels; a result may be shifted by some pixels, as the truth is.
+
+Prints PSNR in RGB after rounding to 8 bits, the worst picture, and CPU seconds a picture on one thread.
 """
 
 from __future__ import annotations
@@ -15,13 +22,15 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import h5py
 import numpy as np
 import torch
+from peers import FFDNet
 from skimage import restoration
 from torch import Tensor
 
@@ -31,12 +40,30 @@ from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import richardson_lucy
 from restore.classical.wiener import gcv, wiener
 from restore.engines.deconvolving import denoiser_of
+from restore.engines.deconvolving_network import DeconvolvingNetwork
 from restore.engines.network import from_weights
+from restore.engines.psf import load_psf
+from restore.physics.blurred_noise import blurred_noise
 from restore.physics.fourier import convolve, otf
+from restore.physics.low_light import HEADROOM, Sensor, add_low_light, clip_lights
 from restore.report.table import markdown
 
 KERNELS = (0, 3, 5, 6, 7)
+_AS_STORED = ("kernel4", "kernel8")  # Levin09's other kernels are turned by 180 degrees
+_SHIFT = 9  # px by which Levin09's kernels are off their middle
+SENSOR = Sensor(*(torch.tensor([value]) for value in (8.0, 0.02, 2.25, 5.0)))
 Solve = Callable[[Tensor, Tensor, float], Tensor]  # circular 1 x 3 x H x W, PSF, sigma -> the same
+
+
+class Sample(NamedTuple):
+    """1 x 3 x H x W each; `margin` is left out of the score; the blurred picture is circular or not."""
+
+    truth: Tensor
+    blurred: Tensor
+    psf: Tensor
+    sigma: float
+    margin: int
+    circular: bool
 
 
 def kernels(path: Path) -> list[Tensor]:
@@ -45,9 +72,13 @@ def kernels(path: Path) -> list[Tensor]:
     return [torch.from_numpy(k / k.sum()) for k in found]
 
 
+def picture(path: Path) -> Tensor:
+    return torch.from_numpy(cv2.imread(str(path))[..., ::-1] / 255.0).permute(2, 0, 1)[None]
+
+
 def blurred(path: Path, index: int, psf: Tensor, sigma: float, valid: bool) -> tuple[Tensor, Tensor, int]:
     """(truth, blurred, margin to leave out)"""
-    x = torch.from_numpy(cv2.imread(str(path))[..., ::-1] / 255.0).permute(2, 0, 1)[None]
+    x = picture(path)
     noise = np.random.default_rng(index).standard_normal((x.shape[2], x.shape[3], 3)) * sigma
     y = convolve(x, otf(psf, (x.shape[2], x.shape[3]))) + torch.from_numpy(noise).permute(2, 0, 1)[None]
     side = psf.shape[-1]
@@ -56,60 +87,129 @@ def blurred(path: Path, index: int, psf: Tensor, sigma: float, valid: bool) -> t
     return (x[inner], y[inner].float(), side - half) if valid else (x, y.float(), side)
 
 
-def methods(weights: str) -> dict[str, Solve]:
-    prior = denoiser_of(from_weights(weights))
+def photographs(files: Sequence[Path], psfs: Sequence[Tensor], sigma: float, valid: bool) -> Iterator[Sample]:
+    for j, index in enumerate(list(range(0, len(files), 9))[:8]):
+        psf = psfs[KERNELS[j % 5]]
+        truth, y, margin = blurred(files[index], index, psf, sigma, valid)
+        yield Sample(truth, y, psf.float(), sigma, margin, not valid)
+
+
+def in_the_dark(files: Sequence[Path], psfs: Sequence[Tensor]) -> Iterator[Sample]:
+    for j, path in enumerate(files[:8]):
+        x, psf = picture(path), psfs[KERNELS[j % 5]].float()
+        if max(x.shape[2:]) > 900:
+            x = x[..., :640, :640]
+        y = convolve(x.float(), otf(psf, (x.shape[2], x.shape[3])))
+        y = clip_lights(add_low_light(y, SENSOR, torch.Generator().manual_seed(j)))
+        yield Sample(x, y, psf, blurred_noise([y[0]]), 0, True)
+
+
+def levin(folder: Path) -> Iterator[Sample]:
+    """Pairs im<i>_kernel<k>_img.png, gt/im<i>.png, gt/kernel<k>.png, with real borders."""
+    for path in sorted(folder.glob("im*_kernel*_img.png")):
+        name, kernel = path.stem.split("_")[:2]
+        values = load_psf(folder / "gt" / f"{kernel}.png", flip=kernel not in _AS_STORED).psf
+        y = picture(path).float()
+        yield Sample(picture(folder / "gt" / f"{name}.png"), y, values, blurred_noise([y[0]]), 24, False)
+
+
+def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
+    """By name: alternatives, of which the best counts for each picture."""
+    prior = denoiser_of(from_weights(args.denoiser))
+    levels = (1.0, 1.6, 2.5) if args.what == "low-light" else (1.0,)
 
     def skimage_wiener(y: Tensor, psf: Tensor, sigma: float) -> Tensor:
         weight = 0.05 if sigma < 0.02 else 0.3
         planes = [restoration.wiener(plane, psf.numpy(), weight, clip=False) for plane in y[0].numpy()]
         return torch.from_numpy(np.stack(planes))[None]
 
-    return {
-        "scikit-image wiener": skimage_wiener,
-        "wiener": lambda y, psf, sigma: wiener(y, psf, gcv(y, psf)),
-        "rl": lambda y, psf, sigma: richardson_lucy(y, psf, min(max(round(0.25 / sigma), 6), 60)),
-        "rl-tv": lambda y, psf, sigma: richardson_lucy(y, psf, 100, tv=min(max(0.25 * sigma, 0.001), 0.02)),
-        "hyper-laplacian": lambda y, psf, sigma: hyper_laplacian(y, psf, weight_for(sigma)),
-        "pnp": lambda y, psf, sigma: plug_and_play(y, psf, sigma, prior),
+    def rl_tv(y: Tensor, psf: Tensor, sigma: float, model: bool = False) -> Tensor:
+        scale = HEADROOM if model else 1.0
+        tv = min(max(0.25 * sigma, 0.001), 0.05)
+        return richardson_lucy(y * scale, psf, 100, tv=tv, saturation="model" if model else "none") / scale
+
+    found: dict[str, list[Solve]] = {
+        "scikit-image wiener": [skimage_wiener],
+        "wiener": [lambda y, psf, sigma: wiener(y, psf, gcv(y, psf))],
+        "rl": [lambda y, psf, sigma: richardson_lucy(y, psf, min(max(round(0.25 / sigma), 6), 60))],
+        "rl-tv": [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma) for k in levels],
+        "hyper-laplacian": [lambda y, psf, sigma, k=k: hyper_laplacian(y, psf, weight_for(k * sigma)) for k in levels],
+        "pnp": [lambda y, psf, sigma, k=k: plug_and_play(y, psf, k * sigma, prior) for k in levels],
     }
+    if args.what == "low-light":
+        found["rl-tv, model of clipping"] = [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma, True) for k in levels]
+    if args.peers_folder:
+        state = torch.load(args.peers_folder / "ffdnet_color.pth", weights_only=True)
+        ffdnet = FFDNet(state)
+
+        def told(x: Tensor, level: float) -> Tensor:
+            with torch.inference_mode():
+                return ffdnet(x, 255 * level)
+
+        found["DPIR schedule, FFDNet weights"] = [
+            lambda y, psf, sigma, k=k: plug_and_play(y, psf, k * sigma, told) for k in levels
+        ]
+    for name in args.networks:
+        found[f"network {Path(name).stem}"] = [DeconvolvingNetwork(name)]
+    return {name: each for name, each in found.items() if args.only in name}
 
 
-def psnr(x: Tensor, y: Tensor, margin: int) -> float:
-    inner = (..., slice(margin, -margin), slice(margin, -margin))
+def psnr(x: Tensor, y: Tensor, margin: int, shift: int = 0) -> float:
+    inner = (..., slice(margin, x.shape[-2] - margin), slice(margin, x.shape[-1] - margin))
     codes = (x.double().clamp(0, 1) * 255).round() / 255
-    return float(-10 * (codes - y)[inner].square().mean().log10())
+    steps = range(-shift, shift + 1)
+    moved = (codes.roll((i, j), (-2, -1)) for i in steps for j in steps)
+    return max(float(-10 * (each - y)[inner].square().mean().log10()) for each in moved)
+
+
+def run(solves: Sequence[Solve], samples: Iterator[Sample], shift: int) -> tuple[list[float], float]:
+    """(PSNR of each sample, CPU seconds of one)."""
+    scores, seconds = [], 0.0
+    for sample in samples:
+        wide = extend(sample.blurred, sample.psf, "none" if sample.circular else "liu-jia")
+        start = time.process_time()
+        results = [wide.inside(solve(wide.pixels, sample.psf, sample.sigma)) for solve in solves]
+        seconds += (time.process_time() - start) / len(solves)
+        scores.append(max(psnr(x, sample.truth, sample.margin, shift) for x in results))
+    return scores, seconds / max(1, len(scores))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("photographs", "low-light", "levin"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("kernels", type=Path)
-    parser.add_argument("--weights", default="denoise", help="of the plug-and-play prior")
-    parser.add_argument("--pictures", type=int, nargs="+", default=list(range(0, 68, 9))[:8])
+    parser.add_argument("--kernels", type=Path, help="Levin09.mat")
+    parser.add_argument("--denoiser", default="denoise", help="weights of the plug-and-play prior")
+    parser.add_argument("--networks", nargs="*", default=[], help="weights of deconvolving networks")
+    parser.add_argument("--peers-folder", type=Path, help="with ffdnet_color.pth")
     parser.add_argument("--only", default="", help="methods whose name contains this")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    files, psfs = sorted(args.folder.glob("*.png")), kernels(args.kernels)
+    files = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".tif", ".bmp"))
+    columns: dict[str, Callable[[], Iterator[Sample]]]
+    if args.what == "levin":
+        columns = {"dB": lambda: levin(args.folder)}
+    elif args.what == "low-light":
+        columns = {"dB": lambda: in_the_dark(files, kernels(args.kernels))}
+    else:
+        columns = {
+            f"{255 * sigma:.2f} {'v' if valid else 'c'} (first 3)": lambda sigma=sigma, valid=valid: photographs(
+                files, kernels(args.kernels), sigma, valid
+            )
+            for sigma in (2.55 / 255, 7.65 / 255)
+            for valid in (False, True)
+        }
     rows = []
-    for name, solve in methods(args.weights).items():
-        if args.only not in name:
-            continue
-        row, seconds, count = [name], 0.0, 0
-        for sigma in (2.55 / 255, 7.65 / 255):
-            for valid in (False, True):
-                scores = []
-                for j, index in enumerate(args.pictures):
-                    psf = psfs[KERNELS[j % 5]]
-                    truth, y, margin = blurred(files[index], index, psf, sigma, valid)
-                    start = time.process_time()
-                    wide = extend(y, psf.float(), "liu-jia" if valid and "scikit" not in name else "none")
-                    x = wide.inside(solve(wide.pixels, psf.float(), sigma))
-                    seconds, count = seconds + time.process_time() - start, count + 1
-                    scores.append(psnr(x, truth, margin))
-                row.append(f"{np.mean(scores):.2f} ({np.mean(scores[:3]):.2f})")
-        rows.append([*row, f"{seconds / count:.3f}"])
+    for name, solves in methods(args).items():
+        row, seconds = [name], 0.0
+        for samples in columns.values():
+            scores, each = run(solves, samples(), _SHIFT if args.what == "levin" else 0)
+            seconds += each / len(columns)
+            first = f" ({np.mean(scores[:3]):.2f})" if args.what == "photographs" else f", worst {min(scores):.2f}"
+            row.append(f"{np.mean(scores):.2f}{first}")
+        rows.append([*row, f"{seconds:.3f}"])
         print("# " + " | ".join(rows[-1]), flush=True)
-    print(markdown(["method", "2.55 c (first 3)", "2.55 v", "7.65 c", "7.65 v", "CPU s"], rows))
+    print(markdown(["method", *columns, "CPU s"], rows))
 
 
 if __name__ == "__main__":

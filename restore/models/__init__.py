@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
+    "cbsn": "restore.models.cbsn:CBSN",
     "wiener_unet": "restore.models.wiener_unet:WienerUNet",
     "infwide": "restore.models.infwide:INFWIDE",
     "dwdn": "restore.models.dwdn:DWDN",

@@ -62,3 +62,24 @@ def enlarge_each(
     columns = (2 * places[1] / (width - 1) - 1)[:, None, :].expand(-1, *size)
     grid = torch.stack((columns, rows), -1)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True), gain
+
+
+def draw_cells(batch: int, height: int, width: int, factor: int, generator: torch.Generator) -> Tensor:
+    """One place of each factor x factor cell, uniform: B x H/factor x W/factor of numbers 0 … factor^2 - 1.
+
+    H and W are rounded down to multiples of `factor`.
+    """
+    size = (batch, height // factor, width // factor)
+    return torch.randint(factor * factor, size, generator=generator, device=generator.device)
+
+
+def pick_cells(x: Tensor, cells: Tensor, factor: int) -> Tensor:
+    """The pixel of each cell that `draw_cells` chose, all channels together:
+    B x C x H x W -> B x C x H/factor x W/factor.
+
+    Differentiable: 1 at the pixels that are picked, 0 elsewhere.
+    """
+    height, width = cells.shape[-2] * factor, cells.shape[-1] * factor
+    phases = F.pixel_unshuffle(x[..., :height, :width], factor).unflatten(1, (x.shape[1], factor * factor))
+    chosen = cells[:, None, None].expand(-1, x.shape[1], 1, -1, -1)
+    return torch.gather(phases, 2, chosen)[:, :, 0]

@@ -21,6 +21,7 @@ from restore.models import build, model_class
 from restore.models.spec import ModelSpec
 from restore.naming import imported
 from restore.objectives.adversarial import Adversarial
+from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.objective import Objective
 from restore.objectives.supervised import Supervised
@@ -34,6 +35,7 @@ OBJECTIVES = {
     "supervised": "restore.training.run:supervised",
     "adversarial": "restore.training.run:adversarial",
     "deconvolution": "restore.training.run:deconvolution",
+    "blind_spot": "restore.training.run:blind_spot",
 }
 DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
 Made = TypeVar("Made", bound=Supervised)
@@ -165,12 +167,24 @@ def deconvolution(network: nn.Module, settings: ObjectiveSettings) -> Deconvolut
         raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 
 
-def _made(made: type[Made], settings: ObjectiveSettings, /, *networks: nn.Module, **rest: Any) -> Made:
+def blind_spot(network: nn.Module, settings: ObjectiveSettings) -> BlindSpot:
+    """The objective "blind_spot"; with `noise`, the pictures are clean and made noisy, else they are noisy."""
+    try:
+        return BlindSpot(network, _noise(settings) if settings.noise else None, **settings.arguments)
+    except TypeError as error:
+        raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
+
+
+def _noise(settings: ObjectiveSettings) -> NoiseRecipe:
     recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.noise.items()}
     try:
-        noise = NoiseRecipe(**recipe)
+        return NoiseRecipe(**recipe)
     except (TypeError, ValueError) as error:
         raise ConfigError("objective.noise is not a noise recipe", why=str(error)) from error
+
+
+def _made(made: type[Made], settings: ObjectiveSettings, /, *networks: nn.Module, **rest: Any) -> Made:
+    noise = _noise(settings)
     try:
         return made(*networks, losses=build_losses(settings.losses), noise=noise, **rest)
     except TypeError as error:

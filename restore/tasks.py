@@ -20,14 +20,14 @@ class Task:
     Attributes:
         done: ending of default output names ("denoised").
         methods: method -> "module:factory" taking the keyword arguments listed with it.
-        weights: name of the shipped weights that the method "network" uses by default, None while there are none.
+        weights: whether weights of the method "network" are shipped.
         fallback: the method that "auto" means without shipped weights.
     """
 
     done: str
     methods: Mapping[str, tuple[str, tuple[str, ...]]]
     fallback: str
-    weights: str | None = None
+    weights: bool = False
 
 
 _PSF = ("psf", "boundary", "centre", "flip", "linear", "psf_size", "save_psf")
@@ -38,10 +38,10 @@ TASKS: dict[str, Task] = {
         methods={
             "zero-shot": ("restore.engines.zero_shot:ZeroShotEngine", ("preset", "pd")),
             "classical": ("restore.engines.classical:ClassicalEngine", ("algorithm",)),
-            "network": ("restore.engines.network:from_weights", ("weights", "model")),
+            "network": ("restore.engines.denoise:by_network", ("weights", "model")),
         },
         fallback="zero-shot",
-        weights="denoise",
+        weights=True,
     ),
     "deconv": Task(
         done="deblurred",
@@ -81,8 +81,6 @@ def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
                 f"--{name} does not go with --method {method}",
                 fix=f"It belongs to --method {' or '.join(owners)}" if owners else "Leave it out",
             )
-    if method == "network" and "weights" not in given and entry.weights:
-        given["weights"] = entry.weights
     module, factory = path.split(":")
     return getattr(import_module(module), factory)(**given)
 

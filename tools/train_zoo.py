@@ -49,6 +49,12 @@ NOISE = {
     "level_error": 0.1,
     "coarse_level_error": 0.35,
 }  # fmt: skip
+WHITE = NOISE | {
+    "weights": {"gaussian": 0.72, "poisson": 0.16, "none": 0.05, "speckle": 0.04, "salt_pepper": 0.03},
+    "jpeg": 0.0,
+    "clipped": 0.6,
+    "level_error": 0.05,
+}
 PHOTOGRAPHS = [
     ("CID22 training references (209)", "CC BY-SA 4.0"),
     ("CLIC 2025 validation (26)", "Unsplash License"),
@@ -72,18 +78,25 @@ def deconv(name: str, summary: str, arguments: dict[str, object], regime: str) -
     )
 
 
-RECIPES = {
-    "denoise": Settings(
-        name="denoise",
+def denoise(name: str, summary: str, noise: dict[str, object]) -> Settings:
+    return Settings(
+        name=name,
         task="denoise",
-        summary="Removes noise of any kind and level from colour and grey photographs.",
+        summary=summary,
         model=ModelSettings(
             name="plain_unet",
             arguments={"channels": 3, "condition_channels": 1, "widths": [48, 96], "blocks": [2, 3, 2]},
         ),
-        objective=ObjectiveSettings(noise=NOISE, arguments={"grey_every": 8}),
+        objective=ObjectiveSettings(noise=noise, arguments={"grey_every": 8}),
         data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=64, held_out=8),
         train=TrainSettings(steps=200_000, batch=16, log_every=100, validate_every=1000),
+    )
+
+
+RECIPES = {
+    "denoise": denoise("denoise", "Removes noise of any kind and level from colour and grey photographs.", NOISE),
+    "denoise_white": denoise(
+        "denoise_white", "Removes noise without spatial correlation from colour and grey photographs.", WHITE
     ),
     "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 3}, "gaussian"),
     "deconv_low_light": deconv(

@@ -48,19 +48,25 @@ def richardson_lucy(
     """
     blur = CircularBlur(psf, y) if isinstance(psf, Tensor) else psf
     y = y.clamp(min=0)
-    weight = _unsaturated(y) if saturation == "mask" else torch.ones_like(y[:, :1])
-    share = blur.adjoint(weight).clamp(min=0.02) if normalised else 1.0
+    weight = _unsaturated(y) if saturation == "mask" else None
+    share = _share(blur, torch.ones_like(y[:, :1]) if weight is None else weight) if normalised else None
+    observed = y if weight is None else weight * y
     x = (y if start is None else start).clamp(min=eps)
     for _ in range(iterations):
         blurred = blur.forward(x).clamp_(min=0)
-        if saturation == "model":
-            step = blur.adjoint(_explained(y, blurred, eps)) / share
-        else:
-            step = blur.adjoint(weight * y / (blurred + eps)) / share
-        x = x * step.clamp_(min=0)
+        step = blur.adjoint(_explained(y, blurred, eps) if saturation == "model" else observed / blurred.add_(eps))
+        if share is not None:
+            step = step.div_(share)
+        x = x.mul_(step.clamp_(min=0))
         if tv:
-            x = x / (1 - tv * _curvature(x)).clamp_(min=_FLOOR)
+            x = x.div_((1 - tv * _curvature(x)).clamp_(min=_FLOOR))
     return x
+
+
+def _share(blur: Blur, weight: Tensor) -> Tensor | None:
+    """K^T w, B x 1 x H x W; None where it is 1 everywhere."""
+    share = blur.adjoint(weight).clamp(min=0.02)
+    return None if float((share - 1).abs().max()) < 1e-5 else share
 
 
 def _unsaturated(y: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from restore.classical.wiener import gcv
 from restore.engines import deconvolving
 from restore.engines.deconvolving import METHODS, Measured, Solve, measured
 from restore.engines.deconvolving_network import DAYLIGHT, LOW_LIGHT, DeconvolvingNetwork, shipped
+from restore.engines.denoise import GENERAL, WHITE
 from restore.engines.network import from_weights
 from restore.engines.psf import ESTIMATES, Varying, doubts, estimated, load_psf, psf_for, write_psf
 from restore.errors import ConfigError, UnsupportedError
@@ -29,6 +30,7 @@ from restore.models.spec import ModelSpec
 from restore.physics.blurred_noise import blurred_noise
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.picture import PictureSource, ValueScale
+from restore.zoo.resolver import available
 
 _ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
@@ -99,7 +101,7 @@ class DeconvolutionEngine:
             raise ConfigError(f"a PSF of {psf_size} px cannot be estimated", fix="Give --psf-size between 3 and 199")
         self._psf_size, self._save = psf_size // 2 * 2 + 1, None if save_psf is None else Path(save_psf)
         self._given = None if self._kind else load_psf(psf, centre=centre, flip=flip)
-        self._prior = from_weights(weights or "denoise") if method == "pnp" else None
+        self._prior = from_weights(weights or _prior_name()) if method == "pnp" else None
         self._networks = self._load(method, weights)
         shape = (self._kind, psf_size) if self._given is None else self._given.fingerprint
         networks = tuple(each.fingerprint for each in self._networks.values())
@@ -196,6 +198,11 @@ class DeconvolutionEngine:
 
     def _decoded(self, x: Tensor) -> Tensor:
         return srgb_to_linear(x) if self._linear else x
+
+
+def _prior_name() -> str:
+    """Of the shipped denoisers, that for white noise: what a data step leaves is no grain of a camera."""
+    return WHITE if WHITE in available() else GENERAL
 
 
 def automatic(**options: Any) -> DeconvolutionEngine:

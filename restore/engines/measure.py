@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from restore.errors import ConfigError
 from restore.inference.engine import EngineOptions
 from restore.physics.resample import pixel_unshuffle_batch
 from restore.picture import PictureSource, ValueScale
+
+_SEEN = 1.0  # of 255: below, there is no noise to tell the kind of
 
 
 def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptions, pd: int = 1) -> NoiseModel:
@@ -33,18 +36,33 @@ def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptio
     return replace(noise, levels=given.levels, reliable=True, reason=given.reason)
 
 
-def measure_level(source: PictureSource, scale: ValueScale, options: EngineOptions) -> tuple[Tensor, str]:
-    """(effective noise std over intensity as a network is told it, what to tell people about it)."""
+class Level(NamedTuple):
+    """What a network that is told the noise level needs to know of a picture.
+
+    Attributes:
+        curve: effective noise std over intensity, in [0, 1] units.
+        white: noise was seen, and it is not correlated.
+        told: what to tell people about it.
+    """
+
+    curve: Tensor
+    white: bool
+    told: str
+
+
+def measure_level(source: PictureSource, scale: ValueScale, options: EngineOptions) -> Level:
+    """The noise level of a picture, or the one that the user gives."""
     if options.sigma is not None:
         noise = measure_noise(source, scale, options)
-        return noise.curve(), describe_noise(noise, given=True)
+        return Level(noise.curve(), not noise.correlated, describe_noise(noise, given=True))
     crops = sample_crops(source, scale)
     noise = estimate_noise(crops)
     curve = effective_curve(noise, crops)
     if not noise.reliable:
-        return curve, describe_noise(noise, given=False)
+        return Level(curve, False, describe_noise(noise, given=False))
+    level = float(curve.square().mean().sqrt()) * 255
     kind = "spatially correlated" if noise.correlated else "white"
-    return curve, f"level {float(curve.square().mean().sqrt()) * 255:.1f} (measured), {kind}"
+    return Level(curve, not noise.correlated and level > _SEEN, f"level {level:.1f} (measured), {kind}")
 
 
 def _phases(crop: Tensor, pd: int) -> Tensor:

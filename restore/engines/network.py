@@ -58,7 +58,7 @@ class NetworkEngine:
         self._runs_in = like.dtype, like.device
         self._layout = torch.channels_last if like.device.type in ("cpu", "cuda") else torch.contiguous_format
         self._net = net.eval().to(memory_format=self._layout)
-        self._net_spec, self._name, self._sha256 = spec, name, sha256
+        self._net_spec, self.name, self._sha256 = spec, name, sha256
         self._planes: int = getattr(net, "condition_channels", 0)
         self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
         self.spec = replace(spec, channels=None, radius=spec.radius + (MAP_RADIUS if self._planes else 0))
@@ -70,16 +70,16 @@ class NetworkEngine:
             return self
         if (dtype, device) not in self._casts:
             net = deepcopy(self._net).to(device=device, dtype=dtype)
-            self._casts[dtype, device] = NetworkEngine(net, self._net_spec, self._name, self._sha256)
+            self._casts[dtype, device] = NetworkEngine(net, self._net_spec, self.name, self._sha256)
         return self._casts[dtype, device]
 
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
         scale = find_scale(sources[0])
-        decisions = {"method": f"network {self._name}"}
+        decisions = {"method": f"network {self.name}"}
         if not self._planes:
             return Condition(scale, None, decisions)
-        curve, decisions["noise"] = measure_level(sources[0], scale, options)
-        return Condition(scale, curve, decisions)
+        found = measure_level(sources[0], scale, options)
+        return Condition(scale, found.curve, decisions | {"noise": found.told})
 
     @torch.no_grad()
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:

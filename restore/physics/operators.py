@@ -27,12 +27,13 @@ class CircularBlur:
 
     def __init__(self, psf: Tensor, like: Tensor) -> None:
         self._transfer = otf(psf.to(like), (like.shape[-2], like.shape[-1]))
+        self._turned = self._transfer.conj().resolve_conj()
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self._transfer)
+        return torch.fft.irfft2(torch.fft.rfft2(x).mul_(self._transfer), s=x.shape[-2:])
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return correlate(y, self._transfer)
+        return torch.fft.irfft2(torch.fft.rfft2(y).mul_(self._turned), s=y.shape[-2:])
 
 
 class ZeroBlur:

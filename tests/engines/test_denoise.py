@@ -1,0 +1,69 @@
+"""Two denoising networks behind one engine: which is shown what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from restore.engines.denoise import DiagnosingDenoiser, by_network
+from restore.engines.network import NetworkEngine
+from restore.inference.engine import EngineOptions
+from restore.models import build
+from restore.picture import Picture
+from tests.inference.engines import restore
+
+
+def network(name, seed):
+    torch.manual_seed(seed)
+    net = build("plain_unet", condition_channels=1, widths=(6, 8), blocks=(1, 1, 1)).eval()
+    return NetworkEngine(net, net.spec(), name, name)
+
+
+@pytest.fixture
+def pair():
+    return network("general", 0), network("fine", 1)
+
+
+def noisy(kind, sigma=20.0):
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:160, :176]
+    clean = 120 + 60 * np.sin(rows / 30) + 40 * np.cos(columns / 25)
+    noise = rng.standard_normal((164, 180, 3))
+    if kind == "correlated":
+        noise = 3 * sum(noise[i : i + 160, j : j + 176] for i in range(3) for j in range(3)) / 9
+    noise = noise[:160, :176]
+    return Picture.from_array(np.clip(np.rint(clean[..., None] + sigma * noise), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [("white", "fine"), ("correlated", "general")])
+def test_the_noise_chooses(pair, kind, chosen):
+    picture = noisy(kind)
+    result, report = restore(DiagnosingDenoiser(*pair), picture)
+    assert report.decisions["method"] == f"network {chosen}" and kind in report.decisions["noise"]
+    expected, _ = restore(pair[chosen == "fine"], picture)
+    assert np.array_equal(result, expected)
+
+
+def test_without_noise_it_is_the_general_one(pair):
+    condition = DiagnosingDenoiser(*pair).prepare([noisy("white", 0.0)], EngineOptions())
+    assert condition.decisions["method"] == "network general"
+
+
+def test_a_given_level_leaves_the_choice(pair):
+    engine = DiagnosingDenoiser(*pair)
+    for kind, chosen in (("white", "fine"), ("correlated", "general")):
+        condition = engine.prepare([noisy(kind)], EngineOptions(sigma=12.0))
+        assert condition.decisions["method"] == f"network {chosen}" and "12.0 (given)" in condition.decisions["noise"]
+
+
+def test_fingerprint_and_casts(pair):
+    engine = DiagnosingDenoiser(*pair)
+    assert engine.fingerprint != DiagnosingDenoiser(*pair[::-1]).fingerprint
+    assert engine.cast(torch.float32, torch.device("cpu")) is engine
+    rough = engine.cast(torch.float16, torch.device("cpu"))
+    assert rough is not engine and rough.fingerprint == engine.fingerprint
+
+
+def test_weights_by_name_are_one_network():
+    assert isinstance(by_network("denoise"), NetworkEngine)

@@ -32,6 +32,7 @@ import cv2
 import h5py
 import numpy as np
 import torch
+from measured import facts, write
 from peers import FFDNet
 from skimage import restoration
 from torch import Tensor
@@ -214,6 +215,7 @@ def main() -> None:
     parser.add_argument("--denoiser", default="denoise", help="weights of the plug-and-play prior")
     parser.add_argument("--networks", nargs="*", default=[], help="weights of deconvolving networks")
     parser.add_argument("--peers-folder", type=Path, help="with ffdnet_color.pth")
+    parser.add_argument("--log", type=Path, help="JSON lines to append to")
     parser.add_argument("--only", default="", help="methods whose name contains this")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -237,11 +239,18 @@ def main() -> None:
     rows = []
     for name, solves in methods(args).items():
         row, seconds = [name], 0.0
-        for samples in columns.values():
+        for column, samples in columns.items():
             scores, each = run(solves, samples(), _SHIFT if args.what == "levin" else 0)
             seconds += each / len(columns)
             first = f" ({np.mean(scores[:3]):.2f})" if args.what == "photographs" else f", worst {min(scores):.2f}"
             row.append(f"{np.mean(scores):.2f}{first}")
+            if args.log:
+                known = facts() | {
+                    "set": f"{args.folder.name}, {args.what} {column.partition(' (')[0]}",
+                    "method": name,
+                }
+                means = {"psnr": round(float(np.mean(scores)), 4)}
+                write(args.log, known | {"means": means, "worst": round(min(scores), 4), "seconds": round(each, 4)})
         rows.append([*row, f"{seconds:.3f}"])
         print("# " + " | ".join(rows[-1]), flush=True)
     print(markdown(["method", *columns, "CPU s"], rows))

@@ -1,12 +1,12 @@
 """All sets that denoising weights are judged by, in one run beside FFDNet and DnCNN, written down with the commit.
 
-    python tools/bench_sets.py SETS --weights denoise --peers-folder peers --log docs/measured.jsonl
+    python tools/bench_sets.py SETS --peers-folder peers --log docs/measured.jsonl
     python tools/bench_sets.py SETS --only cbsd8
 
 SETS holds the folders CBSD68, McMaster, PolyU_crops and UHD_dev; those that are missing are named and left out. Prints
 the rows of `docs/benchmarks.md` and appends every row to the log: date, commit, weights, set, method, mean PSNR and
 SSIM, the picture that gained least, CPU seconds a megapixel on one thread. Ours is blind; FFDNet is told the level
-(on real noise, 10 of 255). `tools/train_zoo.py NAME --sets SETS` does the same after an export.
+(on real noise, 10 of 255). `RESTORE_HOME=FOLDER` takes the weights in FOLDER/weights for those that are shipped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import argparse
-import datetime
-import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
+from measured import PSNR, facts, write
 from peers import network_peers, told
 
 import restore
@@ -33,12 +32,9 @@ from restore.evaluation.protocol import Case, EvaluationProtocol
 from restore.evaluation.run import INPUT, Method, Summary, evaluate, restoring, summarise
 from restore.evaluation.samples import Source, clean_sources, paired_sources
 from restore.report.table import markdown
-from restore.zoo.card import Result
-from restore.zoo.resolver import resolve
-from restore.zoo.weights import load_weights
 
 OURS, FFDNET = "restore", "FFDNet (told)"
-PSNR, SSIM = "psnr", "ssim_valid11"
+SSIM = "ssim_valid11"
 REAL_LEVEL = 10.0  # of 255, what FFDNet is told on PolyU
 
 
@@ -85,12 +81,11 @@ SETS = [
 
 
 def measured(
-    weights: str, sets: Path, peers: Path | None, only: str = "", tell: Callable[[str], None] = print
+    ours: Method, sets: Path, peers: Path | None, only: str = "", tell: Callable[[str], None] = print
 ) -> Iterator[tuple[Set, list[Summary], float]]:
     """(set, a summary a method, worst PSNR of ours) of every set whose folder is there."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    ours = restoring(restore.load("denoise", device="cpu", weights=weights))
     networks = network_peers(peers) if peers else {}
     for each in (each for each in SETS if only in each.name):
         if not (sets / each.folder).is_dir():
@@ -147,28 +142,20 @@ def row(each: Set, summaries: list[Summary], worst: float) -> list[str]:
 HEADER = ["set", "input", "ours: PSNR dB (SSIM)", "least gain", "CPU s/MP", "FFDNet, told", "DnCNN, blind"]
 
 
-def bench(weights: str, sets: Path, peers: Path | None, log: Path | None, only: str = "") -> list[Result]:
-    """Measure, print the table, write the log; the results as a card has them."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    sha = load_weights(resolve(weights)).sha256
-    facts = {"date": datetime.date.today().isoformat(), "commit": commit, "weights": weights, "sha256": sha[:16]}
-    rows, results = [], []
-    for each, summaries, worst in measured(weights, sets, peers, only):
+def bench(weights: str | None, sets: Path, peers: Path | None, log: Path | None, only: str = "") -> None:
+    """Measure, print the table, write the log."""
+    ours = restore.load("denoise", device="cpu", weights=weights)
+    known = facts() | {"weights": weights or "default", "engine": ours.engine.fingerprint}
+    rows = []
+    for each, summaries, worst in measured(restoring(ours), sets, peers, only):
         rows.append(row(each, summaries, worst))
-        others = {s.method: round(s.means[PSNR], 2) for s in summaries if s.method != OURS}
-        others = {name: value for name, value in others.items() if value != float("inf")}
-        mine = round(next(s.means[PSNR] for s in summaries if s.method == OURS), 2)
-        results.append(Result(set=each.name, metric="psnr_rgb_rounded", value=mine, peers=others))
         print("| " + " | ".join(rows[-1]) + " |", flush=True)
-        if log:
-            with log.open("a") as file:
-                for summary in summaries:
-                    file.write(json.dumps(facts | {"set": each.name} | entry(summary)) + "\n")
+        for summary in summaries if log else ():
+            write(log, known | {"set": each.name} | entry(summary))
     print("\n" + markdown(HEADER, rows))
-    return results
 
 
-def entry(summary: Summary) -> dict[str, object]:
+def entry(summary: Summary) -> dict[str, Any]:
     kept = summary.as_dict()
     kept["means"] = {name: round(value, 4) for name, value in summary.means.items() if value != float("inf")}
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in kept.items()}
@@ -177,7 +164,7 @@ def entry(summary: Summary) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path)
-    parser.add_argument("--weights", default="denoise", help="a shipped name or a file")
+    parser.add_argument("--weights", help="a shipped name or a file; by default what `restore denoise` takes")
     parser.add_argument("--peers-folder", type=Path, help="folder of ffdnet_color.pth and dncnn_color_blind.pth")
     parser.add_argument("--log", type=Path, help="JSON lines to append to")
     parser.add_argument("--only", default="", help="sets whose name contains this")

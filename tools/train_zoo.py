@@ -1,10 +1,12 @@
 """Train the weights of the zoo: from a folder of photographs to evaluated, exported weights.
 
-    python tools/train_zoo.py denoise --data photos --out checkpoints --budget 65m --sets testsets
+    python tools/train_zoo.py denoise --data photos --out checkpoints --budget 65m
     python tools/train_zoo.py denoise --out … --steps 200000 --device cuda
+    python tools/bench_sets.py SETS --weights checkpoints/denoise.safetensors --log measured.jsonl
+    python tools/train_zoo.py denoise --data photos --out checkpoints --budget 65m --results measured.jsonl
 
-The same command again goes on where the last one stopped (kill it at any moment), exports once the schedule has
-ended, and measures what it exported on the test sets: figures for the card, rows for docs/benchmarks.md. Training
+The same command again goes on where the last one stopped (kill it at any moment) and exports once the schedule has
+ended; with the log of a benchmark, it exports once more with the figures in the card. Training
 needs torch, numpy, opencv and safetensors alone, as a bare GPU machine has them; where pydantic is missing too, it
 stops before the export: bring the folder of checkpoints home and run the command there.
 """
@@ -137,6 +139,8 @@ def train(name: str, args: argparse.Namespace) -> None:
     if int(os.environ.get("RANK", "0")):
         return  # several processes train, one exports
     try:
+        from measured import results_of
+
         from restore.training.export import export
         from restore.zoo.card import DataSource
     except ImportError as error:
@@ -145,15 +149,17 @@ def train(name: str, args: argparse.Namespace) -> None:
     path = args.out / f"{name}.safetensors"
     facts = {
         "data": [DataSource(name=source, licence=licence) for source, licence in PHOTOGRAPHS],
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *_without(sys.argv, "--results", "--ours")]),
     }
-    card = export(folder, settings, path, **facts)
-    if args.sets and settings.task == "denoise":
-        from bench_sets import bench
-
-        results = bench(str(path), args.sets, args.peers_folder, args.out / "measured.jsonl")
-        card = export(folder, settings, path, **facts, results=results)
+    results = results_of(args.results, args.ours) if args.results else ()
+    card = export(folder, settings, path, **facts, results=results)
     print(f"{name}: {path}, step {card.steps}, sha256 {card.sha256[:16]}")
+
+
+def _without(words: list[str], *options: str) -> list[str]:
+    """A command line without some options and their values."""
+    dropped = {place + i for place, word in enumerate(words) if word in options for i in (0, 1)}
+    return [word for place, word in enumerate(words) if place not in dropped]
 
 
 def tell(entry: dict) -> None:
@@ -173,8 +179,8 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
     parser.add_argument("--init-from", type=Path, help="safetensors of the same network to begin with")
     parser.add_argument("--denoiser", type=Path, help="safetensors of a denoiser for the U-Nets of deconvolution")
-    parser.add_argument("--sets", type=Path, help="folder of test sets to measure the weights on (tools/bench_sets.py)")
-    parser.add_argument("--peers-folder", type=Path, help="folder of the peers' weights, measured beside them")
+    parser.add_argument("--results", type=Path, help="log of a benchmark (tools/bench_*.py --log) for the card")
+    parser.add_argument("--ours", default="restore", help="name of these weights in that log")
     parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")
     parser.add_argument("--steps", type=int, help="length of the schedule in steps")
     parser.add_argument("--batch", type=int, help="crops of a step")

@@ -25,7 +25,7 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a - b) ** 2))
 
 
-@pytest.mark.parametrize("method", ["auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp"])
+@pytest.mark.parametrize("method", ["auto", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide"])
 def test_a_picture(blurred, method, capfd):
     out, truth = blurred.with_name("out.png"), blurred.with_name("truth.png")
     assert main(["deconv", str(blurred), str(out), "--psf", "motion:7,0", "--method", method]) == 0

@@ -33,7 +33,7 @@ def quality(a, b):
     return psnr(*(torch.from_numpy(np.asarray(v, np.float64) / 255).movedim(-1, 0)[None] for v in (a, b)))
 
 
-GAINS = {"pnp": 6.0, "wiener": 4.0, "rl": 3.0, "rl-tv": 4.5, "hyper-laplacian": 5.0, "auto": 5.0}
+GAINS = {"pnp": 6.0, "infwide": 6.0, "wiener": 4.0, "rl": 3.0, "rl-tv": 4.5, "hyper-laplacian": 5.0, "auto": 5.0}
 
 
 @pytest.mark.parametrize("method", ["auto", *METHODS])

@@ -83,3 +83,13 @@ def pick_cells(x: Tensor, cells: Tensor, factor: int) -> Tensor:
     phases = F.pixel_unshuffle(x[..., :height, :width], factor).unflatten(1, (x.shape[1], factor * factor))
     chosen = cells[:, None, None].expand(-1, x.shape[1], 1, -1, -1)
     return torch.gather(phases, 2, chosen)[:, :, 0]
+
+
+_ADJACENT = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 3), (3, 1), (2, 3), (3, 2))
+
+
+def draw_neighbours(batch: int, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two adjacent places of every 2 x 2 cell in random order, for `pick_cells`: B x H/2 x W/2 each, of 0 … 3."""
+    which = torch.randint(8, (batch, height // 2, width // 2), generator=generator, device=generator.device)
+    pairs = torch.tensor(_ADJACENT, device=generator.device)[which]
+    return pairs[..., 0], pairs[..., 1]

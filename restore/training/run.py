@@ -23,6 +23,7 @@ from restore.naming import imported
 from restore.objectives.adversarial import Adversarial
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.deconvolution import Deconvolution
+from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.objective import Objective
 from restore.objectives.supervised import Supervised
 from restore.physics.blurring import BlurRecipe
@@ -36,6 +37,9 @@ OBJECTIVES = {
     "adversarial": "restore.training.run:adversarial",
     "deconvolution": "restore.training.run:deconvolution",
     "blind_spot": "restore.training.run:blind_spot",
+    "noise2void": "restore.training.run:noise2void",
+    "neighbor2neighbor": "restore.training.run:neighbor2neighbor",
+    "blind2unblind": "restore.training.run:blind2unblind",
 }
 DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
 Made = TypeVar("Made", bound=Supervised)
@@ -167,10 +171,27 @@ def deconvolution(network: nn.Module, settings: ObjectiveSettings) -> Deconvolut
         raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 
 
-def blind_spot(network: nn.Module, settings: ObjectiveSettings) -> BlindSpot:
+def blind_spot(network: nn.Module, settings: ObjectiveSettings) -> Objective:
     """The objective "blind_spot"; with `noise`, the pictures are clean and made noisy, else they are noisy."""
+    return _from_noisy(BlindSpot, network, settings)
+
+
+def noise2void(network: nn.Module, settings: ObjectiveSettings) -> Objective:
+    return _from_noisy(Noise2Void, network, settings)
+
+
+def neighbor2neighbor(network: nn.Module, settings: ObjectiveSettings) -> Objective:
+    return _from_noisy(Neighbor2Neighbor, network, settings)
+
+
+def blind2unblind(network: nn.Module, settings: ObjectiveSettings) -> Objective:
+    return _from_noisy(Blind2Unblind, network, settings)
+
+
+def _from_noisy(made: Callable[..., Objective], network: nn.Module, settings: ObjectiveSettings) -> Objective:
+    noise = _noise(settings) if settings.noise else None
     try:
-        return BlindSpot(network, _noise(settings) if settings.noise else None, **settings.arguments)
+        return made(network, noise, **settings.arguments)
     except TypeError as error:
         raise ConfigError("objective.arguments do not suit the objective", why=str(error)) from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from restore.analysis.statistics import mean_and_std
 from restore.analysis.value_range import find_scale
 from restore.engines.measure import measure_level
 from restore.errors import ModelError
@@ -42,6 +43,8 @@ class NetworkEngine:
     A network with `condition_channels` is given the noise level as a map (`restore.physics.level`), in units of
     [0, 1]: of the user's sigma if given, else of the picture's measured noise curve.
 
+    A network that is `standardised` is shown channels of mean 0 and std 1 over the whole picture, measured once.
+
     A network with a `residual` method is run in its own type and added to the colours in float32, so that low
     precision touches the correction only.
 
@@ -60,6 +63,7 @@ class NetworkEngine:
         self._net = net.eval().to(memory_format=self._layout)
         self._net_spec, self.name, self._sha256 = spec, name, sha256
         self._planes: int = getattr(net, "condition_channels", 0)
+        self._standardised: bool = getattr(net, "standardised", False)
         self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
         self.spec = replace(spec, channels=None, radius=spec.radius + (MAP_RADIUS if self._planes else 0))
         self.fingerprint = f"network:{name}:{sha256}"
@@ -76,6 +80,8 @@ class NetworkEngine:
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
         scale = find_scale(sources[0])
         decisions = {"method": f"network {self.name}"}
+        if self._standardised:
+            return Condition(scale, mean_and_std(sources[0], scale), decisions)
         if not self._planes:
             return Condition(scale, None, decisions)
         found = measure_level(sources[0], scale, options)
@@ -84,6 +90,12 @@ class NetworkEngine:
     @torch.no_grad()
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """B x 1 x C x H x W unit values -> B x outputs x C x sH x sW, float32."""
+        if not self._standardised:
+            return self._restored(x, condition)
+        mean, std = (value.to(x.device)[:, None, None] for value in condition.data)
+        return self._restored((x - mean) / std, condition) * std + mean
+
+    def _restored(self, x: Tensor, condition: Condition) -> Tensor:
         channels, colours = x.shape[2], self._net_spec.channels
         level = None
         if self._planes:

@@ -247,3 +247,20 @@ def test_weights_from_a_file_give_the_same_bytes(tmp_path):
     assert run.fingerprint == f"network:w:{sha256}"
     source = picture(40, 50, 3, "uint8")
     np.testing.assert_array_equal(restore(run, source)[0], restore(engine(net), source)[0])
+
+
+def test_a_standardised_network_is_tiled_exactly_and_does_not_depend_on_the_range():
+    """Mean and std are the whole picture's: tiles do not have their own."""
+    torch.manual_seed(0)
+    net = build("cbsn", width=4, blocks=2).eval()
+    run = NetworkEngine(net, net.spec(), "blind", "x")
+    rng = np.random.default_rng(1)
+    source = Picture.from_array((rng.random((96, 110, 3)) * np.linspace(0.2, 1, 110)[None, :, None]).astype(np.float32))
+    tiled, report = restore(run, source, tile=48)
+    whole, _ = restore(run, source, tile=1000)
+    assert report.tiles > 3 and report.mode == "exact" and np.abs(tiled - whole).max() < 1e-5
+    pixels = torch.from_numpy(source.pixels).permute(2, 0, 1)[None]
+    mean, std = pixels.mean((2, 3), keepdim=True), pixels.std((2, 3), keepdim=True, correction=0)
+    with torch.no_grad():
+        expected = (net((pixels - mean) / std) * std + mean)[0].permute(1, 2, 0).numpy()
+    assert np.abs(whole - expected).max() < 1e-5

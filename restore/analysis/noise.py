@@ -172,11 +172,12 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         nothing = ((0.0,) * KNOTS,) * channels
         why = "too small to measure its noise, taken as none"
         return NoiseModel(nothing, _white(channels), clipped=clipped, reliable=False, reason=why)
-    levels = _levels(blocks, own, orders(8, 14), _FLAT_SHARE)
+    whole = any(bool((crop < 0).any() or (crop > 1).any()) for crop in crops)  # floats that nothing has clipped
+    levels = _levels(blocks, own, orders(8, 14), _FLAT_SHARE, whole)
     spectrum = _spectrum(blocks, own, around, levels)
     correlated = _is_correlated(spectrum)
     if correlated:
-        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2)
+        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2, whole)
         spectrum = _spectrum(blocks, own, around, levels)
         scale = spectrum.mean()
         levels, spectrum = levels * scale.sqrt(), spectrum / scale
@@ -254,8 +255,11 @@ def orders(low: int, high: int) -> Tensor:
     return ((order >= low) & (order <= high)).nonzero()[:, 0]
 
 
-def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float) -> Tensor:
-    """Noise std curves before clipping, read from some frequencies of the flattest blocks: C x KNOTS"""
+def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float, whole: bool) -> Tensor:
+    """Noise std curves before clipping, read from some frequencies of the flattest blocks: C x KNOTS
+
+    whole: nothing was clipped.
+    """
     curves = []
     for channel in range(blocks.shape[1]):
         coefficients = blocks[:, channel]
@@ -267,7 +271,8 @@ def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float)
             flat = part[flatness[part].argsort(stable=True)[:keep]]
             stds.append(coefficients[flat][:, frequencies].square().mean(0).median().sqrt())
             centres.append(means[flat].mean())
-        curves.append(_smooth_curve(*unclipped_moments(torch.stack(centres), torch.stack(stds))))
+        seen = torch.stack(centres), torch.stack(stds)
+        curves.append(_smooth_curve(*(seen if whole else unclipped_moments(*seen))))
     return torch.stack(curves).to(blocks.device)
 
 

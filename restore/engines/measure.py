@@ -15,7 +15,7 @@ from restore.inference.engine import EngineOptions
 from restore.physics.resample import pixel_unshuffle_batch
 from restore.picture import PictureSource, ValueScale
 
-_SEEN = 1.0  # of 255: below, there is no noise to tell the kind of
+_SEEN = 5.0  # of 255: weaker noise looks white where it is not
 
 
 def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptions, pd: int = 1) -> NoiseModel:
@@ -41,7 +41,7 @@ class Level(NamedTuple):
 
     Attributes:
         curve: effective noise std over intensity, in [0, 1] units.
-        white: noise was seen, and it is not correlated.
+        white: there is clearly noise, and it is not correlated.
         told: what to tell people about it.
     """
 

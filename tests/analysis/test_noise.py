@@ -44,6 +44,14 @@ def test_white_clipped_noise_is_measured_within_a_few_percent(astronaut: Tensor,
 
 
 @pytest.mark.parametrize("sigma", [10, 50])
+def test_floats_that_nothing_has_clipped(astronaut: Tensor, sigma: int) -> None:
+    """What overshoots was not clipped: the level is read as it is, at black and white too."""
+    noise = torch.randn(astronaut.shape, generator=torch.Generator().manual_seed(3))
+    levels = torch.tensor(estimate_noise([astronaut + noise * sigma / 255]).levels) * 255
+    assert (levels / sigma - 1).abs().max() < 0.12
+
+
+@pytest.mark.parametrize("sigma", [10, 50])
 def test_one_channel(astronaut: Tensor, sigma: int) -> None:
     model = estimate_noise([noisy(astronaut.mean(0, keepdim=True), sigma)])
     assert model.channels == 1

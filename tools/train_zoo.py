@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import dataclasses
+import itertools
 import shlex
 import sys
 from pathlib import Path
@@ -149,17 +150,20 @@ def train(name: str, args: argparse.Namespace) -> None:
     path = args.out / f"{name}.safetensors"
     facts = {
         "data": [DataSource(name=source, licence=licence) for source, licence in PHOTOGRAPHS],
-        "command": shlex.join(["python", *_without(sys.argv, "--results", "--ours")]),
+        "command": shlex.join(["python", *_portable(sys.argv)]),
     }
     results = results_of(args.results, args.ours) if args.results else ()
     card = export(folder, settings, path, **facts, results=results)
     print(f"{name}: {path}, step {card.steps}, sha256 {card.sha256[:16]}")
 
 
-def _without(words: list[str], *options: str) -> list[str]:
-    """A command line without some options and their values."""
-    dropped = {place + i for place, word in enumerate(words) if word in options for i in (0, 1)}
-    return [word for place, word in enumerate(words) if place not in dropped]
+def _portable(words: list[str]) -> list[str]:
+    """A command line as a card has it: folders of this machine by their names, what does not train left out."""
+    kept, left_out = ["tools/train_zoo.py"], ("--results", "--ours", "--cache")
+    for before, word in itertools.pairwise(words):
+        if word not in left_out and before not in left_out:
+            kept.append(Path(word).name if "/" in word else word)
+    return kept
 
 
 def tell(entry: dict) -> None:

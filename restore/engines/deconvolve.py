@@ -27,7 +27,6 @@ from restore.engines.psf import ESTIMATES, Varying, doubts, estimated, load_psf,
 from restore.errors import ConfigError, UnsupportedError
 from restore.inference.engine import Condition, EngineOptions
 from restore.models.spec import ModelSpec
-from restore.physics.blurred_noise import blurred_noise
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
@@ -35,7 +34,6 @@ from restore.zoo.resolver import available
 _ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation looks at
-_LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 
 
 class Found(NamedTuple):
@@ -138,13 +136,12 @@ class DeconvolutionEngine:
         if self._save and isinstance(psf, Tensor):
             write_psf(self._save, psf, source)
         crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
-        sigma = blurred_noise(crops) if options.sigma is None else options.sigma / 255
-        seen = measured(crops, max(sigma, _LEAST_NOISE))
+        seen = measured(crops, None if options.sigma is None else options.sigma / 255)
         found, told = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
         decisions = {
             "psf": "; ".join((f"{side.shape[-1]} x {side.shape[-2]} px", *about)),
-            "noise": f"sigma {sigma * 255:.2f} ({'measured' if options.sigma is None else 'given'}), "
+            "noise": f"sigma {seen.sigma * 255:.2f} ({'measured' if options.sigma is None else 'given'}), "
             f"{seen.clipped:.1%} of the samples clipped{at}",
             "method": told,
         }
@@ -172,7 +169,7 @@ class DeconvolutionEngine:
         if method == "auto":
             method, why = deconvolving.automatic(seen, not self._kind, bool(self._networks))
         elif method == "infwide":
-            method = deconvolving.automatic(seen, True, True)[0]
+            method = deconvolving.network_for(seen)
         network = self._networks.get(method) or self._networks.get("given")
         if network:
             solve, told = deconvolving.by_network(network, psf, seen)

@@ -14,18 +14,22 @@ from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import wiener
-from restore.engines.deconvolving_network import LOW_LIGHT, DeconvolvingNetwork, headroom
+from restore.engines.deconvolving_network import DAYLIGHT, LOW_LIGHT, DeconvolvingNetwork, headroom
 from restore.engines.network import NetworkEngine
 from restore.engines.psf import Varying
 from restore.errors import ConfigError
 from restore.inference.engine import Condition
+from restore.physics.blurred_noise import blurred_noise
 from restore.physics.level import KNOTS
 from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
 _SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
 _NOISY = 14 / 255  # noise from which on the low-light network is chosen
-_LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to plug-and-play
+_GRAINY = 3 / 255  # … for pictures with clipped lights
+_QUIET = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
+_LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
+_LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
 
 Solve = Callable[[Extended], Tensor]
 """An extended picture -> its deconvolution, of the extended size."""
@@ -49,15 +53,18 @@ class Measured(NamedTuple):
         return self.clipped > _SATURATED
 
 
-def measured(crops: list[Tensor], sigma: float) -> Measured:
-    """Where crops C x H x W are clipped: a plateau at their largest value, below white too (a scaled picture)."""
+def measured(crops: list[Tensor], sigma: float | None = None) -> Measured:
+    """What crops C x H x W say of noise (unless it is given) and clipping: a plateau at their largest value, below
+    white too (a scaled picture)."""
     if not crops:
-        return Measured(sigma, 1.0, 0.0)
+        return Measured(max(sigma or 0.0, _LEAST_NOISE), 1.0, 0.0)
     values = torch.cat([crop.flatten() for crop in crops])
     top = float(values.max())
     at, below = ((values >= top - code / 255).float().mean() for code in (0.5, 2.5))
     white = min(max(top, 0.05), 1.0) if at > 0.001 and at > 0.5 * below else 1.0
-    return Measured(sigma, white, float((values >= CLIPPED * white).float().mean()))
+    if sigma is None:
+        sigma = blurred_noise([crop / white for crop in crops]) * white
+    return Measured(max(sigma, _LEAST_NOISE), white, float((values >= CLIPPED * white).float().mean()))
 
 
 def automatic(found: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
@@ -67,21 +74,29 @@ def automatic(found: Measured, trusted: bool, networks: bool) -> tuple[str, str]
         trusted: the PSF was given, not estimated.
         networks: their weights are there.
     """
-    if trusted and networks:
-        if found.saturated or found.sigma > _NOISY:
-            return LOW_LIGHT, ": clipped lights" if found.saturated else ": much noise"
-        return "deconv", ": little noise, few clipped pixels"
-    unsure = "" if trusted else ", an estimated PSF"
+    quiet = found.sigma < _QUIET
+    if trusted and networks and not quiet:
+        name = network_for(found)
+        if name == LOW_LIGHT or not found.saturated:
+            return name, ": clipped lights or much noise" if name == LOW_LIGHT else ": some noise, few clipped pixels"
+    unsure = ", an estimated PSF" if not trusted else ", hardly any noise: the PSF must be exact" if quiet else ""
     if found.saturated:
         return "rl", f": clipped lights would ring{unsure}"
     return "hyper-laplacian", f": few clipped pixels{unsure}"
 
 
+def network_for(found: Measured) -> str:
+    """The weights for what was measured."""
+    dark = found.sigma > _NOISY or (found.saturated and found.sigma > _GRAINY)
+    return LOW_LIGHT if dark else DAYLIGHT
+
+
 def by_network(network: DeconvolvingNetwork, psf: Tensor, found: Measured) -> tuple[Solve, str]:
     scale = headroom(found.white) if found.saturated and network.name == LOW_LIGHT else 1.0
+    level = max(found.sigma, _LEAST_MISFIT)
 
     def solve(y: Extended) -> Tensor:
-        return network(y.pixels * scale, psf, found.sigma * scale) / scale
+        return network(y.pixels * scale, psf, level * scale) / scale
 
     return solve, f"network {network.name}"
 
@@ -97,7 +112,7 @@ def by_hyper_laplacian(psf: Tensor, found: Measured) -> tuple[Solve, str]:
 
 def by_plug_and_play(psf: Tensor, found: Measured, prior: NetworkEngine) -> tuple[Solve, str]:
     level, denoiser = max(found.sigma, _LEAST_MISFIT), denoiser_of(prior)
-    return lambda y: plug_and_play(y.pixels, psf, level, denoiser), f"pnp, 8 steps with {prior.spec.task}"
+    return lambda y: plug_and_play(y.pixels, psf, level, denoiser), f"pnp, 8 steps with {prior.name}"
 
 
 def by_richardson_lucy(

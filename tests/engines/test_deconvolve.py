@@ -10,7 +10,7 @@ import torch
 
 from restore.engines.deconvolve import METHODS, DeconvolutionEngine
 from restore.engines.psf import load_psf
-from restore.errors import ConfigError, FileError, UnsupportedError
+from restore.errors import ConfigError, FileError, ModelError, UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
 from tests.classical.blurred import psnr, scene, seen, shake
@@ -54,12 +54,66 @@ def test_tiles_leave_no_seams(psf, pair):
     assert abs(quality(tiled, pair[0]) - quality(whole, pair[0])) < 0.15
 
 
-def test_clipped_pictures_get_a_method_that_knows_of_clipping(psf, pair):
+@pytest.mark.parametrize(
+    ("sigma", "clipped", "trusted", "chosen"),
+    [
+        (0.5, 0.0, True, "hyper-laplacian: few clipped pixels, hardly any noise"),
+        (2.5, 0.0, True, "deconv: some noise"),
+        (2.5, 0.0, False, "hyper-laplacian: few clipped pixels, an estimated PSF"),
+        (2.5, 0.01, True, "rl: clipped lights would ring"),
+        (5.0, 0.01, True, "deconv_low_light: clipped lights"),
+        (5.0, 0.01, False, "rl: clipped lights would ring, an estimated PSF"),
+        (20.0, 0.0, True, "deconv_low_light: clipped lights or much noise"),
+    ],
+)
+def test_what_is_measured_chooses(sigma, clipped, trusted, chosen):
+    from restore.engines.deconvolving import Measured, automatic
+
+    method, why = automatic(Measured(sigma / 255, 1.0, clipped), trusted, True)
+    assert (method + why).startswith(chosen)
+
+
+def test_it_says_what_it_takes(psf, pair):
     bright = np.clip(pair[1].astype(int) * 3, 0, 255).astype(np.uint8)
-    _, report = restore(DeconvolutionEngine("auto", psf.numpy()), Picture.from_array(bright))
-    assert "rl" in report.decisions["method"] and "model of clipping" in report.decisions["method"]
-    _, report = restore(DeconvolutionEngine("auto", psf.numpy()), Picture.from_array(pair[1]))
-    assert report.decisions["method"].startswith("hyper-laplacian")
+
+    def chosen(method, picture):
+        condition = DeconvolutionEngine(method, psf.numpy()).prepare([Picture.from_array(picture)], EngineOptions())
+        return condition.decisions["method"]
+
+    assert chosen("auto", bright).startswith("network deconv_low_light: clipped lights")
+    assert chosen("auto", pair[1]) == "network deconv: some noise, few clipped pixels"
+    assert chosen("infwide", pair[1]) == "network deconv"
+    assert "60 iterations, with a model of clipping" in chosen("rl", bright)
+
+
+def test_without_the_weights_it_works_without(psf, pair, monkeypatch):
+    monkeypatch.setattr("restore.engines.deconvolve.shipped", lambda: False)
+    bright = np.clip(pair[1].astype(int) * 3, 0, 255).astype(np.uint8)
+    for picture, method in ((bright, "rl"), (pair[1], "hyper-laplacian")):
+        condition = DeconvolutionEngine("auto", psf.numpy()).prepare([Picture.from_array(picture)], EngineOptions())
+        assert condition.decisions["method"].startswith(method)
+
+
+def test_lights_beyond_the_clipping_come_back(psf):
+    """A picture clipped below white, as a scaled one is: the network may give back more than its white."""
+    truth, blurred = seen(scene().expand(-1, 3, -1, -1), psf, 0.03)
+    codes, clean = ((t[0].movedim(0, -1).clamp(0, top) * 255).round().byte().numpy()
+                    for t, top in ((blurred, 0.6), (truth, 1.0)))  # fmt: skip
+    engine = DeconvolutionEngine("infwide", psf.numpy())
+    result, report = restore(engine, Picture.from_array(codes))
+    assert "clipped at 0.60" in report.decisions["noise"] and "low_light" in report.decisions["method"]
+    assert result.max() > 160 and quality(result, clean) > quality(codes, clean) + 1.5
+
+
+def test_grey_pictures_go_through_the_network(psf, pair):
+    result, _ = restore(DeconvolutionEngine("infwide", psf.numpy()), Picture.from_array(pair[1][..., 0]))
+    grey = pair[0][..., :1]
+    assert quality(result.reshape(grey.shape), grey) > quality(pair[1][..., :1], grey) + 4
+
+
+def test_weights_of_another_task_are_told(psf):
+    with pytest.raises(ModelError, match="weights of the task 'denoise'"):
+        DeconvolutionEngine("infwide", psf.numpy(), weights="denoise")
 
 
 def test_a_given_noise_level_counts(psf, pair):

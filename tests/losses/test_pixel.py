@@ -86,3 +86,11 @@ def test_fft_of_white_noise_does_not_depend_on_the_size():
     for side in (32, 64, 250):
         noise = torch.randn((1 + 250_000 // side**2, 1, side, side), generator=generator)
         assert fft_loss(noise, torch.zeros_like(noise)).item() == pytest.approx(math.sqrt(math.pi) / 2, rel=0.01)
+
+
+def test_smoothness_by_hand():
+    """INFWIDE's TV: twice the mean squared differences."""
+    from restore.losses.pixel import smoothness_loss
+
+    x = torch.tensor([[[[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]]]])
+    assert float(smoothness_loss(x)) == pytest.approx(2 * ((1 + 4 + 0 + 0) / 4 + (4 + 1 + 1) / 3))

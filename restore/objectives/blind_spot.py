@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from restore.errors import ConfigError
 from restore.losses.pixel import l1_loss
-from restore.objectives.objective import Objective, Phase
-from restore.physics.noise import NoiseRecipe, degrade
+from restore.objectives.noisy_alone import NoisyAlone
+from restore.physics.noise import NoiseRecipe
 from restore.physics.random import generator_for
 from restore.physics.resample import draw_cells, pick_cells, pixel_unshuffle_batch
 
@@ -45,7 +45,7 @@ def standardised(x: Tensor) -> Standardised:
     return Standardised((x - mean) / std, mean, std)
 
 
-class BlindSpot(Objective):
+class BlindSpot(NoisyAlone):
     """C-BSN's objective.
 
     Args:
@@ -67,17 +67,11 @@ class BlindSpot(Objective):
         weight: float = 2.0,
         ramp: int = 200_000,
     ) -> None:
-        super().__init__()
+        super().__init__(network, noise)
         if pd < 1 or sub < 2 or weight < 0 or ramp < 0:
             fix = "pd is 1 or more, sub 2 or more, weight and ramp 0 or more"
             raise ConfigError("objective.arguments describe no blind-spot training", fix=fix)
-        self.network, self.noise = network, noise
         self.pd, self.sub, self.weight, self.ramp = pd, sub, weight, ramp
-        self.phases = (Phase("restore", list(network.parameters())),)
-
-    @property
-    def averaged(self) -> nn.Module:
-        return self.network
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         x = standardised(self.noisy(batch)).pixels
@@ -98,13 +92,6 @@ class BlindSpot(Objective):
     def share(self, step: int) -> float:
         """Of the losses without blind spot at a step: 0 at first, 1 from `ramp` on."""
         return min(step / self.ramp, 1.0) if self.ramp else 0.0
-
-    @torch.no_grad()
-    def noisy(self, batch: Batch) -> Tensor:
-        if self.noise is None:
-            return batch.clean
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            return degrade(batch.clean, self.noise, batch.seed, batch.step, batch.first_index).noisy
 
     def _cells(self, batch: Batch, number: int, x: Tensor) -> Tensor:
         """Those of one item: a function of (seed, step, item)."""

@@ -1,10 +1,10 @@
-"""Learning to denoise from noisy pictures whose noise has no spatial correlation, with any network B x C -> B x C.
+"""Learning to denoise from noisy pictures alone; where their noise has no spatial correlation, with any network.
 
     Noise2Void        Krull, Buchholz, Jug, CVPR 2019, https://arxiv.org/abs/1811.10980
     Neighbor2Neighbor Huang et al., CVPR 2021, https://arxiv.org/abs/2101.02824
     Blind2Unblind     Wang et al., CVPR 2022, https://arxiv.org/abs/2203.06967
 
-C-BSN and AP-BSN, for correlated noise, are `restore.objectives.blind_spot`.
+C-BSN, for correlated noise, is `restore.objectives.blind_spot`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CELL = 4  # px, side of Blind2Unblind's cells
 
 
 class NoisyAlone(Objective):
-    """What the three have in common: one network, noisy pictures in [0, 1].
+    """What they have in common: one network, noisy pictures in [0, 1].
 
     Args:
         network: B x C x H x W -> the same.

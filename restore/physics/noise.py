@@ -103,6 +103,7 @@ class NoiseRecipe:
     Attributes:
         weights: kind -> how often, relative to the others (see `KINDS`).
         sigma: std of "gaussian", in 8-bit units (0..255), uniform.
+        even_in_log: that sigma is log-uniform instead, its lower end above 0: as many weak levels as strong ones.
         photons: photons at white of "poisson", log-uniform.
         speckle: relative std of "speckle", uniform.
         impulses: share of samples hit by "salt_pepper", log-uniform.
@@ -124,6 +125,7 @@ class NoiseRecipe:
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
     sigma: Range = (0.0, 55.0)
+    even_in_log: bool = False
     photons: Range = (5.0, 1000.0)
     speckle: Range = (0.02, 0.3)
     impulses: Range = (0.001, 0.1)
@@ -152,6 +154,8 @@ class NoiseRecipe:
                 raise ValueError(f"there is no {what} {word!r}; there are {', '.join(known)}")
         if not sum(self.weights.values()) > 0 or min(self.weights.values()) < 0:
             raise ValueError("the weights of the kinds of noise must not be negative, and one must be above 0")
+        if self.even_in_log and not self.sigma[0] > 0:
+            raise ValueError(f"sigma begins at {self.sigma[0]}: even_in_log needs a lower end above 0")
         if not self.cameras and self.weights.get("camera", 0) > 0:
             raise ValueError("noise of a camera needs at least one preset in cameras")
 
@@ -290,7 +294,7 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
         cameras = {name: replace(ranges, iso=recipe.iso) for name, ranges in cameras.items()}
     camera = draw_cameras(cameras, drawn[:, -len(CAMERA_DRAWN) :])
     values = {
-        "sigma": linear("sigma", recipe.sigma) / 255,
+        "sigma": (logarithmic if recipe.even_in_log else linear)("sigma", recipe.sigma) / 255,
         "photons": logarithmic("photons", recipe.photons),
         "speckle": linear("speckle", recipe.speckle),
         "impulses": logarithmic("impulses", recipe.impulses),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from restore.errors import ConfigError
 from restore.models.cbsn import CBSN, ConditionalConv
@@ -71,6 +72,29 @@ def test_the_centre_tap_learns_from_the_other_pass_alone():
             assert middle.abs().max() == 0 if blind else middle.abs().max() > 0
     assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())
     assert not any("mask" in name for name in made.state_dict())
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_dilated_convolutions_are_plain_ones_on_the_phases(blind, monkeypatch):
+    made, x = net(), torch.rand(2, 3, 48, 42, dtype=torch.float64)
+    by_phases = made(x, blind)
+    for branch in (made.a, made.b):
+        monkeypatch.setattr(branch, "forward", lambda x, blind, b=branch: _dilated(b, x, blind))
+    assert torch.allclose(made(x, blind), by_phases, atol=1e-12)
+
+
+def _dilated(branch, x, blind):
+    x = branch.mix(F.relu(branch.entry(x, blind)))
+    for block in branch.blocks:
+        step = F.conv2d(x, block.conv1.weight, block.conv1.bias, padding=branch.dilation, dilation=branch.dilation)
+        x = x + F.relu(block.conv2(F.relu(step)))
+    return F.relu(branch.exit(x))
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_the_first_outputs_are_of_the_size_of_the_inputs(blind):
+    x = torch.randn(1, 3, 120, 120, generator=torch.Generator().manual_seed(0))
+    assert 0.3 < float(net(32).float()(x, blind).std()) < 3
 
 
 def test_a_shift_shifts_the_interior():

@@ -225,6 +225,15 @@ def test_samples_of_a_batch_differ_and_shares_are_kept() -> None:
     assert whole_steps[~quiet].float().mean().item() == pytest.approx(0.25, abs=0.08)
 
 
+def test_levels_even_in_their_logarithm():
+    recipe = NoiseRecipe(sigma=(1, 64), even_in_log=True, clipped=0)
+    plan = plan_noise(recipe, [generator_for(0, 0, key) for key in range(4000)])
+    octaves = torch.histc((plan.values["sigma"] * 255).log2(), 6, 0, 6) / 4000
+    assert torch.allclose(octaves, torch.full((6,), 1 / 6), atol=0.03)
+    with pytest.raises(ValueError, match="even_in_log needs a lower end above 0"):
+        NoiseRecipe(sigma=(0, 50), even_in_log=True)
+
+
 def test_the_callers_random_state_is_untouched() -> None:
     before = torch.get_rng_state()
     degrade(torch.rand(8, 3, 16, 16, generator=generator_for(0)), MIXED, 1, 1)

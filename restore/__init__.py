@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Diagnosis": "restore.engines.diagnosis",
     "Picture": "restore.picture",
     "RestoreError": "restore.errors",
     "Restorer": "restore.api",
     "deconvolve": "restore.api",
     "denoise": "restore.api",
+    "inspect": "restore.api",
     "load": "restore.api",
     "read": "restore.api",
     "write": "restore.api",
 }
 
-__all__ = ["Picture", "RestoreError", "Restorer", "__version__", "deconvolve", "denoise", "load", "read", "write"]
+__all__ = [
+    "Diagnosis", "Picture", "RestoreError", "Restorer", "__version__", "deconvolve", "denoise", "inspect", "load",
+    "read", "write",
+]  # fmt: skip
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, deconvolve, denoise, load, read, write
+    from restore.api import Restorer, deconvolve, denoise, inspect, load, read, write
+    from restore.engines.diagnosis import Diagnosis
     from restore.errors import RestoreError
     from restore.picture import Picture
 

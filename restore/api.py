@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -16,10 +16,21 @@ from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, Pictu
 from restore.tasks import build_engine
 
 if TYPE_CHECKING:
+    from restore.engines.diagnosis import Diagnosis
     from restore.inference.runner import RunOptions, RunReport
 
 Method = Literal[
-    "auto", "zero-shot", "classical", "network", "wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide"
+    "auto",
+    "zero-shot",
+    "classical",
+    "network",
+    "self-supervised",
+    "wiener",
+    "rl",
+    "rl-tv",
+    "hyper-laplacian",
+    "pnp",
+    "infwide",
 ]
 Preset = Literal["fast", "quality"]
 
@@ -107,6 +118,8 @@ def load(
     algorithm: str | None = None,
     weights: str | Path | None = None,
     model: str | None = None,
+    fit: str | Path | Sequence[str | Path] | None = None,
+    budget: float | None = None,
     psf: str | Path | np.ndarray | None = None,
     boundary: str | None = None,
     iterations: int | None = None,
@@ -126,6 +139,8 @@ def load(
         algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
         weights: a weights file or the name of shipped weights; selects the network method.
         model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
+        fit, budget: of the self-supervised method: noisy pictures or folders of them to learn from now, and how many
+            seconds at most; see `restore.engines.self_supervised.by_fit`.
         psf, boundary, iterations, centre, flip, linear, psf_size, save_psf: of deconvolution; see
             `restore.engines.deconvolve.DeconvolutionEngine`.
         options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
@@ -139,9 +154,9 @@ def load(
         if name not in known:
             raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
     engine = build_engine(
-        task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, psf=psf,
-        boundary=boundary, iterations=iterations, centre=centre, flip=flip, linear=linear, psf_size=psf_size,
-        save_psf=save_psf,
+        task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, fit=fit,
+        budget=budget, psf=psf, boundary=boundary, iterations=iterations, centre=centre, flip=flip, linear=linear,
+        psf_size=psf_size, save_psf=save_psf,
     )  # fmt: skip
     return Restorer(task, engine, replace(RunOptions(), **options))
 
@@ -172,6 +187,33 @@ def deconvolve(
 ) -> Picture | np.ndarray:
     """Take a known blur out of one picture; `psf` and `options` as in `load`. For many keep `load("deconv")`."""
     return load("deconv", psf=psf, **options)(picture)
+
+
+def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
+    """Measure the noise of a picture, and say what `denoise` would do about it. Changes nothing.
+
+    Args:
+        picture: as `denoise` takes it: a path, a `Picture` (or another source of rows), or an array H x W or
+            H x W x C (uint8, uint16 or float32; RGB order; 2 and 4 channels are taken as grey + alpha and RGBA).
+    Returns:
+        level and curve over intensity in 8-bit units (0..255), correlation length in px, clipped shares, and the
+        weights chosen; `.facts` in words, `.summary()` as plain numbers. `.measurable` is False, and the levels zero,
+        for a picture that is too small (under 24 px, or a few blocks in all).
+    Raises:
+        RestoreError: a file that cannot be read, samples that are not finite; see `restore.errors`.
+    """
+    from restore.engines.denoise import diagnose
+    from restore.io.codecs import open_picture
+
+    if isinstance(picture, np.ndarray):
+        return diagnose(Picture.from_array(picture))
+    if not isinstance(picture, str | Path):
+        return diagnose(picture)
+    source = open_picture(Path(picture))
+    try:
+        return diagnose(source)
+    finally:
+        source.close()
 
 
 def read(path: str | Path) -> Picture:

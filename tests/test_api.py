@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import restore
-from restore.errors import ConfigError
+from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
 
 
@@ -161,3 +161,20 @@ def test_plain_convolutions_give_the_same_bytes_whatever_the_tile(depth):
     limit = 0 if depth == "uint8" else 1
     assert np.abs(results[0].astype(int) - results[2]).max() <= limit
     assert np.abs(results[1].astype(int) - results[2]).max() <= limit
+
+
+def test_inspect_takes_what_denoise_takes(tmp_path):
+    noisy = _noisy((120, 130, 3))
+    restore.write(noisy, tmp_path / "a.png")
+    found = [
+        restore.inspect(each)
+        for each in (noisy, Picture.from_array(noisy), tmp_path / "a.png", str(tmp_path / "a.png"))
+    ]
+    assert isinstance(found[0], restore.Diagnosis)
+    assert {each.level.value for each in found} == {found[0].level.value} and {each.weights for each in found} == {
+        "denoise_white"
+    }
+    assert found[0].level.value == pytest.approx(0.05 * 255, rel=0.2)
+    assert found[2].info.path == tmp_path / "a.png"
+    with pytest.raises(UnsupportedError, match="is not a picture"):
+        restore.inspect(np.zeros((4, 4)))

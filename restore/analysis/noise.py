@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ _FLAT_SHARE = 0.1
 _SPECTRUM_SHARE = 0.03
 _SPREAD, _TAIL = 1.7, 1.15  # calibrated on training pictures: noise is mostly below, clean texture above
 _CHI2_MEDIAN = 0.4549  # median of the square of a standard normal
+_FALLEN = 1 / math.e  # autocorrelation at the correlation length
 _CORRELATED = 10.0  # calibrated: white noise of std >= 5/255 stays below 4, a 3 x 3 box gives 15 to 20
 
 
@@ -80,6 +82,30 @@ class NoiseModel:
         spectrum = torch.tensor(self.spectrum, dtype=torch.float64).mean(0)
         ratios = [float((weight * spectrum).sum() / weight.sum()) for weight in map(_block_mean_response, SCALES)]
         return math.sqrt(max(1.0, *ratios))
+
+    def autocorrelation(self) -> tuple[float, ...]:
+        """Spatial autocorrelation of the noise at lags 0 to 7 px, mean over the two axes and the channels; 1 at 0.
+
+        Exact for stationary noise, whose covariances at the lags of a block and variances at its 8 x 8 DCT frequencies
+        determine each other.
+        """
+        spectrum = torch.tensor(self.spectrum, dtype=torch.float64).mean(0).view(BLOCK, BLOCK)
+        response = _lag_response()
+        covariance = torch.linalg.solve(response, torch.linalg.solve(response, spectrum).T)  # lags along x, along y
+        along = (covariance[0] + covariance[:, 0]) / 2
+        return tuple((along / along[0]).tolist())
+
+    @property
+    def correlation_length(self) -> float:
+        """Lag in px, interpolated linearly, at which the autocorrelation has first fallen to 1/e.
+
+        White noise has 1 - 1/e = 0.63; 7, the longest lag that is seen, means 7 or more.
+        """
+        values = self.autocorrelation()
+        for lag, (before, after) in enumerate(pairwise(values)):
+            if after <= _FALLEN:
+                return lag + (before - _FALLEN) / (before - after)
+        return float(BLOCK - 1)
 
     def curve(self) -> Tensor:
         """Effective noise std over intensity, all channels in one, as networks are told it: `KNOTS`."""
@@ -239,6 +265,13 @@ def _dct_basis() -> Tensor:
     """All 8 x 8 DCT functions as convolution kernels: 64 x 1 x 8 x 8"""
     matrix = dct_matrix(BLOCK)
     return torch.einsum("ay,bx->abyx", matrix, matrix).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
+
+
+def _lag_response() -> Tensor:
+    """Variance at each of 8 DCT frequencies that a unit covariance at each lag, either way, brings: 8 x 8"""
+    basis = dct_matrix(BLOCK, torch.float64)
+    columns = [(basis[:, lag:] * basis[:, : BLOCK - lag]).sum(1) * (2 if lag else 1) for lag in range(BLOCK)]
+    return torch.stack(columns, 1)
 
 
 def _block_mean_response(side: int) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from restore.errors import ExitCode, RestoreError
@@ -60,6 +62,27 @@ def say(line: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def telling_log(quiet: bool) -> Iterator[None]:
+    """What the program logs while it works, as lines for the user; warnings even when quiet."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(("restore: warning: " if record.levelno >= logging.WARNING else "  ") + record.getMessage())
+
+    logger, handler = logging.getLogger("restore"), Handler(logging.WARNING if quiet else logging.INFO)
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def shown(path: object) -> str:

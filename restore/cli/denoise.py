@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from restore.cli.options import HIDE, INF, FileOptions, ReportOptions, RunOptions, number, one_of, parse_pd, reads
+from restore.training.settings import seconds_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Denoise:
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="IN... [OUT]", help_behavior_hint="")] = ()
     """Pictures or folders. The last of two or more is the output, a file or a folder; without one it is
     photo_denoised.png beside photo.png, photos_denoised/ beside photos/."""
-    method: Annotated[str, one_of("--method", "auto", "zero-shot", "classical", "network")] = "auto"
+    method: Annotated[str, one_of("--method", "auto", "zero-shot", "classical", "network", "self-supervised")] = "auto"
     """How to denoise."""
     preset: Annotated[str | None, one_of("--preset", "fast", "quality"), HIDE] = None
     """A promise of time or of quality."""
@@ -32,6 +33,11 @@ class Denoise:
     model: Annotated[str | None, reads("FILE.py:CLASS", str), HIDE] = None
     """The network that --weights are of, where it is not of this program: my_net.py:MyNet or my_pkg.my_net:MyNet.
     Its code is run; a weights file alone never makes that happen."""
+    fit: Annotated[str | None, reads("FOLDER|FILE", str), HIDE] = None
+    """Noisy pictures of one kind to learn from first (self-supervised, no clean ones needed); by default the inputs.
+    What was learned is kept and used again."""
+    budget: Annotated[float | None, reads("TIME", seconds_of), HIDE] = None
+    """How long it may learn: 90s, 5m. Without it the pictures alone decide."""
     files: FileOptions = field(default_factory=FileOptions)
     running: RunOptions = field(default_factory=RunOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
@@ -39,8 +45,11 @@ class Denoise:
     def run(self) -> int:
         from restore.cli.pictures import Request, restore_pictures
 
+        learns = self.method == "self-supervised" or (self.method == "auto" and self.fit is not None)
+        inputs = self.paths[:-1] if len(self.paths) > 1 and not self.files.in_place else self.paths
         method = {
-            "method": self.method, "preset": self.preset, "sigma": self.sigma, "pd": self.pd,
-            "algorithm": self.algorithm, "weights": self.weights, "model": self.model,
+            "method": "self-supervised" if learns else self.method, "preset": self.preset, "sigma": self.sigma,
+            "pd": self.pd, "algorithm": self.algorithm, "weights": self.weights, "model": self.model,
+            "fit": self.fit or (inputs if learns else None), "budget": self.budget,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("denoise", method, self.files, self.running, self.report))

@@ -24,6 +24,7 @@ from restore.cli.data import Data
 from restore.cli.deconv import Deconv
 from restore.cli.degrade import Degrade
 from restore.cli.denoise import Denoise
+from restore.cli.diagnose import Inspect
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
 from restore.cli.new_model import NewModel
@@ -42,6 +43,7 @@ class Command(Protocol):
 COMMANDS: dict[str, type[Command]] = {
     "denoise": Denoise,
     "deconv": Deconv,
+    "inspect": Inspect,
     "degrade": Degrade,
     "score": Score,
     "eval": Eval,

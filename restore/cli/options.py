@@ -133,7 +133,20 @@ Flag = Annotated[bool, HIDE]
 
 
 @dataclass(frozen=True)
-class FileOptions:
+class ReadingOptions:
+    """How files are read."""
+
+    frames: Annotated[Literal["one", "first", "all"], one_of("--frames", "one", "first", "all")] = "one"
+    """Animations and multipage files: `one` refuses them, `first` takes their first picture, `all` restores every
+    page of a TIFF stack, each on its own, into a stack."""
+    salvage: Flag = False
+    """Use what is readable of a damaged file."""
+    max_pixels: Annotated[int, reads("COUNT", parse_pixels)] = 400_000_000
+    """Largest width x height to accept: 400M, 2G."""
+
+
+@dataclass(frozen=True)
+class FileOptions(ReadingOptions):
     """What happens to files."""
 
     overwrite: Flag = False
@@ -152,12 +165,6 @@ class FileOptions:
     """Convert the sample depth; `auto` keeps it, and refuses formats that cannot hold it."""
     strip_metadata: Flag = False
     """Leave out EXIF (camera, date, GPS) and XMP."""
-    frames: Annotated[Literal["one", "first"], one_of("--frames", "one", "first")] = "one"
-    """Animations and multipage files: `one` refuses them, `first` takes their first picture."""
-    salvage: Flag = False
-    """Use what is readable of a damaged file."""
-    max_pixels: Annotated[int, reads("COUNT", parse_pixels)] = 400_000_000
-    """Largest width x height to accept: 400M, 2G."""
 
 
 @dataclass(frozen=True)

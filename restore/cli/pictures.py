@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from restore.cli.console import Bar, JsonReport, describe, put, say, shown
+from restore.cli.console import Bar, JsonReport, describe, put, say, shown, telling_log
 from restore.cli.options import FileOptions, ReportOptions, RunOptions
 from restore.cli.plan import Plan, plan_work
 from restore.errors import ConfigError, ExitCode, RestoreError
@@ -84,8 +84,9 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
 def _run(request: Request, plan: Plan, total: int, options: BatchOptions, json: JsonReport | None) -> Summary:
     from restore.inference.batch import run_batch
 
-    restorer = request.load()
     report = request.report
+    with telling_log(report.quiet):
+        restorer = request.load()
     with ExitStack() as stack:
         ledger = _open_ledger(plan, restorer, resume=request.files.resume)
         stack.enter_context(ledger or nullcontext())
@@ -232,7 +233,7 @@ def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -
 def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> output, size and method of every file, and what would be refused; write nothing."""
     from restore.inference.batch import check_outputs, explain
-    from restore.io.codecs import probe, target_info
+    from restore.inference.stacks import inspect
 
     refused = False
     for job in plan.jobs():
@@ -242,9 +243,9 @@ def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonRepo
                 entry |= {"status": "skipped", "reason": job.skip}
             else:
                 check_outputs(job, replace=options.overwrite)
-                info = probe(job.source, options.read)
-                target_info(info, job.target, options.save)
-                size = f"{info.width} x {info.height}, {info.samples} x {info.bits} bit"
+                found = inspect(job.source, job.target, options.read, options.save)
+                info, pages = found.info, f"{found.frames} pages of " if found.frames > 1 else ""
+                size = f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
                 entry |= {"size": size, "method": method_of(request)}
         except Exception as error:
             refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))

@@ -13,21 +13,66 @@ import torch
 from torch import Tensor
 
 from restore.analysis.value_range import find_scale
-from restore.engines.measure import measure_level
+from restore.engines.ap_bsn import ApBsnEngine
+from restore.engines.diagnosis import Diagnosis
+from restore.engines.measure import Level, measure_level
 from restore.engines.network import NetworkEngine, from_weights
+from restore.inference.alpha import ColourView
 from restore.inference.engine import Condition, Engine, EngineOptions
 from restore.picture import PictureSource
 from restore.zoo.resolver import available
 
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
+_NONE = 0.5  # of 255: nothing that could be of a kind
+_CLEAR = 5.0  # of 255: weaker noise looks white where it is not
 
 
 def by_network(weights: str | Path | None = None, model: str | None = None) -> Engine:
     """The engine of weights, or of the shipped ones. Raises `WeightsError`."""
-    if weights is not None or WHITE not in available():
-        return from_weights(weights or GENERAL, model)
-    return DiagnosingDenoiser(from_weights(GENERAL), from_weights(WHITE))
+    general, white = shipped()
+    if weights is not None or general == white:
+        network = from_weights(weights or general, model)
+        return ApBsnEngine(network) if network.blind else network
+    return DiagnosingDenoiser(from_weights(general), from_weights(white))
+
+
+def shipped() -> tuple[str, str]:
+    """Names of the shipped weights for all other and for white noise; twice the same where one is not there."""
+    return GENERAL, WHITE if WHITE in available() else GENERAL
+
+
+def diagnose(
+    source: PictureSource, options: EngineOptions | None = None, names: tuple[str, str] | None = None
+) -> Diagnosis:
+    """What there is to know of a picture's noise, and which network it is for: the one place that decides.
+
+    Args:
+        names: of the networks for all other and for white noise; the shipped ones by default.
+    Raises:
+        UnsupportedError: samples that are not finite. ConfigError: a given sigma out of range.
+    """
+    colours = ColourView(source)  # alpha is not noisy
+    scale = find_scale(colours)
+    level = measure_level(colours, scale, options or EngineOptions())
+    white, why = is_white(level)
+    return Diagnosis(source.info, scale, level, white, (names or shipped())[white], why)
+
+
+def is_white(level: Level) -> tuple[bool, str]:
+    """Whether the noise is clearly there and clearly white, and why (not)."""
+    if level.given:
+        kind = "spatially correlated" if level.noise.correlated else "white"
+        return not level.noise.correlated, f"{kind} noise of a given level"
+    if not level.noise.reliable:
+        return False, "the noise could not be measured"
+    if level.value < _NONE:
+        return False, "hardly any noise"
+    if level.noise.correlated:
+        return False, "the noise is spatially correlated"
+    if level.value <= _CLEAR:
+        return False, f"noise of level {_CLEAR:g} or less may only look white"
+    return True, "white noise"
 
 
 class DiagnosingDenoiser:
@@ -48,11 +93,8 @@ class DiagnosingDenoiser:
         return self if same else DiagnosingDenoiser(general, white)
 
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        scale = find_scale(sources[0])
-        found = measure_level(sources[0], scale, options)
-        network = self._white if found.white else self._general
-        decisions = {"method": f"network {network.name}", "noise": found.told}
-        return Condition(scale, (found.white, found.curve), decisions)
+        found = diagnose(sources[0], options, (self._general.name, self._white.name))
+        return Condition(found.scale, (found.white, found.level.curve), found.decisions)
 
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         white, curve = condition.data

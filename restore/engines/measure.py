@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from restore.analysis.effective import effective_curve
@@ -12,10 +13,12 @@ from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.analysis.sample import sample_crops
 from restore.errors import ConfigError
 from restore.inference.engine import EngineOptions
+from restore.physics.blur import box_mean
+from restore.physics.level import MAP_RADIUS
 from restore.physics.resample import pixel_unshuffle_batch
 from restore.picture import PictureSource, ValueScale
 
-_SEEN = 5.0  # of 255: weaker noise looks white where it is not
+_ENDS = 0.01  # share of a picture at either end of its intensities that does not count
 
 
 def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptions, pd: int = 1) -> NoiseModel:
@@ -37,32 +40,50 @@ def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptio
 
 
 class Level(NamedTuple):
-    """What a network that is told the noise level needs to know of a picture.
+    """What is known of a picture's noise, for networks that are told its level.
 
     Attributes:
-        curve: effective noise std over intensity, in [0, 1] units.
-        white: there is clearly noise, and it is not correlated.
-        told: what to tell people about it.
+        noise: the noise model.
+        curve: effective noise std at `restore.physics.level.KNOTS` equally spaced intensities, in [0, 1] units.
+        seen: darkest and brightest intensity of the picture, but for 1 % of it at either end; beyond these the curve is
+            extrapolated. Of the channels' mean, over 7 x 7 px, in [0, 1].
+        given: the level is the user's.
     """
 
+    noise: NoiseModel
     curve: Tensor
-    white: bool
-    told: str
+    seen: tuple[float, float] = (0.0, 1.0)
+    given: bool = False
+
+    @property
+    def value(self) -> float:
+        """The level over all intensities, 8-bit units."""
+        return float(self.curve.square().mean().sqrt()) * 255
+
+    @property
+    def told(self) -> str:
+        """One line for people."""
+        if self.given or not self.noise.reliable:
+            return describe_noise(self.noise, self.given)
+        kind = "spatially correlated" if self.noise.correlated else "white"
+        return f"level {self.value:.1f} (measured), {kind}"
 
 
 def measure_level(source: PictureSource, scale: ValueScale, options: EngineOptions) -> Level:
     """The noise level of a picture, or the one that the user gives."""
     if options.sigma is not None:
         noise = measure_noise(source, scale, options)
-        return Level(noise.curve(), not noise.correlated, describe_noise(noise, given=True))
+        return Level(noise, noise.curve(), given=True)
     crops = sample_crops(source, scale)
     noise = estimate_noise(crops)
-    curve = effective_curve(noise, crops)
-    if not noise.reliable:
-        return Level(curve, False, describe_noise(noise, given=False))
-    level = float(curve.square().mean().sqrt()) * 255
-    kind = "spatially correlated" if noise.correlated else "white"
-    return Level(curve, not noise.correlated and level > _SEEN, f"level {level:.1f} (measured), {kind}")
+    return Level(noise, effective_curve(noise, crops), _seen(crops))
+
+
+def _seen(crops: list[Tensor]) -> tuple[float, float]:
+    """The range of local brightness, of one in 16 pixels."""
+    means = [box_mean(crop.mean(0)[None, None], MAP_RADIUS)[0, 0, ::4, ::4].flatten() for crop in crops]
+    low, high = torch.quantile(torch.cat(means).clamp(0, 1), torch.tensor([_ENDS, 1 - _ENDS])).tolist()
+    return low, high
 
 
 def _phases(crop: Tensor, pd: int) -> Tensor:

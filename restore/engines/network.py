@@ -64,6 +64,7 @@ class NetworkEngine:
         self._net_spec, self.name, self._sha256 = spec, name, sha256
         self._planes: int = getattr(net, "condition_channels", 0)
         self._standardised: bool = getattr(net, "standardised", False)
+        self.blind: bool = getattr(net, "blind", False)
         self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
         self.spec = replace(spec, channels=None, radius=spec.radius + (MAP_RADIUS if self._planes else 0))
         self.fingerprint = f"network:{name}:{sha256}"

@@ -1,7 +1,8 @@
 """Many files through one restorer: isolated from each other, recorded in the ledger, resumable.
 
 Ordinary pictures overlap: they are decoded ahead of the device stage and encoded behind it. Big ones are
-opened only when it is their turn and go straight into their file, so that memory stays bounded.
+opened only when it is their turn and go straight into their file, so that memory stays bounded. So do stacks,
+frame by frame.
 """
 
 from __future__ import annotations
@@ -11,134 +12,22 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
-from restore.errors import ExitCode, FileError, LimitError, RestoreError
+from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.ledger import FileRecord, Ledger, file_sha256, staged_name, work_key
 from restore.inference.pipeline import Outcome, Stages, run_pipeline
-from restore.io.codecs import SALVAGED, ReadOptions, SaveOptions, create, open_picture, probe, target_info
+from restore.inference.stacks import Contents, StackReport, inspect, restore_frames
+from restore.inference.work import BatchOptions, Job, Report, Restores, Summary, Watcher
+from restore.io.codecs import SALVAGED, ReadOptions, create, create_stack, open_frames, open_picture, target_info
 from restore.io.paths import check_output
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
 
 BIG = 128 << 20
 """Decoded bytes above which a picture is not decoded ahead of its turn."""
-
-
-class Report(Protocol):
-    """What a restorer tells about one picture."""
-
-    decisions: dict[str, str]
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-    def as_dict(self) -> dict[str, Any]: ...
-
-
-class Restores(Protocol):
-    """What a batch needs of a restorer (`restore.api.Restorer` is one). The fingerprint names everything that
-    shapes the output besides the input: engine, weights, options, version."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def run(
-        self,
-        source: PictureSource,
-        create_sink: Callable[[PictureInfo], PictureSink],
-        progress: Callable[[float], None] | None = None,
-    ) -> Report:
-        """Restore into the sink it makes; the sink is committed, or aborted on any error."""
-        ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to do.
-
-    Attributes:
-        source, target: where it is and where its result goes.
-        name, output: the same two as the ledger and messages call them (relative to the run's folders).
-        in_place: the result replaces the source, which is the target.
-        compare: where to put a before/after picture, if anywhere.
-        skip: why it is left alone (not a picture), "" if it is not.
-    """
-
-    source: Path
-    target: Path
-    name: str
-    output: str
-    in_place: bool = False
-    compare: Path | None = None
-    skip: str = ""
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """What a batch does with files; what is done to pixels is the restorer's.
-
-    Attributes:
-        overwrite: existing outputs may be replaced (a resumed run needs it for what changed).
-        workers: see `run_pipeline`.
-        compare: writes a comparison (before, after, path) for jobs that want one.
-    """
-
-    read: ReadOptions = field(default_factory=ReadOptions)
-    save: SaveOptions = field(default_factory=SaveOptions)
-    overwrite: bool = False
-    workers: int = 2
-    compare: Callable[[PictureSource, PictureSource, Path], None] | None = None
-
-
-class Watcher(Protocol):
-    """Is told what happens, always from the calling thread."""
-
-    def started(self, job: Job) -> None: ...
-
-    def progress(self, done: float) -> None: ...
-
-    def finished(self, job: Job, record: FileRecord, error: Exception | None) -> None: ...
-
-
-@dataclass
-class Summary:
-    """What became of a batch.
-
-    Attributes:
-        salvaged: those of the finished files that were damaged and are incomplete.
-        kept: files an earlier run had already done.
-        skipped: entries that are no pictures.
-        failures: (file, error line) of each failure.
-        interrupted: stopped by Ctrl-C or SIGTERM; what is missing is done by `--resume`.
-    """
-
-    ok: int = 0
-    salvaged: int = 0
-    kept: int = 0
-    skipped: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    interrupted: bool = False
-    seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
-        if self.failures or self.salvaged:
-            return ExitCode.SOME_FAILED
-        return ExitCode.OK if self.ok or self.kept else ExitCode.NOTHING_RAN
-
-    def as_dict(self) -> dict[str, object]:
-        """JSON-ready."""
-        return {
-            "ok": self.ok, "salvaged": self.salvaged, "kept": self.kept, "skipped": self.skipped,
-            "failed": len(self.failures), "failures": dict(self.failures), "interrupted": self.interrupted,
-            "seconds": round(self.seconds, 3), "exit_code": int(self.exit_code),
-        }  # fmt: skip
 
 
 def run_batch(
@@ -177,6 +66,7 @@ class _Work:
     seconds: float = 0.0
     input_sha256: str | None = None
     key: str | None = None
+    contents: Contents | None = None
     big: bool = False
     source: PictureSource | None = None
     memory: MemorySink | None = None
@@ -210,8 +100,7 @@ class _Batch:
                 work.record = FileRecord("skipped", job.name, reason=job.skip)
                 return work
             check_outputs(job, replace=self.options.overwrite)
-            info = probe(job.source, self.options.read)
-            target_info(info, job.target, self.options.save)  # refuses what the format cannot hold
+            work.contents = inspect(job.source, job.target, self.options.read, self.options.save)
             before = job.source.stat()
             work.input_sha256 = file_sha256(job.source)
             work.key = work_key(work.input_sha256, self.settings, job.output)
@@ -220,7 +109,7 @@ class _Batch:
                 return work
             if self.ledger is not None:
                 self.ledger.clear_leftovers(job.target)
-            work.big = info.nbytes > BIG
+            work.big = work.contents.info.nbytes > BIG or work.contents.frames > 1
             if not work.big:
                 work.source = open_picture(job.source, self.options.read)
             after = job.source.stat()
@@ -229,18 +118,38 @@ class _Batch:
             return work
 
     def compute(self, work: _Work) -> _Work:
-        """The device stage: into memory, or straight into the file for a big picture."""
+        """The device stage: into memory, or straight into the file for a big picture or a stack."""
         if work.record is not None:
             return work
         if self.watcher:
             self.watcher.started(work.job)
         with work.clock():
+            if work.contents is not None and work.contents.frames > 1:
+                work.report = self._restore_stack(work, work.contents)
+                return work
             if work.source is None:
                 work.source = open_picture(work.job.source, self.options.read)
             sink = self._into_file if work.big else self._into_memory
             progress = self.watcher.progress if self.watcher else None
             work.report = self.restorer.run(work.source, lambda info: sink(work, info), progress)
         return work
+
+    def _restore_stack(self, work: _Work, contents: Contents) -> StackReport:
+        """All frames into one file, which appears only if every one succeeded."""
+        job, options = work.job, self.options
+        stack = create_stack(self._place(work), contents.nbytes, options.save)
+        try:
+            with closing(open_frames(job.source, options.read)) as frames:
+                report = restore_frames(
+                    frames, contents.frames, self.restorer,
+                    lambda info: stack.next_page(target_info(info, stack.path, options.save)),
+                    self.watcher.progress if self.watcher else None,
+                )  # fmt: skip
+            stack.commit()
+        except BaseException:
+            stack.abort()
+            raise
+        return report
 
     def encode(self, work: _Work) -> _Work:
         """Write what is in memory; then say what was done."""
@@ -254,16 +163,17 @@ class _Batch:
         return work
 
     def _success(self, work: _Work, extra: tuple[str, ...]) -> FileRecord:
-        assert work.source is not None and work.report is not None
+        assert work.report is not None
         output = work.staged or work.job.target
         sha256 = file_sha256(output)
         key = work_key(sha256, self.settings, work.job.output) if work.job.in_place else work.key
         facts = work.report.as_dict()
+        notes = work.source.info.notes if work.source and not isinstance(work.report, StackReport) else ()
         return FileRecord(
             "ok", work.job.name, work.job.output, key, work.input_sha256, sha256, output.stat().st_size,
             round(work.seconds, 3), dict(work.report.decisions),
             {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
-            (*work.source.info.notes, *work.report.warnings, *extra),
+            (*notes, *work.report.warnings, *extra),
         )  # fmt: skip
 
     def done(self, outcome: Outcome[_Work, _Work]) -> None:
@@ -309,6 +219,11 @@ class _Batch:
         return work.memory
 
     def _into_file(self, work: _Work, info: PictureInfo) -> PictureSink:
+        target = self._place(work)
+        return create(target, target_info(info, target, self.options.save), self.options.save)
+
+    def _place(self, work: _Work) -> Path:
+        """Where the result is written: under its name, or staged beside it if it replaces its input."""
         target = work.job.target
         if work.job.in_place:
             target = work.staged = staged_name(target)
@@ -319,7 +234,7 @@ class _Batch:
                 "the output folder cannot be made", where=target.parent, why=error.strerror or str(error),
                 fix="Choose another output",
             ) from error  # fmt: skip
-        return create(target, target_info(info, target, self.options.save), self.options.save)
+        return target
 
     def _write(self, work: _Work, picture: Picture) -> None:
         sink = self._into_file(work, picture.info)
@@ -331,12 +246,14 @@ class _Batch:
             raise
 
     def _compare(self, work: _Work) -> tuple[str, ...]:
-        """Write the before/after picture; its failure is a warning, the result itself is safe."""
+        """Write the before/after picture, of a stack's first frame; its failure is a warning, the result is safe."""
         compare, target = self.options.compare, work.job.compare
-        if compare is None or target is None or work.source is None:
+        if compare is None or target is None:
             return ()
         try:
-            after = open_picture(work.staged or work.job.target, ReadOptions())
+            if work.source is None:  # closed when the file is done
+                work.source = open_picture(work.job.source, replace(self.options.read, frames="first"))
+            after = open_picture(work.staged or work.job.target, ReadOptions(frames="first"))
             try:
                 compare(work.source, after, target)
             finally:

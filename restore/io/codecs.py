@@ -1,47 +1,41 @@
-"""The door between files and pictures: `probe`, `open_picture`, `target_info`, `create`."""
+"""The door between files and pictures: `probe`, `open_picture`, `target_info`, `create`; for stacks of pages
+`probe_frames`, `open_frames`, `create_stack`."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, UnsupportedError
-from restore.io import pillow, png, tags, tiff
-from restore.io.header import Header, decoding
+from restore.io import tags, tiff
+from restore.io.header import SALVAGED, Header, decoding
 from restore.io.metadata import upright, upright_exif, upright_xmp
 from restore.io.options import ReadOptions, SaveOptions
 from restore.io.paths import WRITABLE
-from restore.io.sniff import HEAD_BYTES, raw_refusal, sniff
+from restore.io.readers import kind_of, read_header
+from restore.io.stack import StackSink
 from restore.io.streams import EncodedSink, PngSink, Sink, TiffSink
+from restore.io.written import COLOUR_ONLY, check_pages, check_written
 from restore.picture import Metadata, Picture, PictureInfo, PictureSink, PictureSource, SampleType
 
-__all__ = ["ReadOptions", "SaveOptions", "create", "open_picture", "probe", "target_info"]
+__all__ = [
+    "SALVAGED", "ReadOptions", "SaveOptions", "StackSink", "check_stack", "create", "create_stack", "open_frames",
+    "open_picture", "probe", "probe_frames", "target_info",
+]  # fmt: skip
 
-_READERS: dict[str, Callable[[BinaryIO, ReadOptions], Header]] = {
-    "png": png.read_header,
-    "jpeg": pillow.read_jpeg,
-    "webp": pillow.read_webp,
-    "tiff": tiff.read_header,
-    "bmp": pillow.read_bmp,
-    "gif": pillow.read_gif,
-    "avif": pillow.read_avif,
-    "heic": pillow.read_heic,
-}
 _SINKS: dict[str, type[Sink]] = {
     "png": PngSink, "tiff": TiffSink,
     "jpeg": EncodedSink, "webp": EncodedSink, "bmp": EncodedSink, "avif": EncodedSink,
 }  # fmt: skip
-
-SALVAGED = "damaged file salvaged"
-"""How the note about a picture begins that is incomplete."""
 
 # --- reading -------------------------------------------------------------------------------------------------
 
@@ -67,21 +61,89 @@ def open_picture(path: str | os.PathLike[str], options: ReadOptions | None = Non
     with _reading(path):
         file = _open(path, options)
         try:
-            header = _header(file, options)
-            info = _upright_info(header, path)
-            if header.rows and header.orientation <= 4 and info.nbytes > options.stream_above and not options.salvage:
-                return _UprightRows(header.rows(), info, header.orientation)
-            with decoding(info.format.upper()):
-                picture = _decoded(header, info, options)
+            source = _source(_header(file, options), path, options, close=file.close)
         except BaseException:
             file.close()
             raise
-        file.close()
-        return picture
+        if isinstance(source, Picture):
+            file.close()
+        return source
+
+
+def probe_frames(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> Generator[PictureInfo, None, None]:
+    """What the pictures are that `open_frames` yields, from their headers. Errors as there; decodes nothing."""
+    path = Path(path)
+    for header, _ in _frames(path, options or ReadOptions()):
+        yield _upright_info(header, path)
+
+
+def open_frames(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> Generator[PictureSource, None, None]:
+    """Every page of a TIFF that is a picture of its own, in order; of other files the one picture there is.
+
+    A page is opened when it is asked for and lives until the next one is: use it, close it, go on. Pages may
+    differ in size and type, and the limits hold for each. `options.frames` is not looked at.
+
+    Raises errors as `open_picture` does, naming the page, and `UnsupportedError` for animations.
+    """
+    options = options or ReadOptions()
+    path = Path(path)
+    for header, where in _frames(path, options):
+        with _reading(where):
+            source = _source(header, path, options, where=where)
+        yield source
+        del source  # before the next is decoded: one frame in memory at a time
+
+
+def _frames(path: Path, options: ReadOptions) -> Iterator[tuple[Header, Path | str]]:
+    """Headers of the pictures of a file, each with the name of its place for messages."""
+    with _reading(path):
+        file = _open(path, options)
+    with file:
+        headers, where = _headers(file, options), path
+        for number in count(1):
+            where = f"{path}, page {number}" if number > 1 else path
+            with _reading(where):
+                header = next(headers, None)
+            if header is None:
+                return
+            yield header, where
+
+
+def _headers(file: BinaryIO, options: ReadOptions) -> Iterator[Header]:
+    if kind_of(file) != "tiff":
+        yield _header(file, replace(options, frames="all"))
+        return
+    headers = tiff.read_frames(file, options)
+    while True:
+        with decoding("TIFF"):
+            header = next(headers, None)
+        if header is None:
+            return
+        yield _within_limits(header, options)
+
+
+def _source(
+    header: Header,
+    path: Path,
+    options: ReadOptions,
+    *,
+    where: Path | str = "",
+    close: Callable[[], None] = lambda: None,
+) -> PictureSource:
+    """The picture of a header: by rows if it is large and can be, else decoded."""
+    info = _upright_info(header, path)
+    if header.rows and header.orientation <= 4 and info.nbytes > options.stream_above and not options.salvage:
+        return _UprightRows(header.rows(), info, header.orientation, where or path, close)
+    with decoding(info.format.upper()):
+        return _decoded(header, info, options)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path | str) -> Iterator[None]:
     """Errors leave with the path in them."""
     try:
         yield
@@ -107,13 +169,15 @@ def _open(path: Path, options: ReadOptions) -> BinaryIO:
 
 
 def _header(file: BinaryIO, options: ReadOptions) -> Header:
-    """The file's header, within the limits."""
-    head = file.read(HEAD_BYTES)
-    kind = sniff(head)
-    if kind == "raw":
-        raise raw_refusal()
-    with decoding(kind.upper()):
-        header = _READERS[kind](file, options)
+    """The file's header, within the limits, of one picture."""
+    kind = kind_of(file)
+    header = _within_limits(read_header(file, options), options)
+    if header.frames > 1 and options.frames != "first":
+        raise _several(kind, options)
+    return header
+
+
+def _within_limits(header: Header, options: ReadOptions) -> Header:
     info = header.info
     if info.height < 1 or info.width < 1:
         raise DecodeError(f"cannot decode: it says it is {info.width} x {info.height} pixels", fix="Re-export it")
@@ -122,11 +186,20 @@ def _header(file: BinaryIO, options: ReadOptions) -> Header:
             f"is {info.width} x {info.height} = {info.pixels:,} pixels, more than the limit of {options.max_pixels:,}",
             fix=f"Add --max-pixels {info.pixels} if you trust this file",
         )
-    if header.frames > 1 and options.frames == "one":
-        raise UnsupportedError(
-            "holds more than one picture (animation or pages)", fix="Add --frames first to use the first one only"
-        )
     return header
+
+
+def _several(kind: str, options: ReadOptions) -> UnsupportedError:
+    """The refusal of a file of many pictures where one is wanted."""
+    if kind != "tiff" and options.frames == "all":
+        return UnsupportedError(
+            "is an animation, and only TIFF stacks are read whole", fix="Use --frames first to take its first picture"
+        )
+    every = "--frames all to use every page, or " if kind == "tiff" else ""
+    return UnsupportedError(
+        "holds more than one picture (animation or pages)",
+        fix=f"Add {every}--frames first to use the first one only",
+    )
 
 
 def _upright_info(header: Header, path: Path) -> PictureInfo:
@@ -162,12 +235,19 @@ def _decoded(header: Header, info: PictureInfo, options: ReadOptions) -> Picture
 class _UprightRows:
     """A row source mirrored or turned upside down (EXIF orientation 1..4), still by rows."""
 
-    def __init__(self, stored: PictureSource, info: PictureInfo, orientation: int) -> None:
+    def __init__(
+        self,
+        stored: PictureSource,
+        info: PictureInfo,
+        orientation: int,
+        where: Path | str,
+        close: Callable[[], None],
+    ) -> None:
         self.info = info
-        self._stored, self._orientation = stored, orientation
+        self._stored, self._orientation, self._where, self._close = stored, orientation, where, close
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
-        with _reading(self.info.path or Path()):
+        with _reading(self._where):
             if self._orientation in (1, 2):
                 rows = self._stored.read_rows(start, stop)
             else:
@@ -176,6 +256,7 @@ class _UprightRows:
 
     def close(self) -> None:
         self._stored.close()
+        self._close()
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -187,7 +268,6 @@ _HOLDS: dict[str, tuple[SampleType, ...]] = {
     "jpeg": ("uint8",), "webp": ("uint8",), "bmp": ("uint8",), "avif": ("uint8",),
 }  # fmt: skip
 _JPEG_SEGMENT = 65_000
-_COLOUR_ONLY = ("webp", "avif")  # grey is written as RGB
 
 
 def target_info(info: PictureInfo, path: str | os.PathLike[str], options: SaveOptions | None = None) -> PictureInfo:
@@ -210,7 +290,7 @@ def target_info(info: PictureInfo, path: str | os.PathLike[str], options: SaveOp
     keeps_scale = name == "tiff" == info.format and dtype == info.dtype
     bits = info.bits if keeps_scale else 8 * np.dtype(dtype).itemsize
     metadata, lost = _carried(info.metadata, name, options)
-    if name in _COLOUR_ONLY and info.channels == 1:
+    if name in COLOUR_ONLY and info.channels == 1:
         lost.append(f"{name.upper()} has no grey: written as RGB with three equal samples")
     notes = tuple(dict.fromkeys((*info.notes, *lost)))
     return replace(info, dtype=dtype, bits=bits, format=name, metadata=metadata, path=path, notes=notes)
@@ -275,20 +355,25 @@ def create(path: str | os.PathLike[str], info: PictureInfo, options: SaveOptions
     options = options or SaveOptions()
     path = Path(path)
     target = target_info(info, path, options)
-    return _SINKS[target.format](path, target, options, partial(_check_written, target=target))
+    return _SINKS[target.format](path, target, options, partial(check_written, target=target))
 
 
-def _check_written(partial_file: Path, target: PictureInfo) -> None:
-    """Read the header of what was written; size, samples and depth must be as promised."""
-    where = target.path
-    try:
-        with partial_file.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            found = _READERS[sniff(head)](file, ReadOptions(max_pixels=target.pixels)).info
-    except (RestoreError, ValueError, OSError) as error:
-        raise FileError("did not survive writing: it cannot be read back", where=where, why=str(error)) from error
-    facts = ["height", "width", "dtype"] + (["channels", "alpha"] if target.format not in _COLOUR_ONLY else [])
-    wrong = [key for key in facts if getattr(found, key) != getattr(target, key)]
-    if wrong:
-        why = ", ".join(f"{key} {getattr(found, key)} instead of {getattr(target, key)}" for key in wrong)
-        raise FileError("was written wrong and is discarded", where=where, why=why, fix="Report this")
+def check_stack(path: str | os.PathLike[str]) -> None:
+    """Raise `UnsupportedError` unless the format that `path` names holds more than one picture."""
+    path = Path(path)
+    if WRITABLE.get(path.suffix.lower()) != "tiff":
+        raise UnsupportedError(
+            f"cannot write a stack of pages as {path.suffix or 'a file without extension'}",
+            where=path,
+            fix="Write .tif, or use --frames first",
+        )
+
+
+def create_stack(path: str | os.PathLike[str], nbytes: int, options: SaveOptions | None = None) -> StackSink:
+    """A TIFF at `path` that takes one page after another, `nbytes` decoded bytes in all; see `create`.
+
+    Each page's header comes from `target_info`, and keeps its own metadata.
+    """
+    check_stack(path)
+    path = Path(path)
+    return StackSink(path, nbytes, options or SaveOptions(), partial(check_pages, where=path))

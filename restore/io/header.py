@@ -18,6 +18,9 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what
 MAX_METADATA_BYTES = 16 << 20
 """Larger EXIF, XMP or ICC blocks are dropped with a note: they are attacks or accidents."""
 
+SALVAGED = "damaged file salvaged"
+"""How the note about a picture begins that is incomplete."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -27,8 +30,8 @@ class Header:
         info: the picture as it will be after decoding, still in stored orientation.
         decode: all pixels, H x W x samples of `info`, in stored orientation; True salvages what it can.
         orientation: EXIF orientation 1..8 still to be applied.
-        frames: pictures in the file (thumbnails and masks not counted).
-        rows: a source that decodes by rows, where the format allows it (it owns the file it is given).
+        frames: pictures in the file (thumbnails and masks not counted); some formats say 2 for any number above 1.
+        rows: a source that decodes by rows, where the format allows it; the file is closed by who opened it.
     """
 
     info: PictureInfo

@@ -15,14 +15,15 @@ class ReadOptions:
     Attributes:
         max_pixels: largest width x height, checked in the header before anything is decoded.
         max_bytes: largest file.
-        frames: "one" refuses animations and multipage files, "first" takes their first picture.
+        frames: "one" refuses animations and multipage files, "first" takes their first picture, "all" is every
+            page of a TIFF stack, for those who read frame by frame (`open_frames`).
         salvage: read what is readable of a damaged file instead of refusing it.
         stream_above: decoded bytes above which a TIFF is read by rows instead of into memory.
     """
 
     max_pixels: int = 400_000_000
     max_bytes: int = 4 << 30
-    frames: Literal["one", "first"] = "one"
+    frames: Literal["one", "first", "all"] = "one"
     salvage: bool = False
     stream_above: int = 256 << 20
 

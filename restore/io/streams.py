@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import imagecodecs
 import numpy as np
@@ -30,15 +30,32 @@ BIG_TIFF_ABOVE = 3_900_000_000
 _LEVELS = {"fast": 1, "small": 9, "none": 0}  # of zlib
 
 
+class Output(Protocol):
+    """Where a sink's bytes go: an `AtomicFile`, or one that several pages share."""
+
+    file: BinaryIO
+
+    def commit(self, check: Callable[[Path], None]) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Sink(ABC):
     """What all sinks share: checks of every band, and no trace after any failure."""
 
-    def __init__(self, path: Path, info: PictureInfo, options: SaveOptions, check: Callable[[Path], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: PictureInfo,
+        options: SaveOptions,
+        check: Callable[[Path], None],
+        out: Output | None = None,
+    ) -> None:
         self._info, self._options, self._check = info, options, check
         self._path = path
         self._written = 0
         self._closed = False
-        self._out = AtomicFile(path)
+        self._out: Output = out or AtomicFile(path)
         with self._leaving_no_trace():
             self._begin()
 
@@ -226,17 +243,27 @@ def _predicted(kind: int, left: np.ndarray, upper: np.ndarray, corner: np.ndarra
 # --- TIFF ----------------------------------------------------------------------------------------------------
 
 
+def begin_tiff(file: BinaryIO, big: bool) -> int:
+    """Write the header of a TIFF or BigTIFF; returns where the offset of the first directory belongs."""
+    file.write(b"II+\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4))
+    return 8 if big else 4
+
+
 class TiffSink(BlockSink):
     """TIFF or BigTIFF: Deflate strips with a predictor, the directory after the pixels."""
 
     def _begin(self) -> None:
         info = self._info
         row_bytes = info.width * info.samples * np.dtype(info.dtype).itemsize
-        self._big = info.nbytes > BIG_TIFF_ABOVE
+        self._big, self._link = self._start()
         self._block_rows = max(1, min(info.height, (512 << 10) // row_bytes))
         self._offsets: list[int] = []
         self._counts: list[int] = []
-        self._out.file.write(b"II+\0\x08\0\0\0" + bytes(8) if self._big else b"II*\0" + bytes(4))
+
+    def _start(self) -> tuple[bool, int]:
+        """Whether this is a BigTIFF, and where the offset of the directory will be noted."""
+        big = self._info.nbytes > BIG_TIFF_ABOVE
+        return big, begin_tiff(self._out.file, big)
 
     def _write_blocks(self, blocks: list[np.ndarray]) -> None:
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -270,8 +297,10 @@ class TiffSink(BlockSink):
         self._align()
         start = out.tell()
         out.write(tags.directory(entries, start, self._big))
-        out.seek(8 if self._big else 4)
+        out.seek(self._link)
         out.write(struct.pack("<Q" if self._big else "<I", start))
+        out.seek(0, os.SEEK_END)
+        self._link = tags.link_of(entries, start, self._big)
 
     def _align(self) -> None:
         self._out.file.write(bytes(-self._out.file.tell() % 8))

@@ -33,13 +33,16 @@ class Tags:
         return bool(self.texts or self.directories)
 
 
-def read(file: BinaryIO) -> Tags:
-    """Tags of a TIFF, BigTIFF or EXIF block. Raises nearly anything on hostile directories."""
+def read(file: BinaryIO, offset: int | None = None) -> Tags:
+    """Tags of a TIFF, BigTIFF or EXIF block: of the directory at `offset`, or of the first.
+
+    Raises nearly anything on hostile directories.
+    """
     file.seek(0)
     head = file.read(8)
     if head[2:3] == b"+" or head[3:4] == b"+":
         head += file.read(8)
-    main = _load(file, head, None, 0)
+    main = _load(file, head, offset, 0)
     texts = {
         tag: value.encode("latin-1") + b"\0"  # Pillow's reading of bytes, undone: UTF-8 stays UTF-8
         for tag, value in main.items()
@@ -106,7 +109,7 @@ def packed(kind: int, *values: int) -> tuple[int, bytes]:
 
 
 def directory(entries: dict[int, tuple[int, bytes]], start: int, big: bool) -> bytes:
-    """A little-endian TIFF directory at file offset `start`: tag -> (type, packed values)."""
+    """A little-endian TIFF directory at file offset `start`: tag -> (type, packed values). No other follows it yet."""
     room, word = (8, "Q") if big else (4, "I")
     head, values = b"", b""
     values_at = start + struct.calcsize("<Q" if big else "<H") + len(entries) * (20 if big else 12) + room
@@ -118,3 +121,8 @@ def directory(entries: dict[int, tuple[int, bytes]], start: int, big: bool) -> b
             values += data
         head += struct.pack(f"<HH{word}", tag, kind, len(data) // _SIZES.get(kind, 1)) + stored.ljust(room, b"\0")
     return struct.pack("<Q" if big else "<H", len(entries)) + head + bytes(room) + values
+
+
+def link_of(entries: dict[int, tuple[int, bytes]], start: int, big: bool) -> int:
+    """Where `directory` left room for the offset of the directory that follows."""
+    return start + (8 + 20 * len(entries) if big else 2 + 12 * len(entries))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 
-from restore.errors import DecodeError, LimitError, UnsupportedError
-from restore.io import tags
-from restore.io.header import MAX_METADATA_BYTES, Header, truncated
+from restore.errors import DecodeError, UnsupportedError
+from restore.io import tags, tiff_pages
+from restore.io.header import MAX_METADATA_BYTES, SALVAGED, Header, truncated
 from restore.io.metadata import cmyk_to_rgb, lab_to_rgb, tidy
 from restore.io.options import ReadOptions
 from restore.io.sniff import raw_refusal
@@ -24,8 +24,6 @@ from restore.picture import PictureInfo, SampleType
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaints become our errors and notes
 
 MAX_CHANNELS = 8
-_MAX_DIRECTORIES = 256
-_REDUCED, _MASK = 1, 4
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _CFA, _LINEAR_RAW = 32803, 34892
 _TAG_ORIENTATION, _TAG_MAX_SAMPLE, _TAG_XMP, _TAG_ICC, _TAG_DNG, _TAG_SUB_IFDS = 274, 281, 700, 34675, 50706, 330
@@ -48,9 +46,30 @@ class _Layout:
 
 def read_header(file: BinaryIO, options: ReadOptions) -> Header:
     """Header of a TIFF or BigTIFF. Camera RAW in TIFF clothes (DNG, NEF, ARW) is refused."""
+    tif = _tiff(file)
+    return replace(_page_header(file, tif.pages.first, options), frames=1 + tiff_pages.has_several(tif))
+
+
+def read_frames(file: BinaryIO, options: ReadOptions) -> Iterator[Header]:
+    """Headers of the pages that are pictures of their own, in order, each made when it is asked for.
+
+    Errors as in `read_header`, and `TruncatedError` if pages are missing. Headers share `file`.
+    """
+    pages, lost = tiff_pages.frames(_tiff(file), salvage=options.salvage)
+    for page in pages:
+        header = _page_header(file, page, options)
+        if lost:
+            note = f"{SALVAGED}, pages are missing: {lost}"
+            header, lost = replace(header, info=replace(header.info, notes=(*header.info.notes, note))), ""
+        yield header
+
+
+def _tiff(file: BinaryIO) -> tifffile.TiffFile:
     file.seek(0)
-    tif = tifffile.TiffFile(file)
-    page = tif.pages.first
+    return tifffile.TiffFile(file)
+
+
+def _page_header(file: BinaryIO, page: Any, options: ReadOptions) -> Header:
     _check_numbers(page)
     _refuse_raw(page)
     if page.compression not in _STREAM_COMPRESSIONS and page.compression not in INNER_HEADERS:
@@ -63,7 +82,7 @@ def read_header(file: BinaryIO, options: ReadOptions) -> Header:
     layout = _layout(page, icc)
     gone = page.photometric in (_CMYK, _LAB, _ICC_LAB)
     found = tidy(
-        exif=_exif(file),
+        exif=_exif(file, page.offset),
         xmp=xmp,
         icc=None if gone else icc,
         dpi=_dpi(page),
@@ -84,8 +103,7 @@ def read_header(file: BinaryIO, options: ReadOptions) -> Header:
         info,
         decode,
         orientation if orientation in range(1, 9) else 1,
-        _count_frames(tif),
-        partial(TiffRows, file, page, info, layout.convert),
+        rows=partial(TiffRows, file, page, info, layout.convert),
     )
 
 
@@ -114,27 +132,9 @@ def _check_numbers(page: Any) -> None:
 
 
 def _refuse_raw(page: Any) -> None:
-    thumbnail_first = page.subfiletype & _REDUCED and _TAG_SUB_IFDS in page.tags
+    thumbnail_first = page.subfiletype & tiff_pages.REDUCED and _TAG_SUB_IFDS in page.tags
     if _TAG_DNG in page.tags or page.photometric in (_CFA, _LINEAR_RAW) or thumbnail_first:
         raise raw_refusal()
-
-
-def _count_frames(tif: tifffile.TiffFile) -> int:
-    """Pages that are pictures of their own; a loop or a chain without end is a limit error."""
-    frames, seen = 1, set()
-    for index in range(1, _MAX_DIRECTORIES + 1):
-        try:
-            page = tif.pages[index]
-        except IndexError:
-            break
-        if page.offset in seen or page.offset == tif.pages.first.offset:
-            raise LimitError("refuses this TIFF: its directories form a loop", fix="Re-export it")
-        seen.add(page.offset)
-        frames += not int(getattr(page, "subfiletype", 0)) & (_REDUCED | _MASK)
-    else:
-        raise LimitError(f"refuses this TIFF: over {_MAX_DIRECTORIES} directories", fix="Split it into single pictures")
-    stack = re.search(r"^images=(\d+)", str(tif.pages.first.description), re.M)
-    return max(frames, int(stack[1])) if stack and tif.is_imagej else frames
 
 
 def _check_extent(page: Any, file: BinaryIO) -> None:
@@ -153,10 +153,10 @@ def _dpi(page: Any) -> tuple[float, float] | None:
     return x[0] / x[1] * scale, y[0] / y[1] * scale
 
 
-def _exif(file: BinaryIO) -> bytes | None:
-    """The descriptive tags, Exif and GPS directories of the file as one EXIF block."""
+def _exif(file: BinaryIO, offset: int) -> bytes | None:
+    """The descriptive tags, Exif and GPS directories of the page at `offset` as one EXIF block."""
     try:
-        found = tags.read(file)
+        found = tags.read(file, offset)
         return tags.block(found) if found else None
     except Exception:  # hostile directories raise nearly anything; the picture itself may be fine
         return None

@@ -67,8 +67,8 @@ class TiffRows:
             return raw if self._convert is None else self._convert(raw)
 
     def close(self) -> None:
+        """Forget what was decoded; the file is closed by who opened it."""
         self._cache.clear()
-        self._file.close()
 
     def _empty(self, start: int, stop: int) -> np.ndarray:
         return np.zeros((stop - start, self.info.width, self._raw_samples), self._page.dtype)

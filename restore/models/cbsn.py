@@ -90,6 +90,7 @@ class CBSN(nn.Module):
         channels: colours in and out.
         width: features; even.
         blocks: dilated blocks of each branch; the receptive radius is 2 + 3 blocks.
+        blind: it is a blind-spot network where it is not told otherwise (AP-BSN's, which has no other pass).
 
     Raises `ConfigError` for arguments that describe no network.
     """
@@ -97,12 +98,12 @@ class CBSN(nn.Module):
     standardised = True
     """It is shown channels of mean 0 and std 1 over the whole picture."""
 
-    def __init__(self, channels: int = 3, width: int = 128, blocks: int = 9) -> None:
+    def __init__(self, channels: int = 3, width: int = 128, blocks: int = 9, blind: bool = False) -> None:
         super().__init__()
         if channels < 1 or width < 2 or width % 2 or not 1 <= blocks <= 64:
             what = f"CBSN: {channels} channels, width {width}, {blocks} blocks"
             raise ConfigError(what, fix="Give 1 channel or more, an even width, 1 to 64 blocks")
-        self.channels, self.width, self.depth = channels, width, blocks
+        self.channels, self.width, self.depth, self.blind = channels, width, blocks, blind
         self.head = nn.Conv2d(channels, width, 1)
         self.a, self.b = Branch(width, 2, blocks), Branch(width, 3, blocks)
         self.merge = nn.Conv2d(2 * width, width, 1)
@@ -114,12 +115,13 @@ class CBSN(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
                 module.bias = nn.Parameter(torch.zeros(module.out_channels))
-        for block in (*self.a.blocks, *self.b.blocks):
-            with torch.no_grad():
-                block.conv2.weight /= blocks
+        for module in self.modules():
+            if isinstance(module, DilatedBlock):
+                module.conv2.weight.data /= blocks
 
-    def forward(self, x: Tensor, blind: bool = False) -> Tensor:
+    def forward(self, x: Tensor, blind: bool | None = None) -> Tensor:
         """B x channels x H x W -> the same; blind: no output pixel sees its own input pixel."""
+        blind = self.blind if blind is None else blind
         x = F.relu(self.head(x))
         x = F.relu(self.merge(torch.cat([self.a(x, blind), self.b(x, blind)], 1)))
         return self.tail(x)

@@ -49,7 +49,8 @@ class BlindSpot(NoisyAlone):
     """C-BSN's objective.
 
     Args:
-        network: (x, blind) -> x, such as `restore.models.cbsn.CBSN`.
+        network: (x, blind) -> x, such as `restore.models.cbsn.CBSN`; one that is `blind` by itself has no other pass
+            to teach, and takes ramp 0 (AP-BSN: Lee, Son, Lee, CVPR 2022, https://arxiv.org/abs/2203.11799).
         noise: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
         pd: factor of the pixel-shuffle in the blind loss, 1 for noise without correlation. Crops are cut to a multiple.
         sub: side of the cells of the random sub-sampling.
@@ -71,6 +72,8 @@ class BlindSpot(NoisyAlone):
         if pd < 1 or sub < 2 or weight < 0 or ramp < 0:
             fix = "pd is 1 or more, sub 2 or more, weight and ramp 0 or more"
             raise ConfigError("objective.arguments describe no blind-spot training", fix=fix)
+        if getattr(network, "blind", False) and ramp:
+            raise ConfigError("a network that is always blind learns from the blind loss alone", fix="Give ramp: 0")
         self.pd, self.sub, self.weight, self.ramp = pd, sub, weight, ramp
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -81,7 +84,7 @@ class BlindSpot(NoisyAlone):
         share = self.share(step)
         if share == 0:
             return {"loss": parts["blind"]} | parts
-        seen = self.network(x)
+        seen = self.network(x, False)
         cells = torch.cat([self._cells(batch, number, x) for number in range(len(x))])
         with torch.no_grad():
             target = self.network(_last(pick_cells(x, cells, self.sub)), True)

@@ -111,6 +111,15 @@ def load_weights(path: str | Path, model: str | None = None, arguments: Mapping[
     return Loaded(net.float().eval(), spec, card, sha256)
 
 
+def label_of(path: str | Path) -> Label:
+    """What a weights file of this program says of itself. Raises `WeightsError`."""
+    path = Path(path)
+    text = read_weights(path).metadata.get("restore")
+    if text is None:
+        raise WeightsError("the file does not say which network it belongs to", where=path)
+    return _label(path, text)
+
+
 def tensors_sha256(state: Mapping[str, Tensor]) -> str:
     """Hex sha256 over the names, types, shapes and bytes of all tensors, in the order of their names."""
     digest = hashlib.sha256()

@@ -187,3 +187,54 @@ def test_coarse_noise_of_independent_channels_and_of_grey_pictures_is_still_foun
     for picture in (base + 12 * _coarse((256, 256, 3)), base + 12 * _coarse((256, 256, 1))):
         model = _measured(picture)
         assert model.correlated and model.sigma * 255 == pytest.approx(12, rel=0.25)
+
+
+def _gaussian(std: float) -> np.ndarray:
+    taps = np.exp(-(np.arange(-8, 9) ** 2) / (2 * std**2))
+    return taps / taps.sum()
+
+
+def _true_correlation(taps: np.ndarray) -> tuple[np.ndarray, float]:
+    """(autocorrelation at lags 0 to 7 of white noise filtered by the taps; where it is 1/e)."""
+    values = np.pad(np.correlate(taps, taps, "full")[len(taps) - 1 :], (0, 8))[:8]
+    values = values / values[0]
+    return values, float(np.interp(-1 / math.e, -values, np.arange(8)))
+
+
+def _filtered(taps: np.ndarray, sigma: float) -> np.ndarray:
+    """A gently shaded picture with noise of std sigma, filtered along both axes."""
+    noise = np.random.default_rng(0).standard_normal((256, 256, 3))
+    for axis in (0, 1):
+        noise = np.apply_along_axis(lambda line: np.convolve(line, taps, "same"), axis, noise)
+    rows, columns = np.mgrid[:256, :256]
+    return (120 + 30 * np.sin(rows / 60) + 20 * np.cos(columns / 50))[..., None] + sigma * noise / (taps @ taps)
+
+
+@pytest.mark.parametrize("taps", [_gaussian(0.7), _gaussian(1.2), np.ones(3) / 3], ids=["0.7", "1.2", "box"])
+@pytest.mark.parametrize("sigma", [10, 20])
+def test_correlation_length_of_known_noise(taps: np.ndarray, sigma: float) -> None:
+    expected, length = _true_correlation(taps)
+    model = _measured(_filtered(taps, sigma))
+    assert model.correlated
+    assert model.correlation_length == pytest.approx(length, rel=0.12)
+    np.testing.assert_allclose(model.autocorrelation()[:3], expected[:3], atol=0.09)
+
+
+def test_autocorrelation_of_an_exact_spectrum_is_exact() -> None:
+    """Correlation that differs between the axes: their mean, exactly, from the variances at the DCT's frequencies."""
+    basis = dct_matrix(8, torch.float64)
+    curves = [torch.from_numpy(_true_correlation(_gaussian(std))[0]) for std in (0.8, 1.5)]
+    lags = (torch.arange(8)[:, None] - torch.arange(8)).abs()
+    along = [(basis @ curve[lags] @ basis.T).diagonal() for curve in curves]
+    spectrum = tuple(torch.outer(*along).flatten().tolist())
+    model = NoiseModel(((0.1,) * 17,), (spectrum,), correlated=True)
+    np.testing.assert_allclose(model.autocorrelation(), (curves[0] + curves[1]) / 2, atol=1e-6)
+
+
+def test_white_noise_has_no_length_and_what_never_falls_has_the_longest() -> None:
+    white = NoiseModel.white(0.1)
+    np.testing.assert_allclose(white.autocorrelation(), [1, *[0] * 7], atol=1e-12)
+    assert white.correlation_length == pytest.approx(1 - 1 / math.e)
+    assert _measured(120 + 20 * np.random.default_rng(0).standard_normal((256, 256, 3))).correlation_length < 1
+    constant = tuple(float(frequency == 0) * 64 + 1e-4 for frequency in range(64))
+    assert NoiseModel(((0.1,) * 17,), (constant,), correlated=True).correlation_length == 7

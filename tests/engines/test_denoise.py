@@ -40,21 +40,24 @@ def noisy(kind, sigma=20.0):
 def test_the_noise_chooses(pair, kind, chosen):
     picture = noisy(kind)
     result, report = restore(DiagnosingDenoiser(*pair), picture)
-    assert report.decisions["method"] == f"network {chosen}" and kind in report.decisions["noise"]
+    assert report.decisions["method"].startswith(f"network {chosen}: ") and kind in report.decisions["noise"]
     expected, _ = restore(pair[chosen == "fine"], picture)
     assert np.array_equal(result, expected)
 
 
 def test_without_noise_it_is_the_general_one(pair):
     condition = DiagnosingDenoiser(*pair).prepare([noisy("white", 0.0)], EngineOptions())
-    assert condition.decisions["method"] == "network general"
+    assert condition.decisions["method"] == "network general: hardly any noise"
 
 
 def test_a_given_level_leaves_the_choice(pair):
     engine = DiagnosingDenoiser(*pair)
     for kind, chosen in (("white", "fine"), ("correlated", "general")):
         condition = engine.prepare([noisy(kind)], EngineOptions(sigma=12.0))
-        assert condition.decisions["method"] == f"network {chosen}" and "12.0 (given)" in condition.decisions["noise"]
+        assert (
+            condition.decisions["method"].startswith(f"network {chosen}: ")
+            and "12.0 (given)" in condition.decisions["noise"]
+        )
 
 
 def test_fingerprint_and_casts(pair):

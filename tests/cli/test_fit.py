@@ -1,0 +1,83 @@
+"""`restore denoise --fit`: learning first, from a folder or from the picture itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from restore.cli.denoise import Denoise
+
+from .conftest import write_noisy
+
+LEARN = ("--method", "self-supervised", "--budget", "1s")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESTORE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(2):
+        write_noisy(tmp_path / f"photos/{i}.png", i, (100, 120, 3))
+    return tmp_path / "photos"
+
+
+def test_a_folder_is_learned_once(restore, folder, tmp_path):
+    first = restore("denoise", folder, tmp_path / "out", *LEARN, "--fit", folder, "-v")
+    assert first.code == 0
+    assert "learning from 2 pictures, noise white" in first.err
+    assert "before learning: held-out error" in first.err
+    assert "  fit: held-out error " in first.err
+    again = restore("denoise", folder / "0.png", tmp_path / "0.png", *LEARN, "--fit", folder)
+    assert again.code == 0
+    assert "learning from" not in again.err
+    assert "learned before" in again.err
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "out/0.png").read_bytes()
+
+
+def test_without_fit_it_learns_from_the_input(restore, folder, home, tmp_path):
+    ran = restore("denoise", folder / "0.png", tmp_path / "0.png", *LEARN)
+    assert ran.code == 0 and "learning from 1 pictures" in ran.err
+    assert len(list((home / "fits").iterdir())) == 1
+
+
+def test_quiet_is_quiet(restore, folder, tmp_path):
+    ran = restore("denoise", folder / "0.png", tmp_path / "0.png", *LEARN, "--fit", folder, "-q")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_budget_is_a_time(restore, folder, tmp_path):
+    ran = restore("denoise", folder, tmp_path / "out", "--fit", folder, "--budget", "soon")
+    assert ran.code == 2
+    assert "a budget cannot be 'soon'" in ran.err and "Write it as 90s, 65m or 2h" in ran.err
+
+
+def test_other_methods_do_not_learn(restore, folder, tmp_path):
+    ran = restore("denoise", folder, tmp_path / "out", "--method", "zero-shot", "--fit", folder)
+    assert ran.code == 2
+    assert "--fit does not go with --method zero-shot" in ran.err and "--method self-supervised" in ran.err
+
+
+def test_nothing_to_learn_from(restore, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ran = restore("denoise", folder, tmp_path / "out", *LEARN, "--fit", tmp_path / "empty")
+    assert ran.code == 2
+    assert "there is no picture to learn from" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "fit"),
+    [
+        ({"paths": ("a", "b", "out"), "fit": "c"}, "self-supervised", "c"),
+        ({"paths": ("a", "b", "out"), "method": "self-supervised"}, "self-supervised", ("a", "b")),
+        ({"paths": ("a",), "method": "self-supervised"}, "self-supervised", ("a",)),
+        ({"paths": ("a", "out")}, "auto", None),
+    ],
+)
+def test_what_is_learned_from(monkeypatch, given, method, fit):
+    asked = {}
+    monkeypatch.setattr("restore.cli.pictures.restore_pictures", lambda _, request: asked.update(request.method) or 0)
+    Denoise(**given).run()
+    assert (asked["method"], asked["fit"]) == (method, fit)

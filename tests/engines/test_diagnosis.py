@@ -1,0 +1,131 @@
+"""What is told about a picture's noise: the numbers, and that the engine decides by them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from restore.engines.denoise import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
+from restore.engines.measure import Level
+from restore.errors import UnsupportedError
+from restore.inference.engine import EngineOptions
+from restore.picture import Picture
+from tests.engines.test_denoise import network, noisy
+
+
+def shaded(low=40.0, high=210.0, shape=(256, 320)):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return (low + (high - low) * columns / (shape[1] - 1) + 5 * np.sin(rows / 30))[..., None].repeat(3, -1)
+
+
+def picture(values):
+    return Picture.from_array(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("sigma", [8.0, 25.0])
+def test_the_level_of_white_noise(sigma):
+    found = diagnose(picture(shaded() + sigma * np.random.default_rng(1).standard_normal((256, 320, 3))))
+    assert found.level.value == pytest.approx(sigma, rel=0.08)
+    assert (found.weights, found.white, found.why) == (WHITE, True, "white noise")
+    assert found.facts["curve"].startswith("dark ") and found.facts["correlation"] == "none found"
+
+
+def test_the_curve_of_photon_noise_rises_as_it_should():
+    """Variance u * 255 / 40 in 8-bit units, read where the picture has such intensities."""
+    clean = shaded()
+    counts = np.random.default_rng(2).poisson(clean / 255 * 40) / 40 * 255
+    found = diagnose(picture(counts))
+    low, high = (255 * value for value in found.level.seen)
+    assert low == pytest.approx(42, abs=12) and high == pytest.approx(207, abs=12)
+    for intensity in (60, 125, 190):
+        assert found.level_at(intensity) == pytest.approx((intensity * 255 / 40) ** 0.5, rel=0.15)
+    assert [intensity for intensity, _ in found.curve][:: len(found.curve) - 1] == [0, 255]
+    dark, middle, bright = (found.level_at(place) for place in found.places.values())
+    assert dark < middle < bright
+
+
+def test_clipped_shares_are_exact():
+    values = shaded(60, 190)
+    values[:64, :, 0] = 0  # a quarter of a third of the samples
+    values[-32:] = 255
+    found = diagnose(picture(values))
+    assert found.level.noise.clipped == pytest.approx((1 / 12, 1 / 8), abs=1e-9)
+    assert found.facts["clipped"] == "black 8.33%, white 12.50% of the samples"
+    assert found.summary()["clipped"] == {"black": pytest.approx(1 / 12), "white": pytest.approx(1 / 8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sigma", "weights", "why"),
+    [
+        ("white", 20.0, "fine", "white noise"),
+        ("correlated", 20.0, "general", "the noise is spatially correlated"),
+        ("white", 3.0, "general", "noise of level 5 or less may only look white"),
+        ("white", 0.0, "general", "hardly any noise"),
+    ],
+)
+def test_the_engine_does_what_the_diagnosis_says(kind, sigma, weights, why):
+    source = noisy(kind, sigma)
+    engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
+    condition = engine.prepare([source], EngineOptions())
+    found = diagnose(source, names=("general", "fine"))
+    assert (found.weights, found.why) == (weights, why)
+    assert condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.told}
+    white, curve = condition.data
+    assert white == found.white and curve.tolist() == found.level.curve.tolist()
+
+
+def test_the_rule_has_one_place(monkeypatch):
+    """An engine that asked anything else than `is_white` would not follow it."""
+    monkeypatch.setattr("restore.engines.denoise.is_white", lambda level: (False, "we say so"))
+    engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
+    condition = engine.prepare([noisy("white")], EngineOptions())
+    assert condition.decisions["method"] == "network general: we say so" and condition.data[0] is False
+    assert diagnose(noisy("white")).why == "we say so"
+
+
+def test_a_level_just_below_what_is_clear_is_not_white():
+    level = diagnose(noisy("white", 20.0)).level
+    for value, white in ((4.9, False), (5.1, True)):
+        assert is_white(Level(level.noise, level.curve * value / level.value))[0] is white
+    assert is_white(Level(level.noise, level.curve * 0.01, given=True)) == (True, "white noise of a given level")
+
+
+def test_too_small_to_measure():
+    found = diagnose(picture(shaded(shape=(20, 30))))
+    assert not found.measurable and found.level.value == 0 and found.weights == GENERAL
+    assert found.facts["noise"] == "not measured: too small to measure its noise, taken as none"
+    assert "curve" not in found.facts and found.why == "the noise could not be measured"
+
+
+def test_facts_name_size_depth_and_range_and_alpha_does_not_count():
+    values = shaded(80, 200) + 10 * np.random.default_rng(3).standard_normal((256, 320, 3))
+    ten_bit = np.rint(np.clip(values, 0, 255) * 4).astype(np.uint16)
+    found = diagnose(Picture.from_array(ten_bit))
+    assert found.facts["picture"] == "320 x 256 px, 3 x 16 bit, array"
+    assert found.facts["range"].endswith("10-bit data in a 16-bit file")
+    assert found.level.value == pytest.approx(10 * 1020 / 1023, rel=0.08)
+    opaque = np.dstack([values, np.full((256, 320), 255)])
+    with_alpha = diagnose(picture(opaque))
+    assert with_alpha.facts["picture"] == "320 x 256 px, 3 x 8 bit and alpha, array"
+    assert with_alpha.level.noise == diagnose(picture(values)).level.noise
+
+
+def test_the_summary_is_json_in_8_bit_units():
+    found = diagnose(noisy("correlated"))
+    summary = json.loads(json.dumps(found.summary()))
+    assert summary["level"] == pytest.approx(found.level.value) and len(summary["curve"]) == 17
+    assert summary["curve"][-1] == [255, pytest.approx(255 * float(found.level.curve[-1]))]
+    assert summary["correlated"] is True and summary["correlation_length"] == pytest.approx(
+        1.9, abs=0.25
+    )  # a 3 x 3 box
+    assert summary["autocorrelation"][0] == 1 and summary["sigma"] == pytest.approx(255 * found.level.noise.sigma)
+    assert summary["decisions"] == found.decisions
+
+
+def test_samples_that_are_no_numbers_are_refused():
+    broken = np.full((64, 64), 0.5, np.float32)
+    broken[3, 4] = np.nan
+    with pytest.raises(UnsupportedError, match="1 samples are NaN or infinite"):
+        diagnose(Picture.from_array(broken))

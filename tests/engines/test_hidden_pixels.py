@@ -1,0 +1,88 @@
+"""Held-out pixels: which are hidden, and that their errors rank denoisers as their true errors do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from restore.engines.hidden_pixels import SHARE, Hidden, block_side, clearly_better, errors, hide
+from restore.inference.engine import Condition, Unchanged
+from restore.models.spec import ModelSpec
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("length", "side"), [(0.0, 1), (0.4, 3), (1.0, 3), (1.3, 5), (2.0, 5)])
+def test_blocks_are_wider_than_the_correlation(length, side):
+    assert block_side(length) == side > length
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(60, 150), st.integers(60, 150), st.sampled_from([1, 3, 5]), st.integers(0, 99))
+def test_the_blocks_alone_are_replaced_and_by_what_is_around_them(height, width, side, seed):
+    x = torch.rand(2, height, width, generator=generator(seed))
+    found = hide(x, side, generator(seed))
+    changed = (found.pixels != x).any(0)
+    mask = torch.zeros(1, 1, height, width)
+    mask[0, 0, found.rows, found.columns] = 1
+    blocks = F.max_pool2d(mask, side, 1, side // 2)[0, 0] > 0
+    assert torch.equal(changed, blocks)
+    assert int(blocks.sum()) == len(found.rows) * side * side  # none touches another
+    assert torch.equal(found.truth, x[:, found.rows, found.columns])
+    unseen = x.clone()
+    unseen[:, blocks] = 9.0  # what was there does not matter
+    assert torch.equal(hide(unseen, side, generator(seed)).pixels, found.pixels)
+
+
+def test_two_percent_are_hidden():
+    found = hide(torch.rand(1, 700, 700), 1, generator())
+    assert len(found.rows) / 700**2 == pytest.approx(SHARE, rel=0.1)
+
+
+def test_a_small_picture_has_no_room():
+    with pytest.raises(ValueError, match="no room for a block"):
+        hide(torch.rand(1, 6, 6), 1, generator())
+
+
+class Blur:
+    """Mean of 3 x 3 px, `times` over."""
+
+    def __init__(self, times):
+        self.times, self.fingerprint, self.spec = times, f"blur {times}", ModelSpec("denoise", radius=times)
+
+    def cast(self, dtype, device):
+        return self
+
+    def prepare(self, sources, options):
+        return Unchanged().prepare(sources, options)
+
+    def __call__(self, x, condition: Condition):
+        y = x[:, 0]
+        for _ in range(self.times):
+            y = F.avg_pool2d(y, 3, 1, 1, count_include_pad=False)
+        return y[:, None]
+
+
+def test_the_hidden_error_is_the_true_one_and_the_noise():
+    """Noise2Self's equality, for a picture whose truth is known."""
+    clean = torch.full((1, 400, 400), 0.4)
+    clean[:, :, ::40] = 0.7
+    noisy = clean + 0.1 * torch.randn(1, 400, 400, generator=generator())
+    found = hide(noisy, 1, generator(1))
+    known = Hidden(found.pixels, found.rows, found.columns, clean[:, found.rows, found.columns])
+    for engine in (Blur(1), Blur(4)):
+        seen, true = float(errors(engine, [found]).mean()), float(errors(engine, [known]).mean())
+        assert seen == pytest.approx(true + 0.01, rel=0.05)
+    assert clearly_better(errors(Blur(1), [found]), errors(Unchanged(), [found]))
+    assert not clearly_better(errors(Blur(1), [found]), errors(Blur(1), [found]))
+
+
+def test_a_difference_within_chance_is_none():
+    first = torch.rand(50, generator=generator())
+    assert clearly_better(first, first + 0.01)
+    assert not clearly_better(first, first + 0.01 * torch.randn(50, generator=generator(1)) - 0.001)

@@ -1,0 +1,127 @@
+"""Learning from the user's own noisy pictures: what is learned from, what is kept, what is chosen."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import restore
+from restore.engines import self_supervised
+from restore.engines.network import NetworkEngine
+from restore.engines.self_supervised import _chosen, _key, by_fit, gathered
+from restore.engines.zero_shot import ZeroShotEngine
+from restore.errors import ConfigError, DecodeError, RestoreError
+from restore.zoo.card import DataSource, Result, WeightsCard
+from restore.zoo.resolver import resolve
+from restore.zoo.weights import label_of, load_weights, save_weights
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESTORE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def noisy(seed=0, size=(96, 120), channels=1, sigma=0.1):
+    rng = np.random.default_rng(seed)
+    scene = np.cumsum(rng.standard_normal((*size, channels)), axis=1) / 40 + 0.5
+    return np.clip((scene + sigma * rng.standard_normal(scene.shape)) * 40000, 0, 65535).astype(np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "noisy"
+    place.mkdir()
+    for i in range(3):
+        restore.write(noisy(i), place / f"{i}.png")
+    return place
+
+
+def test_it_learns_and_remembers(folder, home, monkeypatch):
+    engine = by_fit(folder, budget=1.0)
+    (kept,) = (home / "fits").iterdir()
+    card = load_weights(kept).card
+    assert card.data[0].name == "noisy"
+    assert card.command == "--fit noisy --budget 1s"
+    assert card.results[0].peers.keys() == {"zero-shot"}
+    monkeypatch.setattr(self_supervised, "_learn", lambda *args: pytest.fail("it learned again"))
+    again = by_fit(folder, budget=1.0)
+    assert again.fingerprint == engine.fingerprint
+    picture = restore.read(folder / "0.png")
+    restorer = restore.Restorer("denoise", again, restore.load("denoise").options)
+    assert restorer(picture).pixels.dtype == np.uint16
+    told = restorer.last_report.decisions["fit"]
+    assert "learned before" in told and "not exactly repeatable" in told
+
+
+def test_other_pictures_or_settings_are_learned_anew():
+    settings = self_supervised.FitSettings()
+    one, other = torch.rand(1, 8, 8), torch.rand(1, 8, 8)
+    keys = {
+        _key([one], settings, "a"), _key([other], settings, "a"), _key([one, other], settings, "a"),
+        _key([one], self_supervised.FitSettings(budget=5.0), "a"), _key([one], settings, "b"),
+        _key([one.view(1, 4, 16)], settings, "a"),
+    }  # fmt: skip
+    assert len(keys) == 6
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_what_is_no_better_than_zero_shot_is_not_used(better, tmp_path):
+    label, start = label_of(resolve("denoise_white")), load_weights(resolve("denoise_white"))
+    card = WeightsCard(
+        name="fit", task="denoise", summary="Learned from noisy pictures alone, noise white, level 9.", steps=50,
+        data=(DataSource(name="mine", licence="mine"),), date=datetime.date(2026, 1, 1), licence="mine",
+        results=(
+            Result(set="held-out pixels", metric="mean_square", value=0.02, peers={"zero-shot": 0.03}),
+            Result(set="held-out pixels", metric="clearly_better", value=float(better)),
+        ),
+    )  # fmt: skip
+    save_weights(tmp_path / "fit.safetensors", start.net, label.model, label.arguments, card)
+    engine = _chosen(load_weights(tmp_path / "fit.safetensors"), reused=False)
+    assert isinstance(engine.engine, NetworkEngine if better else ZeroShotEngine)
+    restorer = restore.Restorer("denoise", engine, restore.load("denoise").options)
+    restorer(noisy())
+    decisions = restorer.last_report.decisions
+    assert decisions["fit"] == "held-out error 0.02, zero-shot 0.03"
+    learned = "self-supervised, 50 steps: learned from noisy pictures alone, noise white, level 9"
+    assert decisions["method"] == (learned if better else "zero-shot fast: learning did not clearly beat it")
+
+
+def test_all_frames_and_channels_are_gathered(tmp_path):
+    stack = np.stack([noisy(i, channels=5) for i in range(3)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", planarconfig="contig")
+    found = gathered([tmp_path / "stack.tif"])
+    assert [x.shape for x in found] == [(5, 96, 120)] * 3
+    assert torch.allclose(found[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
+
+
+def test_a_bad_file_is_left_out_and_told(folder, caplog):
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    with caplog.at_level(logging.WARNING, "restore"):
+        assert len(gathered([folder])) == 3
+    assert "left out" in caplog.text and "broken.png" in caplog.text
+    with pytest.raises(DecodeError):
+        gathered([folder / "broken.png"])
+
+
+def test_nothing_to_learn_from(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: there is no picture to learn from"):
+        by_fit(tmp_path / "empty")
+
+
+def test_pictures_of_one_kind(folder):
+    restore.write(noisy(9, channels=3), folder / "colour.png")
+    with pytest.raises(ConfigError, match="differ in their channels"):
+        gathered([folder])
+
+
+def test_small_pictures_are_refused(tmp_path):
+    restore.write(noisy(size=(30, 30)), tmp_path / "small.png")
+    with pytest.raises(RestoreError, match="too small to learn from"):
+        by_fit(tmp_path / "small.png")

@@ -39,9 +39,9 @@ from peers import FFDNet
 from skimage import restoration
 from torch import Tensor
 
-from restore.classical.boundary import extend
+from restore.classical.boundary import Extended, extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
-from restore.classical.plug_and_play import plug_and_play
+from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import richardson_lucy
 from restore.classical.wiener import gcv, wiener
 from restore.engines.deconvolving import denoiser_of
@@ -58,7 +58,7 @@ KERNELS = (0, 3, 5, 6, 7)
 _AS_STORED = ("kernel4", "kernel8")  # Levin09's other kernels are turned by 180 degrees
 _SHIFT = 9  # px by which Levin09's kernels are off their middle
 SENSOR = Sensor(*(torch.tensor([value]) for value in (8.0, 0.02, 2.25, 5.0)))
-Solve = Callable[[Tensor, Tensor, float], Tensor]  # circular 1 x 3 x H x W, PSF, sigma -> the same
+Solve = Callable[[Extended, Tensor, float], Tensor]  # extended 1 x 3 x H x W, PSF, sigma -> circular 1 x 3 x H x W
 
 
 class Sample(NamedTuple):
@@ -124,23 +124,31 @@ def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
     prior = denoiser_of(from_weights(args.denoiser))
     levels = (1.0, 1.6, 2.5) if args.what == "low-light" else (1.0,)
 
-    def skimage_wiener(y: Tensor, psf: Tensor, sigma: float) -> Tensor:
+    def skimage_wiener(y: Extended, psf: Tensor, sigma: float) -> Tensor:
         weight = 0.005 if sigma < 0.02 else 0.06  # tuned on pictures 4 and 31
-        planes = [restoration.wiener(plane, psf.numpy(), weight, clip=False) for plane in y[0].numpy()]
+        planes = [restoration.wiener(plane, psf.numpy(), weight, clip=False) for plane in y.pixels[0].numpy()]
         return torch.from_numpy(np.stack(planes))[None]
 
-    def rl_tv(y: Tensor, psf: Tensor, sigma: float, model: bool = False) -> Tensor:
+    def rl_tv(y: Extended, psf: Tensor, sigma: float, model: bool = False) -> Tensor:
         scale = HEADROOM if model else 1.0
         tv = min(max(0.25 * sigma, 0.001), 0.05)
-        return richardson_lucy(y * scale, psf, 100, tv=tv, saturation="model" if model else "none") / scale
+        return richardson_lucy(y.pixels * scale, psf, 100, tv=tv, saturation="model" if model else "none") / scale
+
+    def pnp(denoiser: Denoiser, k: float, masked: bool = True) -> Solve:
+        def solve(y: Extended, psf: Tensor, sigma: float) -> Tensor:
+            return plug_and_play(y.pixels, psf, k * sigma, denoiser, known=y.known() if masked else None)
+
+        return solve
 
     found: dict[str, list[Solve]] = {
         "scikit-image wiener": [skimage_wiener],
-        "wiener": [lambda y, psf, sigma: wiener(y, psf, gcv(y, psf))],
-        "rl": [lambda y, psf, sigma: richardson_lucy(y, psf, min(max(round(0.25 / sigma), 6), 60))],
+        "wiener": [lambda y, psf, sigma: wiener(y.pixels, psf, gcv(y.pixels, psf))],
+        "rl": [lambda y, psf, sigma: richardson_lucy(y.pixels, psf, min(max(round(0.25 / sigma), 6), 60))],
         "rl-tv": [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma) for k in levels],
-        "hyper-laplacian": [lambda y, psf, sigma, k=k: hyper_laplacian(y, psf, weight_for(k * sigma)) for k in levels],
-        "pnp": [lambda y, psf, sigma, k=k: plug_and_play(y, psf, k * sigma, prior) for k in levels],
+        "hyper-laplacian": [
+            lambda y, psf, sigma, k=k: hyper_laplacian(y.pixels, psf, weight_for(k * sigma)) for k in levels
+        ],
+        "pnp": [pnp(prior, k) for k in levels],
     }
     if args.what == "low-light":
         found["rl-tv, model of clipping"] = [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma, True) for k in levels]
@@ -152,11 +160,10 @@ def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
             with torch.inference_mode():
                 return ffdnet(x, 255 * level)
 
-        found["DPIR schedule, FFDNet weights"] = [
-            lambda y, psf, sigma, k=k: plug_and_play(y, psf, k * sigma, told) for k in levels
-        ]
+        found["DPIR schedule, FFDNet weights"] = [pnp(told, k, masked=False) for k in levels]
     for name in args.networks:
-        found[f"network {Path(name).stem}"] = [DeconvolvingNetwork(name)]
+        network = DeconvolvingNetwork(name)
+        found[f"network {network.name}"] = [lambda y, psf, sigma, network=network: network(y.pixels, psf, sigma)]
     return {name: each for name, each in found.items() if args.only in name}
 
 
@@ -174,7 +181,7 @@ def run(solves: Sequence[Solve], samples: Iterator[Sample], shift: int) -> tuple
     for sample in samples:
         wide = extend(sample.blurred, sample.psf, "none" if sample.circular else "liu-jia")
         start = time.process_time()
-        results = [wide.inside(solve(wide.pixels, sample.psf, sample.sigma)) for solve in solves]
+        results = [wide.inside(solve(wide, sample.psf, sample.sigma)) for solve in solves]
         seconds += (time.process_time() - start) / len(solves)
         scores.append(max(psnr(x, sample.truth, sample.margin, shift) for x in results))
         whole.append(max(psnr(x, sample.truth, 0) for x in results))
@@ -236,8 +243,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.what == "speed":
-        columns = ["1 thread, s", "times as fast", "all cores, s", "times as fast", "scikit-image, s"]
-        print(markdown(["what", *columns], speed()))
+        heads = ["1 thread, s", "times as fast", "all cores, s", "times as fast", "scikit-image, s"]
+        print(markdown(["what", *heads], speed()))
         return
     files = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".tif", ".bmp"))
     columns: dict[str, Callable[[], Iterator[Sample]]]

@@ -38,6 +38,12 @@ class Extended(NamedTuple):
     height: int
     width: int
 
+    def known(self) -> Tensor:
+        """1 x 1 x H' x W', bool: where the picture is, and not its made-up border."""
+        mask = torch.zeros(1, 1, *self.pixels.shape[-2:], dtype=torch.bool, device=self.pixels.device)
+        self.inside(mask)[:] = True
+        return mask
+
     def inside(self, x: Tensor) -> Tensor:
         """The picture's part of a tensor of the extended size."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]

@@ -5,6 +5,7 @@
 
 with sigma_k falling evenly in its logarithm from 49 of 255 to the noise's own level (DPIR: Zhang et al., "Plug-and-play
 image restoration with deep denoiser prior", TPAMI 2021, https://arxiv.org/abs/2008.13751; lambda 0.23 as there).
+A made-up border is no measurement: from the second step on, y is k * x_{k-1} there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from restore.physics.fourier import data_step, otf
+from restore.physics.fourier import convolve, data_step, otf
 
 Denoiser = Callable[[Tensor, float], Tensor]
 """(B x C x H x W in [0, 1], std of its noise in the same units) -> the same shape."""
@@ -23,15 +24,22 @@ Denoiser = Callable[[Tensor, float], Tensor]
 _FIRST, _LAMBDA = 49 / 255, 0.23
 
 
-def plug_and_play(y: Tensor, psf: Tensor, sigma: float, denoiser: Denoiser, *, iterations: int = 8) -> Tensor:
+def plug_and_play(
+    y: Tensor, psf: Tensor, sigma: float, denoiser: Denoiser, *, iterations: int = 8, known: Tensor | None = None
+) -> Tensor:
     """Deconvolve circular pictures B x C x H x W with a PSF ... x h x w.
 
     Args:
         sigma: std of the noise, in units of [0, 1]; above 0.
         iterations: steps of the schedule; the denoiser runs once in each.
+        known: bool, broadcasts with y: where it was measured (`restore.classical.boundary.Extended.known`).
     """
     transfer = otf(psf.to(y), (y.shape[-2], y.shape[-1]))
     x, last = y, min(sigma, _FIRST)
-    for level in torch.logspace(math.log10(_FIRST), math.log10(last), iterations, dtype=torch.float64).tolist():
+    for step, level in enumerate(
+        torch.logspace(math.log10(_FIRST), math.log10(last), iterations, dtype=torch.float64).tolist()
+    ):
+        if known is not None and step:
+            y = torch.where(known, y, convolve(x, transfer))
         x = denoiser(data_step(y, x, transfer, _LAMBDA * (sigma / level) ** 2), level)
     return x

@@ -112,7 +112,11 @@ def by_hyper_laplacian(psf: Tensor, found: Measured) -> tuple[Solve, str]:
 
 def by_plug_and_play(psf: Tensor, found: Measured, prior: NetworkEngine) -> tuple[Solve, str]:
     level, denoiser = max(found.sigma, _LEAST_MISFIT), denoiser_of(prior)
-    return lambda y: plug_and_play(y.pixels, psf, level, denoiser), f"pnp, 8 steps with {prior.name}"
+
+    def solve(y: Extended) -> Tensor:
+        return plug_and_play(y.pixels, psf, level, denoiser, known=y.known())
+
+    return solve, f"pnp, 8 steps with {prior.name}"
 
 
 def by_richardson_lucy(

@@ -170,3 +170,12 @@ def test_convolution_with_the_estimate_explains_the_picture(x, psf):
     y = circular(x, psf, 0.01)
     residual = convolve(hyper_laplacian(y, psf, weight_for(0.01)), otf(psf, (256, 256))) - y
     assert float(residual.std()) == pytest.approx(0.01, rel=0.15)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_what_of_an_extended_picture_is_known(boundary):
+    x = torch.rand(1, 3, 40, 50)
+    wide = extend(x, torch.ones(7, 9), boundary)
+    known = wide.known()
+    assert known.shape == (1, 1, *wide.pixels.shape[-2:]) and int(known.sum()) == 40 * 50
+    assert wide.inside(known).all()

@@ -53,3 +53,21 @@ def test_a_denoiser_is_worth_its_time():
     y = circular(x, psf, 0.03)
     linear = max(psnr(wiener(y, psf, weight), x) for weight in (0.03, 0.1, 0.3))
     assert psnr(plug_and_play(y, psf, 0.03, smoother), x) > linear + 0.3
+
+
+def test_a_made_up_border_is_no_measurement():
+    """Nothing but the first step depends on it; where everything is known, nothing changes."""
+    y, psf = torch.rand(1, 1, 40, 48, dtype=torch.float64), shake(9)
+    known = torch.zeros(1, 1, 40, 48, dtype=torch.bool)
+    known[..., :32, :40] = True
+
+    def still(x, level):
+        return torch.full_like(x, 0.5) if level > 0.19 else x
+
+    def solved(y, known):
+        return plug_and_play(y, psf, 0.02, still, iterations=2, known=known)
+
+    other = torch.where(known, y, 0.9)
+    assert torch.allclose(solved(y, known), solved(other, known), atol=1e-12)
+    assert not torch.allclose(solved(y, None), solved(other, None), atol=1e-3)
+    assert torch.equal(solved(y, torch.ones_like(known)), solved(y, None))

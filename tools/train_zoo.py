@@ -98,12 +98,12 @@ def denoise(name: str, summary: str, noise: dict[str, object]) -> Settings:
     )
 
 
-def blind_spot(name: str, summary: str, **arguments: float) -> Settings:
+def blind_spot(name: str, summary: str, blind: bool = False, **arguments: float) -> Settings:
     return Settings(
         name=name,
         task="denoise",
         summary=summary,
-        model=ModelSettings(name="cbsn", arguments={"channels": 3, "width": 32}),
+        model=ModelSettings(name="cbsn", arguments={"channels": 3, "width": 32} | ({"blind": True} if blind else {})),
         objective=ObjectiveSettings(name="blind_spot", noise=IN_CAMERA, arguments=arguments),
         data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=120, held_out=8),
         train=TrainSettings(steps=200_000, batch=1, learning_rate=5e-4, log_every=100, validate_every=500),
@@ -115,14 +115,14 @@ RECIPES = {
     "denoise_white": denoise(
         "denoise_white", "Removes noise without spatial correlation from colour and grey photographs.", WHITE
     ),
-    "prior": denoise(
-        "prior", "The prior of plug-and-play: removes white Gaussian noise of a told level, unclipped.", TOLD
+    "deconv_prior": denoise(
+        "deconv_prior", "The prior of plug-and-play: removes white Gaussian noise of a told level, unclipped.", TOLD
     ),
     "cbsn": blind_spot(
         "cbsn", "Removes the correlated noise of cameras; learned from noisy pictures alone.", ramp=1000
     ),
     "plain_blind_spot": blind_spot(
-        "plain_blind_spot", "To compare with: a blind-spot network without pixel-shuffle.", pd=1, ramp=0
+        "plain_blind_spot", "To compare with: a blind-spot network alone, no pixel-shuffle.", blind=True, pd=1, ramp=0
     ),
     "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 3}, "gaussian"),
     "deconv_low_light": deconv(

@@ -5,7 +5,8 @@
 
 with sigma_k falling evenly in its logarithm from 49 of 255 to the noise's own level (DPIR: Zhang et al., "Plug-and-play
 image restoration with deep denoiser prior", TPAMI 2021, https://arxiv.org/abs/2008.13751; lambda 0.23 as there).
-A made-up border is no measurement: from the second step on, y is k * x_{k-1} there.
+The denoiser is shown the picture in another of its eight orientations in every step, so that what it does to some
+directions more than to others evens out (there: "periodical geometric self-ensemble"). A made-up border is no measurement: from the second step on, y is k * x_{k-1} there.
 """
 
 from __future__ import annotations
@@ -41,5 +42,19 @@ def plug_and_play(
     ):
         if known is not None and step:
             y = torch.where(known, y, convolve(x, transfer))
-        x = denoiser(data_step(y, x, transfer, _LAMBDA * (sigma / level) ** 2), level)
+        z = data_step(y, x, transfer, _LAMBDA * (sigma / level) ** 2)
+        x = _turned_back(denoiser(_turned(z, step), level), step)
     return x
+
+
+def _turned(x: Tensor, which: int) -> Tensor:
+    """One of the eight orientations of ... x H x W; the first is as it is."""
+    x = x.mT if which & 4 else x
+    axes = [axis for axis, bit in ((-1, 1), (-2, 2)) if which & bit]
+    return x.flip(axes) if axes else x
+
+
+def _turned_back(x: Tensor, which: int) -> Tensor:
+    axes = [axis for axis, bit in ((-1, 1), (-2, 2)) if which & bit]
+    x = x.flip(axes) if axes else x
+    return x.mT if which & 4 else x

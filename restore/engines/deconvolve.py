@@ -31,6 +31,8 @@ from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
+PRIOR = "deconv_prior"
+"""Shipped weights: a denoiser for plug-and-play."""
 _ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation looks at
@@ -198,8 +200,9 @@ class DeconvolutionEngine:
 
 
 def _prior_name() -> str:
-    """Of the shipped denoisers, that for white noise: what a data step leaves is no grain of a camera."""
-    return WHITE if WHITE in available() else GENERAL
+    """The shipped denoiser that learned to be told the level, or what is nearest to it: what a data step leaves is no
+    grain of a camera."""
+    return next(name for name in (PRIOR, WHITE, GENERAL) if name in available() or name == GENERAL)
 
 
 def automatic(**options: Any) -> DeconvolutionEngine:

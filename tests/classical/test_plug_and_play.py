@@ -71,3 +71,18 @@ def test_a_made_up_border_is_no_measurement():
     assert torch.allclose(solved(y, known), solved(other, known), atol=1e-12)
     assert not torch.allclose(solved(y, None), solved(other, None), atol=1e-3)
     assert torch.equal(solved(y, torch.ones_like(known)), solved(y, None))
+
+
+def test_the_denoiser_sees_all_orientations():
+    shown = []
+
+    def watch(x, level):
+        shown.append(x)
+        return x
+
+    y = torch.rand(1, 1, 20, 24, dtype=torch.float64)
+    delta = torch.ones(1, 1, dtype=torch.float64)  # no blur: every step leaves y as it is
+    assert torch.allclose(plug_and_play(y, delta, 0.02, watch), y, atol=1e-12)
+    corners = {tuple(x[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].tolist()) for x in shown}
+    assert len(shown) == len(corners) == 8
+    assert [x.shape[-2:] == (20, 24) for x in shown] == [True] * 4 + [False] * 4

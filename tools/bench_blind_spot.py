@@ -1,0 +1,191 @@
+"""Networks that learned from noisy pictures alone, beside denoisers that are told the level.
+
+    python tools/bench_blind_spot.py camera CBSD68 --networks cbsn runs/zoo/plain_blind_spot.safetensors
+    python tools/bench_blind_spot.py folder photographs --budget 120
+
+camera: every ninth picture with the noise of `restore.physics.camera`'s preset "phone" at ISO 6400 to 25600 (seed =
+    picture index), clipped and rounded to 8 bits. Networks that are always blind run so at full resolution, and, as
+    "AP-BSN", with a pixel-shuffle by 2 and refinement.
+folder: twenty pictures, their upper left 256 x 256 px in grey, Poisson noise of 10 photons at white
+    (default_rng(index)), 16 bits; `--method self-supervised` beside zero-shot and Noise2Void, which is given as many
+    seconds to learn on one thread.
+
+Prints PSNR, and for the camera what the noise is like: std, correlation at a lag of 1 px.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from measured import facts, write
+from peers import package_peers
+
+import restore
+from restore.data.batches import Batch
+from restore.engines.ap_bsn import ApBsnEngine
+from restore.engines.fitting import crops
+from restore.engines.network import NetworkEngine, from_weights
+from restore.evaluation.protocol import Case
+from restore.evaluation.samples import Sample, Source
+from restore.models.plain_unet import PlainUNet
+from restore.objectives.noisy_alone import Noise2Void
+from restore.physics.noise import NoiseRecipe, degrade
+from restore.report.table import markdown
+
+PRESET, ISO = "phone", (6400, 25600)
+RECIPE = NoiseRecipe(weights={"camera": 1.0}, cameras=(PRESET,), iso=ISO, camera_jpeg=0.0)
+PHOTONS, SIDE, COUNT = 10, 256, 20
+_WHITE = 20_000  # of 16 bits: room for Poisson's tail
+
+Denoise = Callable[[np.ndarray], np.ndarray]
+
+
+def psnr(x: np.ndarray, y: np.ndarray, white: float = 255.0) -> float:
+    return float(-10 * np.log10(np.square((x.astype(float) - y) / white).mean()))
+
+
+def camera_pictures(folder: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """(index, clean, noisy: H x W x 3 uint8) of every ninth picture."""
+    found = []
+    for index, path in list(enumerate(sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))))[::9]:
+        clean = cv2.imread(str(path))[..., ::-1].copy()
+        x = torch.from_numpy(clean).movedim(-1, 0)[None] / 255
+        noisy = degrade(x, RECIPE, seed=index, step=0).noisy[0].movedim(0, -1)
+        found.append((index, clean, (noisy * 255).round().to(torch.uint8).numpy()))
+    return found
+
+
+def lag_one(noise: np.ndarray) -> float:
+    return float((noise[:, 1:] * noise[:, :-1]).mean() / np.square(noise).mean())
+
+
+def camera(args: argparse.Namespace) -> list[list[str]]:
+    pictures = camera_pictures(args.folder)
+    for index, clean, noisy in pictures:
+        noise = noisy.astype(float) - clean
+        print(f"# {index}: input {psnr(noisy, clean):.2f} dB, std {noise.std():.1f}, lag 1 {lag_one(noise):.2f}")
+    rows = []
+    for name, method in camera_methods(args.networks).items():
+        start, scores = time.process_time(), []
+        for _, clean, noisy in pictures:
+            scores.append(psnr(method(clean, noisy), clean))
+        seconds = (time.process_time() - start) / len(pictures)
+        rows.append([name, f"{np.mean(scores):.2f}", f"{min(scores):.2f}", f"{seconds:.2f}"])
+        print("# " + " | ".join(rows[-1]), flush=True)
+        record(args, f"cbsd8, camera {PRESET} ISO {ISO[0]}-{ISO[1]}", name, scores)
+    return rows
+
+
+def camera_methods(networks: Sequence[str]) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    def ours(restorer: restore.Restorer) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return lambda clean, noisy: restorer(noisy)
+
+    def by(engine: NetworkEngine | ApBsnEngine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return ours(restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options))
+
+    def peer(method: Callable[[Sample], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        def run(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+            level = float((noisy.astype(float) - clean).std())
+            source = Source(name="", index=0, truth=Path(), damaged=None)
+            return method(Sample(source, Case(noise="gaussian", level=level), noisy, clean))
+
+        return run
+
+    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"input": lambda clean, noisy: noisy}
+    found |= {f"{name}, true level": peer(method) for name, method in package_peers().items()}
+    found["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
+    found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
+    for weights in networks:
+        engine = from_weights(weights)
+        found[engine.name] = by(engine)
+        if engine.blind:
+            found[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
+    return found
+
+
+def folder(args: argparse.Namespace) -> list[list[str]]:
+    scratch = args.scratch
+    (scratch / "noisy").mkdir(parents=True, exist_ok=True)
+    pairs = []
+    files = sorted(p for p in args.folder.iterdir() if p.suffix in (".png", ".jpg"))
+    for index, path in enumerate(files[:: max(1, len(files) // COUNT)][:COUNT]):
+        clean = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[:SIDE, :SIDE] / 255
+        counts = np.random.default_rng(index).poisson(clean * PHOTONS) / PHOTONS
+        noisy = np.clip(np.rint(counts * _WHITE), 0, 65535).astype(np.uint16)
+        restore.write(noisy, scratch / f"noisy/{index:02}.png")
+        pairs.append((clean * _WHITE, noisy))
+
+    def scored(name: str, make: Callable[[], Denoise]) -> list[str]:
+        start = time.process_time()
+        denoise = make()
+        learned = time.process_time() - start
+        scores = [psnr(denoise(noisy), clean, _WHITE) for clean, noisy in pairs]
+        record(args, f"{COUNT} grey pictures, Poisson {PHOTONS}, 16 bits", name, scores)
+        row = [name, f"{np.mean(scores):.2f}", f"{min(scores):.2f}", f"{learned:.0f}"]
+        print("# " + " | ".join(row), flush=True)
+        return row
+
+    fit = {"method": "self-supervised", "fit": scratch / "noisy", "budget": args.budget, "device": "cpu"}
+    return [
+        scored("input", lambda: lambda noisy: noisy),
+        scored("zero-shot", lambda: restore.load("denoise", method="zero-shot", device="cpu")),
+        scored("self-supervised", lambda: restore.load("denoise", **fit)),
+        scored("Noise2Void, as long", lambda: noise2void([noisy for _, noisy in pairs], args.budget)),
+    ]
+
+
+def noise2void(pictures: Sequence[np.ndarray], seconds: float) -> Denoise:
+    """A network of the size of the shipped ones that begins from nothing, by Noise2Void's loss."""
+    torch.manual_seed(0)
+    net = PlainUNet(3, 0, (48, 96), (2, 3, 2))
+    objective, shown = Noise2Void(net), [torch.from_numpy(x.astype(np.float32) / 65535)[None] for x in pictures]
+    optimizer = torch.optim.Adam(net.parameters(), 4e-4)
+    start, step = time.process_time(), 0
+    while (done := (time.process_time() - start) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 4e-4 * (1 - done)
+        batch: Batch = crops(shown, 64, 16, step)
+        loss = objective(batch, "restore", step, torch.Generator())["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+    print(f"# Noise2Void: {step} steps")
+    engine = NetworkEngine(net, net.spec(), "noise2void", "")
+    return restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options)
+
+
+def record(args: argparse.Namespace, name: str, method: str, scores: Sequence[float]) -> None:
+    if args.log:
+        means = {"psnr": round(float(np.mean(scores)), 4)}
+        write(args.log, facts() | {"set": name, "method": method, "means": means, "worst": round(min(scores), 4)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("camera", "folder"))
+    parser.add_argument("folder", type=Path, help="of clean photographs")
+    parser.add_argument("--networks", nargs="*", default=["cbsn"], help="weights of blind-spot networks")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds to learn")
+    parser.add_argument("--scratch", type=Path, default=Path("runs/blind_spot"), help="for the noisy pictures")
+    parser.add_argument("--log", type=Path, help="JSON lines to append to")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    rows = camera(args) if args.what == "camera" else folder(args)
+    last = "CPU s" if args.what == "camera" else "CPU s to learn"
+    print(markdown(["method", "PSNR dB", "worst", last], rows))
+
+
+if __name__ == "__main__":
+    main()

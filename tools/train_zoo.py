@@ -124,7 +124,7 @@ RECIPES = {
     "plain_blind_spot": blind_spot(
         "plain_blind_spot", "To compare with: a blind-spot network alone, no pixel-shuffle.", blind=True, pd=1, ramp=0
     ),
-    "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 3}, "gaussian"),
+    "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 5}, "gaussian"),
     "deconv_low_light": deconv(
         "deconv_low_light",
         "Takes a known blur out of photographs taken in low light, noisy and with clipped lights.",
@@ -137,6 +137,7 @@ RECIPES = {
 def settings_of(name: str, args: argparse.Namespace) -> Settings:
     recipe = RECIPES[name]
     chosen = {"device": args.device, "budget": args.budget, "steps": args.steps, "batch": args.batch}
+    chosen["learning_rate"] = args.learning_rate
     train = dataclasses.replace(recipe.train, **{key: value for key, value in chosen.items() if value})
     data = dataclasses.replace(recipe.data, train=(str(args.data),), cache=str(args.cache or args.out / "cache"))
     return dataclasses.replace(recipe, train=train, data=data)
@@ -211,6 +212,7 @@ def main() -> int:
     parser.add_argument("--budget", type=seconds_of, help="time after which the schedule has ended: 90s, 65m, 2h")
     parser.add_argument("--steps", type=int, help="length of the schedule in steps")
     parser.add_argument("--batch", type=int, help="crops of a step")
+    parser.add_argument("--learning-rate", type=float, help="highest of the schedule")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     args = parser.parse_args()

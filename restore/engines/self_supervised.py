@@ -2,7 +2,8 @@
 
 White noise: the shipped network for white noise, by Neighbor2Neighbor. Correlated noise: C-BSN, by its three losses.
 Before that, the network and the zero-shot method lose the same pixels; what predicts them better is used, and a tie
-goes to zero-shot. What was learned is kept in the user's folder under a name that pictures and settings decide.
+goes to zero-shot, as do pictures whose noise is weaker than the error of guessing a pixel: there a method that guesses
+well need not denoise well. What was learned is kept in the user's folder, named by pictures and settings.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ CORRELATED = "cbsn"
 _PICTURES, _SIDE, _GRID = 64, 512, 4  # at most: pictures looked at, px of a crop's side, crops along a side of one
 _PIXELS = 16 << 20  # learned from at most, all channels
 _LOOKED, _SCORED = 500_000, 3_000_000  # pixels of the pictures that are scored while it learns, and at the end
-_VERSION = 1  # of all this: another one learns again
+_WEAK = 2.0  # held-out error over the noise's variance: beyond, scenes are harder to guess than the noise is strong
+_VERSION = 2  # of all this: another one learns again
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +150,7 @@ def _learn(
                 peers={"zero-shot": float(theirs.mean())},
             ),
             Result(set="held-out pixels", metric="clearly_better", value=float(clearly_better(ours, theirs))),
+            Result(set="held-out pixels", metric="noise_variance", value=noise.sigma**2),
         ),
     )  # fmt: skip
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -157,13 +160,14 @@ def _learn(
 def _chosen(learned: Loaded, reused: bool) -> FittedEngine:
     """What was learned, or zero-shot where that did no worse."""
     assert learned.card is not None
-    scores, better = learned.card.results
+    scores, better, variance = learned.card.results
     told = f"held-out error {scores.value:.3g}, zero-shot {scores.peers['zero-shot']:.3g}"
     limited = ", within a budget of time: not exactly repeatable" if "budget" in learned.card.command else ""
     facts = {"fit": told + (", learned before" if reused else "") + limited}
-    if not better.value:
-        engine = ZeroShotEngine()
-        return FittedEngine(engine, facts | {"method": "zero-shot fast: learning did not clearly beat it"})
+    weak = scores.value > _WEAK * variance.value
+    if weak or not better.value:
+        why = "the noise is too weak to judge by hidden pixels" if weak else "learning did not clearly beat it"
+        return FittedEngine(ZeroShotEngine(), facts | {"method": f"zero-shot fast: {why}"})
     name = learned.card.name
     summary = learned.card.summary.rstrip(".")
     steps = f"{learned.card.steps} steps"

@@ -292,3 +292,23 @@ def test_where_a_picture_is_clipped():
     assert at.white == pytest.approx(0.8) and at.clipped == pytest.approx(0.21, abs=0.02) and at.saturated
     assert measured([0.5 * x], 0.01).white == 1  # merely dark
     assert measured([], 0.01) == (0.01, 1.0, 0.0)
+
+
+def test_plug_and_play_knows_what_was_measured(monkeypatch):
+    from restore.classical.boundary import extend
+    from restore.engines import deconvolving
+    from restore.engines.network import from_weights
+
+    told = {}
+    monkeypatch.setattr(deconvolving, "plug_and_play", lambda y, *args, known: told.update(known=known) or y)
+    wide = extend(torch.rand(1, 3, 40, 40), torch.ones(5, 5) / 25)
+    found = deconvolving.Measured(0.02, 1.0, 0.0)
+    solve, words = deconvolving.by_plug_and_play(torch.ones(5, 5) / 25, found, from_weights("deconv_prior"))
+    solve(wide)
+    assert torch.equal(told["known"], wide.known()) and not told["known"].all()
+    assert words == "pnp, 8 steps with deconv_prior"
+
+
+def test_plug_and_play_takes_the_denoiser_that_is_told_the_level():
+    engine = DeconvolutionEngine("pnp", psf="gauss:1")
+    assert "deconv_prior" in engine.fingerprint

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from restore.errors import ConfigError
 from restore.inference.engine import Engine
 from restore.inference.runner import run
 from restore.picture import MemorySink, Picture
@@ -46,13 +47,15 @@ def block_side(correlation_length: float) -> int:
 def hide(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE) -> Hidden:
     """Cover blocks of side x side pixels of a picture C x H x W, one in each cell of a grid, none touching another.
 
-    Each is covered, pixel by pixel, with the median of the eight blocks around it.
+    Each is covered, pixel by pixel, with the median of the eight blocks around it. Raises `ConfigError` if there is no
+    room for one.
     """
     height, width = x.shape[-2:]
     cell = max(round(side / math.sqrt(share)), 3 * side + 1)
     down, across = height // cell, width // cell
     if not down or not across:
-        raise ValueError(f"a picture of {height} x {width} px has no room for a block in a cell of {cell} px")
+        what = f"a picture of {height} x {width} px is too small to hide blocks of {side} px in"
+        raise ConfigError(what, fix=f"Give pictures of {cell} px or more, or use --method zero-shot")
     room = cell - 3 * side  # the block's neighbours stay in the cell
     count = down * across
     shift = torch.randint(room + 1, (2, count), generator=generator)

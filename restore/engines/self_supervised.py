@@ -79,7 +79,7 @@ def by_fit(fit: str | Path | Sequence[str | Path], budget: float | None = None) 
     reused = place.is_file()
     if not reused:
         _learn(pictures, noise, begin, settings, place, paths)
-    return _chosen(load_weights(place), reused)
+    return _chosen(load_weights(place), reused, limited=budget is not None)
 
 
 def gathered(paths: Sequence[Path]) -> list[Tensor]:
@@ -93,6 +93,8 @@ def gathered(paths: Sequence[Path]) -> list[Tensor]:
     grid = max(1, min(_GRID, round((_PIXELS / _SIDE**2 / max(1, len(files))) ** 0.5)))
     found: list[Tensor] = []
     for file in files:
+        if sum(x.numel() for x in found) > _PIXELS:
+            break
         try:
             for frame in open_frames(file, ReadOptions(frames="all")):
                 try:
@@ -100,7 +102,7 @@ def gathered(paths: Sequence[Path]) -> list[Tensor]:
                 finally:
                     frame.close()
                 if sum(x.numel() for x in found) > _PIXELS:
-                    return found
+                    break
         except RestoreError as error:
             if len(files) == 1:
                 raise
@@ -123,6 +125,7 @@ def _learn(
 ) -> None:
     """Learn, compare with zero-shot, and keep both findings at `place`."""
     label, start = label_of(begin), load_weights(begin)
+    crop = crop_side(pictures, settings, 20 if noise.correlated else 8)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
     hidden = [hide(x, side, generator_for(0, i)) for i, x in enumerate(pictures)]
     shown = [each.pixels for each in hidden]
@@ -133,8 +136,13 @@ def _learn(
     else:
         objective = objective_for_white(start.net, curve)
     log.info("learning from %d pictures, %s, beginning with %s", len(pictures), _kind(noise), label.card.name)
-    draw = partial(crops, shown, crop_side(pictures, settings, 8 if not noise.correlated else 20), settings.batch)
-    fit = learn(objective, draw, lambda net: float(_errors(net, start, looked).mean()), settings, log.info)
+
+    def look(net: nn.Module) -> float:
+        return float(_errors(net, start, looked).mean())
+
+    if look(start.net) > _WEAK * noise.sigma**2:
+        settings = replace(settings, patience=0)  # whatever it learned would not be used
+    fit = learn(objective, partial(crops, shown, crop, settings.batch), look, settings, log.info)
     theirs = errors(ZeroShotEngine(), scored)
     ours = _errors(fit.network, start, scored)
     log.info("held-out error %.3g, of zero-shot %.3g", ours.mean(), theirs.mean())
@@ -157,13 +165,13 @@ def _learn(
     save_weights(place, _bare(fit.network), label.model, label.arguments, card)
 
 
-def _chosen(learned: Loaded, reused: bool) -> FittedEngine:
+def _chosen(learned: Loaded, reused: bool, limited: bool) -> FittedEngine:
     """What was learned, or zero-shot where that did no worse."""
     assert learned.card is not None
     scores, better, variance = learned.card.results
     told = f"held-out error {scores.value:.3g}, zero-shot {scores.peers['zero-shot']:.3g}"
-    limited = ", within a budget of time: not exactly repeatable" if "budget" in learned.card.command else ""
-    facts = {"fit": told + (", learned before" if reused else "") + limited}
+    told += ", learned before" if reused else ""
+    facts = {"fit": told + (", within a budget of time: not exactly repeatable" if limited else "")}
     weak = scores.value > _WEAK * variance.value
     if weak or not better.value:
         why = "the noise is too weak to judge by hidden pixels" if weak else "learning did not clearly beat it"

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore.engines.hidden_pixels import SHARE, Hidden, block_side, clearly_better, errors, hide
+from restore.errors import ConfigError
 from restore.inference.engine import Condition, Unchanged
 from restore.models.spec import ModelSpec
 
@@ -45,7 +46,7 @@ def test_two_percent_are_hidden():
 
 
 def test_a_small_picture_has_no_room():
-    with pytest.raises(ValueError, match="no room for a block"):
+    with pytest.raises(ConfigError, match=r"6 x 6 px is too small to hide blocks of 1 px in.*7 px or more"):
         hide(torch.rand(1, 6, 6), 1, generator())
 
 

@@ -90,7 +90,7 @@ def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, 
         ),
     )  # fmt: skip
     save_weights(tmp_path / "fit.safetensors", start.net, label.model, label.arguments, card)
-    engine = _chosen(load_weights(tmp_path / "fit.safetensors"), reused=False)
+    engine = _chosen(load_weights(tmp_path / "fit.safetensors"), reused=False, limited=False)
     assert isinstance(engine.engine, NetworkEngine if method.startswith("self") else ZeroShotEngine)
     restorer = restore.Restorer("denoise", engine, restore.load("denoise").options)
     restorer(noisy())
@@ -132,3 +132,19 @@ def test_small_pictures_are_refused(tmp_path):
     restore.write(noisy(size=(30, 30)), tmp_path / "small.png")
     with pytest.raises(RestoreError, match="too small to learn from"):
         by_fit(tmp_path / "small.png")
+
+
+def test_pictures_of_one_kind_however_many(folder, monkeypatch):
+    """Also where enough was seen before the odd one."""
+    restore.write(noisy(9, channels=3), folder / "0.png")
+    monkeypatch.setattr(self_supervised, "_PIXELS", 40_000)
+    with pytest.raises(ConfigError, match="differ in their channels"):
+        gathered([folder])
+
+
+def test_where_it_would_not_be_used_nothing_is_learned(folder, monkeypatch, caplog):
+    monkeypatch.setattr(self_supervised, "_WEAK", 0.0)
+    with caplog.at_level(logging.INFO, "restore"):
+        engine = by_fit(folder)
+    assert "before learning" in caplog.text and "step 50" not in caplog.text
+    assert isinstance(engine.engine, ZeroShotEngine)

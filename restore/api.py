@@ -120,6 +120,7 @@ def load(
     model: str | None = None,
     fit: str | Path | Sequence[str | Path] | None = None,
     budget: float | None = None,
+    learner: str | None = None,
     psf: str | Path | np.ndarray | None = None,
     boundary: str | None = None,
     iterations: int | None = None,
@@ -139,8 +140,8 @@ def load(
         algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
         weights: a weights file or the name of shipped weights; selects the network method.
         model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
-        fit, budget: of the self-supervised method: noisy pictures or folders of them to learn from now, and how many
-            seconds at most; see `restore.engines.self_supervised.by_fit`.
+        fit, budget, learner: of the self-supervised method: noisy pictures or folders of them to learn from now, how
+            many seconds at most, and by what; see `restore.engines.self_supervised.by_fit`.
         psf, boundary, iterations, centre, flip, linear, psf_size, save_psf: of deconvolution; see
             `restore.engines.deconvolve.DeconvolutionEngine`.
         options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
@@ -155,8 +156,8 @@ def load(
             raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
     engine = build_engine(
         task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, fit=fit,
-        budget=budget, psf=psf, boundary=boundary, iterations=iterations, centre=centre, flip=flip, linear=linear,
-        psf_size=psf_size, save_psf=save_psf,
+        budget=budget, learner=learner, psf=psf, boundary=boundary, iterations=iterations, centre=centre, flip=flip,
+        linear=linear, psf_size=psf_size, save_psf=save_psf,
     )  # fmt: skip
     return Restorer(task, engine, replace(RunOptions(), **options))
 

@@ -39,7 +39,7 @@ TASKS: dict[str, Task] = {
             "zero-shot": ("restore.engines.zero_shot:ZeroShotEngine", ("preset", "pd")),
             "classical": ("restore.engines.classical:ClassicalEngine", ("algorithm",)),
             "network": ("restore.engines.denoise:by_network", ("weights", "model")),
-            "self-supervised": ("restore.engines.self_supervised:by_fit", ("fit", "budget")),
+            "self-supervised": ("restore.engines.self_supervised:by_fit", ("fit", "budget", "learner")),
         },
         fallback="zero-shot",
         weights=True,

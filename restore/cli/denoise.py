@@ -10,6 +10,8 @@ from tyro.conf import Positional, arg
 from restore.cli.options import HIDE, INF, FileOptions, ReportOptions, RunOptions, number, one_of, parse_pd, reads
 from restore.training.settings import seconds_of
 
+_LEARNERS = ("cbsn", "ap-bsn", "neighbor2neighbor", "noise2void", "blind2unblind")
+
 
 @dataclass(frozen=True)
 class Denoise:
@@ -38,6 +40,8 @@ class Denoise:
     What was learned is kept and used again."""
     budget: Annotated[float | None, reads("TIME", seconds_of), HIDE] = None
     """How long it may learn: 90s, 5m. Without it the pictures alone decide."""
+    learner: Annotated[str | None, one_of("--learner", "auto", *_LEARNERS), HIDE] = None
+    """What it learns by: cbsn and ap-bsn for noise with correlation, the others for noise without. auto: as measured."""
     files: FileOptions = field(default_factory=FileOptions)
     running: RunOptions = field(default_factory=RunOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
@@ -45,11 +49,13 @@ class Denoise:
     def run(self) -> int:
         from restore.cli.pictures import Request, restore_pictures
 
-        learns = self.method == "self-supervised" or (self.method == "auto" and self.fit is not None)
+        asked = self.fit is not None or self.learner is not None
+        learns = self.method == "self-supervised" or (self.method == "auto" and asked)
         inputs = self.paths[:-1] if len(self.paths) > 1 and not self.files.in_place else self.paths
         method = {
             "method": "self-supervised" if learns else self.method, "preset": self.preset, "sigma": self.sigma,
             "pd": self.pd, "algorithm": self.algorithm, "weights": self.weights, "model": self.model,
             "fit": self.fit or (inputs if learns else None), "budget": self.budget,
+            "learner": self.learner,
         }  # fmt: skip
         return restore_pictures(self.paths, Request("denoise", method, self.files, self.running, self.report))

@@ -17,6 +17,7 @@ from restore.engines.ap_bsn import ApBsnEngine
 from restore.engines.diagnosis import Diagnosis
 from restore.engines.measure import Level, measure_level
 from restore.engines.network import NetworkEngine, from_weights
+from restore.engines.noise_bounded import NoiseBoundedEngine
 from restore.inference.alpha import ColourView
 from restore.inference.engine import Condition, Engine, EngineOptions
 from restore.picture import PictureSource
@@ -32,9 +33,15 @@ def by_network(weights: str | Path | None = None, model: str | None = None) -> E
     """The engine of weights, or of the shipped ones. Raises `WeightsError`."""
     general, white = shipped()
     if weights is not None or general == white:
-        network = from_weights(weights or general, model)
-        return ApBsnEngine(network) if network.blind else network
+        return as_meant(from_weights(weights or general, model))
     return DiagnosingDenoiser(from_weights(general), from_weights(white))
+
+
+def as_meant(network: NetworkEngine) -> Engine:
+    """How a network is used: blind ones as AP-BSN is, C-BSN without taking away more than the noise."""
+    if network.blind:
+        return ApBsnEngine(network)
+    return NoiseBoundedEngine(network) if network.standardised else network
 
 
 def shipped() -> tuple[str, str]:

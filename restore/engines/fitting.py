@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from restore.data.batches import Batch
 from restore.errors import ConfigError
 from restore.objectives.blind_spot import BlindSpot
-from restore.objectives.noisy_alone import Neighbor2Neighbor, NoisyAlone
+from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void, NoisyAlone
 from restore.physics.level import level_map
 from restore.physics.random import generator_for
 
@@ -83,14 +83,68 @@ class LevelTold(nn.Module):
         return self.network(torch.cat([x, level_map(x, self.curve.expand(len(x), -1))], 1))
 
 
-def objective_for_white(network: nn.Module, curve: Tensor) -> NoisyAlone:
-    """Of a network that is told the level, for noise without correlation."""
-    return Neighbor2Neighbor(LevelTold(network, curve), weight=1.0, ramp=1)
+class Known(NamedTuple):
+    """What has been measured of the noise.
+
+    Attributes:
+        curve: its effective std at `restore.physics.level.KNOTS` intensities, units of [0, 1].
+        length: its correlation length, px.
+    """
+
+    curve: Tensor
+    length: float
 
 
-def objective_for_correlated(network: nn.Module, length: float) -> NoisyAlone:
-    """Of a conditional blind-spot network, for noise of a correlation length in px."""
-    return BlindSpot(network, pd=min(max(math.ceil(2 * length), 2), 5), weight=2.0, ramp=1)
+class Learner(NamedTuple):
+    """A way to learn from noisy pictures alone.
+
+    Attributes:
+        begin: name of the shipped weights that it goes on from.
+        objective: (network, noise) -> what is minimised.
+        crop, batch: of a step.
+        multiple: of the crops' sides.
+    """
+
+    begin: str
+    objective: Callable[[nn.Module, Known], NoisyAlone]
+    crop: int
+    batch: int
+    multiple: int
+
+
+def _cbsn(network: nn.Module, noise: Known) -> NoisyAlone:
+    return BlindSpot(network, pd=_shuffle(noise.length), weight=2.0, ramp=1)
+
+
+def _ap_bsn(network: nn.Module, noise: Known) -> NoisyAlone:
+    return BlindSpot(network, pd=_shuffle(noise.length), ramp=0)
+
+
+def _neighbor2neighbor(network: nn.Module, noise: Known) -> NoisyAlone:
+    return Neighbor2Neighbor(LevelTold(network, noise.curve), weight=1.0, ramp=1)
+
+
+def _noise2void(network: nn.Module, noise: Known) -> NoisyAlone:
+    return Noise2Void(LevelTold(network, noise.curve))
+
+
+def _blind2unblind(network: nn.Module, noise: Known) -> NoisyAlone:
+    return Blind2Unblind(LevelTold(network, noise.curve), still=160, ramp=240)
+
+
+def _shuffle(length: float) -> int:
+    """Factor of the pixel-shuffle that takes a correlation length apart."""
+    return min(max(math.ceil(2 * length), 2), 5)
+
+
+LEARNERS = {
+    "cbsn": Learner("cbsn", _cbsn, crop=120, batch=2, multiple=20),
+    "ap-bsn": Learner("cbsn", _ap_bsn, crop=120, batch=2, multiple=20),
+    "neighbor2neighbor": Learner("denoise_white", _neighbor2neighbor, crop=96, batch=8, multiple=8),
+    "noise2void": Learner("denoise_white", _noise2void, crop=96, batch=8, multiple=8),
+    "blind2unblind": Learner("denoise_white", _blind2unblind, crop=96, batch=2, multiple=8),
+}
+"""By name. The first two are for noise with correlation, the others for noise without."""
 
 
 def crop_side(pictures: Sequence[Tensor], settings: FitSettings, multiple: int) -> int:

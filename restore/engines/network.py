@@ -63,7 +63,7 @@ class NetworkEngine:
         self._net = net.eval().to(memory_format=self._layout)
         self._net_spec, self.name, self._sha256 = spec, name, sha256
         self._planes: int = getattr(net, "condition_channels", 0)
-        self._standardised: bool = getattr(net, "standardised", False)
+        self.standardised: bool = getattr(net, "standardised", False)
         self.blind: bool = getattr(net, "blind", False)
         self._casts: dict[tuple[torch.dtype, torch.device], NetworkEngine] = {}
         self.spec = replace(spec, channels=None, radius=spec.radius + (MAP_RADIUS if self._planes else 0))
@@ -81,7 +81,7 @@ class NetworkEngine:
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
         scale = find_scale(sources[0])
         decisions = {"method": f"network {self.name}"}
-        if self._standardised:
+        if self.standardised:
             return Condition(scale, mean_and_std(sources[0], scale), decisions)
         if not self._planes:
             return Condition(scale, None, decisions)
@@ -91,7 +91,7 @@ class NetworkEngine:
     @torch.no_grad()
     def __call__(self, x: Tensor, condition: Condition) -> Tensor:
         """B x 1 x C x H x W unit values -> B x outputs x C x sH x sW, float32."""
-        if not self._standardised:
+        if not self.standardised:
             return self._restored(x, condition)
         mean, std = (value.to(x.device)[:, None, None] for value in condition.data)
         return self._restored((x - mean) / std, condition) * std + mean

@@ -1,6 +1,7 @@
 """Denoising that learns from the user's own noisy pictures: a shipped network goes on learning on them.
 
-White noise: the shipped network for white noise, by Neighbor2Neighbor. Correlated noise: C-BSN, by its three losses.
+White noise: the shipped network for white noise, by Neighbor2Neighbor unless Noise2Void or Blind2Unblind is asked for.
+Correlated noise: C-BSN by its three losses, or AP-BSN.
 Before that, the network and the zero-shot method lose the same pixels; what predicts them better is used, and a tie
 goes to zero-shot, as do pictures whose noise is weaker than the error of guessing a pixel: there a method that guesses
 well need not denoise well. What was learned is kept in the user's folder, named by pictures and settings.
@@ -25,16 +26,8 @@ from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
-from restore.engines.denoise import WHITE
-from restore.engines.fitting import (
-    FitSettings,
-    LevelTold,
-    crop_side,
-    crops,
-    learn,
-    objective_for_correlated,
-    objective_for_white,
-)
+from restore.engines.denoise import as_meant
+from restore.engines.fitting import LEARNERS, FitSettings, Known, LevelTold, crop_side, crops, learn
 from restore.engines.hidden_pixels import Hidden, block_side, clearly_better, errors, hide
 from restore.engines.network import NetworkEngine
 from restore.engines.zero_shot import ZeroShotEngine
@@ -50,35 +43,39 @@ from restore.zoo.home import home
 from restore.zoo.resolver import resolve
 from restore.zoo.weights import Loaded, label_of, load_weights, save_weights
 
-CORRELATED = "cbsn"
-"""Shipped weights that learning begins with where noise is correlated."""
 _PICTURES, _SIDE, _GRID = 64, 512, 4  # at most: pictures looked at, px of a crop's side, crops along a side of one
 _PIXELS = 16 << 20  # learned from at most, all channels
 _LOOKED, _SCORED = 500_000, 3_000_000  # pixels of the pictures that are scored while it learns, and at the end
 _WEAK = 2.0  # held-out error over the noise's variance: beyond, scenes are harder to guess than the noise is strong
-_VERSION = 2  # of all this: another one learns again
+_VERSION = 4  # of all this: another one learns again
 
 log = logging.getLogger(__name__)
 
 
-def by_fit(fit: str | Path | Sequence[str | Path], budget: float | None = None) -> FittedEngine:
+def by_fit(fit: str | Path | Sequence[str | Path], budget: float | None = None, learner: str = "auto") -> FittedEngine:
     """The engine that has learned from noisy pictures, or learns now.
 
     Args:
         fit: pictures, or folders of them, of one kind.
         budget: seconds to learn at most; the result then depends on the machine's speed.
+        learner: one of `restore.engines.fitting.LEARNERS`; auto: the one for the noise that is measured.
     Raises:
-        ConfigError: there is no picture, or none large enough.
+        ConfigError: there is no picture, or none large enough; an unknown learner.
     """
+    if learner not in ("auto", *LEARNERS):
+        raise ConfigError(f"unknown learner {learner!r}", fix=f"Use auto, {', '.join(LEARNERS)}")
     paths = [Path(fit)] if isinstance(fit, str | Path) else [Path(each) for each in fit]
     pictures = gathered(paths)
     noise = estimate_noise(pictures)
-    begin = resolve(CORRELATED if noise.correlated else WHITE)
-    settings = replace(FitSettings(), budget=budget, **({} if noise.correlated else {"crop": 96, "batch": 8}))
-    place = home() / "fits" / f"{_key(pictures, settings, load_weights(begin).sha256)}.safetensors"
+    if learner == "auto":
+        learner = "cbsn" if noise.correlated else "neighbor2neighbor"
+    way = LEARNERS[learner]
+    begin = resolve(way.begin)
+    settings = FitSettings(crop=way.crop, batch=way.batch, budget=budget)
+    place = home() / "fits" / f"{_key(pictures, settings, learner, load_weights(begin).sha256)}.safetensors"
     reused = place.is_file()
     if not reused:
-        _learn(pictures, noise, begin, settings, place, paths)
+        _learn(pictures, noise, learner, settings, place, paths)
     return _chosen(load_weights(place), reused, limited=budget is not None)
 
 
@@ -121,21 +118,22 @@ def _crops(frame: PictureSource, grid: int) -> list[Tensor]:
 
 
 def _learn(
-    pictures: list[Tensor], noise: NoiseModel, begin: Path, settings: FitSettings, place: Path, paths: Sequence[Path]
+    pictures: list[Tensor], noise: NoiseModel, learner: str, settings: FitSettings, place: Path, paths: Sequence[Path]
 ) -> None:
     """Learn, compare with zero-shot, and keep both findings at `place`."""
+    way = LEARNERS[learner]
+    begin = resolve(way.begin)
     label, start = label_of(begin), load_weights(begin)
-    crop = crop_side(pictures, settings, 20 if noise.correlated else 8)
+    arguments = label.arguments
+    if learner == "ap-bsn":
+        start.net.blind, arguments = True, arguments | {"blind": True}
+    crop = crop_side(pictures, settings, way.multiple)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
     hidden = [hide(x, side, generator_for(0, i)) for i, x in enumerate(pictures)]
     shown = [each.pixels for each in hidden]
     looked, scored = _some(hidden, _LOOKED), _some(hidden, _SCORED)
-    curve = effective_curve(noise, pictures)
-    if noise.correlated:
-        objective = objective_for_correlated(start.net, noise.correlation_length)
-    else:
-        objective = objective_for_white(start.net, curve)
-    log.info("learning from %d pictures, %s, beginning with %s", len(pictures), _kind(noise), label.card.name)
+    objective = way.objective(start.net, Known(effective_curve(noise, pictures), noise.correlation_length))
+    log.info("learning from %d pictures by %s, %s", len(pictures), learner, _kind(noise))
 
     def look(net: nn.Module) -> float:
         return float(_errors(net, start, looked).mean())
@@ -146,9 +144,9 @@ def _learn(
     theirs = errors(ZeroShotEngine(), scored)
     ours = _errors(fit.network, start, scored)
     log.info("held-out error %.3g, of zero-shot %.3g", ours.mean(), theirs.mean())
-    limit = f" --budget {settings.budget:g}s" if settings.budget else ""
+    limit = f" --learner {learner}" + (f" --budget {settings.budget:g}s" if settings.budget else "")
     card = WeightsCard(
-        name=place.stem, task="denoise", summary=f"Learned from noisy pictures alone, {_kind(noise)}.",
+        name=place.stem, task="denoise", summary=f"Learned from noisy pictures alone by {learner}, {_kind(noise)}.",
         data=(DataSource(name=", ".join(path.name for path in paths), licence="the user's own"),),
         steps=fit.steps, seconds=round(fit.seconds, 1), date=datetime.datetime.now(datetime.UTC).date(),
         licence="the user's own", command=f"--fit {paths[0].name}{limit}",
@@ -162,7 +160,7 @@ def _learn(
         ),
     )  # fmt: skip
     place.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(place, _bare(fit.network), label.model, label.arguments, card)
+    save_weights(place, _bare(fit.network), label.model, arguments, card)
 
 
 def _chosen(learned: Loaded, reused: bool, limited: bool) -> FittedEngine:
@@ -179,7 +177,7 @@ def _chosen(learned: Loaded, reused: bool, limited: bool) -> FittedEngine:
     name = learned.card.name
     summary = learned.card.summary.rstrip(".")
     steps = f"{learned.card.steps} steps"
-    engine = NetworkEngine(learned.net, learned.spec, name, learned.sha256)
+    engine = as_meant(NetworkEngine(learned.net, learned.spec, name, learned.sha256))
     return FittedEngine(engine, facts | {"method": f"self-supervised, {steps}: {summary[0].lower()}{summary[1:]}"})
 
 
@@ -203,7 +201,7 @@ class FittedEngine:
 
 def _errors(net: nn.Module, start: Loaded, hidden: Sequence[Hidden]) -> Tensor:
     still = copy.deepcopy(_bare(net)).requires_grad_(False)  # an engine puts its network into eval mode
-    return errors(NetworkEngine(still, start.spec, "learning", ""), hidden)
+    return errors(as_meant(NetworkEngine(still, start.spec, "learning", "")), hidden)
 
 
 def _bare(net: nn.Module) -> nn.Module:
@@ -220,8 +218,8 @@ def _kind(noise: NoiseModel) -> str:
     return f"noise {'correlated' if noise.correlated else 'white'}, level {255 * noise.sigma:.1f}"
 
 
-def _key(pictures: Sequence[Tensor], settings: FitSettings, begin: str) -> str:
-    digest = hashlib.sha256(json.dumps([_VERSION, asdict(settings), begin], sort_keys=True).encode())
+def _key(pictures: Sequence[Tensor], settings: FitSettings, learner: str, begin: str) -> str:
+    digest = hashlib.sha256(json.dumps([_VERSION, asdict(settings), learner, begin], sort_keys=True).encode())
     for x in pictures:
         digest.update(f"{list(x.shape)}".encode())
         digest.update(x.contiguous().numpy().data)

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from restore.engines.fitting import (
+    LEARNERS,
     FitSettings,
+    Known,
     LevelTold,
     crop_side,
     crops,
     learn,
-    objective_for_correlated,
-    objective_for_white,
 )
 from restore.errors import ConfigError
 from restore.models.cbsn import CBSN
@@ -34,7 +34,7 @@ class Bias(nn.Module):
 
 def white(net):
     torch.manual_seed(0)
-    return objective_for_white(net, torch.full((KNOTS,), 0.1))
+    return LEARNERS["neighbor2neighbor"].objective(net, Known(torch.full((KNOTS,), 0.1), 0.0))
 
 
 def small():
@@ -128,4 +128,6 @@ def test_the_level_is_told():
 
 @pytest.mark.parametrize(("length", "pd"), [(0.3, 2), (1.0, 2), (1.3, 3), (4.0, 5)])
 def test_the_shuffle_follows_the_correlation(length, pd):
-    assert objective_for_correlated(CBSN(3, 4, 1), length).pd == pd
+    known = Known(torch.full((KNOTS,), 0.1), length)
+    assert LEARNERS["cbsn"].objective(CBSN(3, 4, 1), known).pd == pd
+    assert LEARNERS["ap-bsn"].objective(CBSN(3, 4, 1, blind=True), known).pd == pd

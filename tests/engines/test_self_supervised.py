@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,17 @@ import tifffile
 import torch
 
 import restore
-from restore.engines import self_supervised
+from restore.cli import denoise
+from restore.engines import fitting, self_supervised
+from restore.engines.ap_bsn import ApBsnEngine
+from restore.engines.fitting import LEARNERS
 from restore.engines.network import NetworkEngine
+from restore.engines.noise_bounded import NoiseBoundedEngine
 from restore.engines.self_supervised import _chosen, _key, by_fit, gathered
 from restore.engines.zero_shot import ZeroShotEngine
 from restore.errors import ConfigError, DecodeError, RestoreError
+from restore.objectives.blind_spot import BlindSpot
+from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.zoo.card import DataSource, Result, WeightsCard
 from restore.zoo.resolver import resolve
 from restore.zoo.weights import label_of, load_weights, save_weights
@@ -47,7 +54,7 @@ def test_it_learns_and_remembers(folder, home, monkeypatch):
     (kept,) = (home / "fits").iterdir()
     card = load_weights(kept).card
     assert card.data[0].name == "noisy"
-    assert card.command == "--fit noisy --budget 1s"
+    assert card.command == "--fit noisy --learner neighbor2neighbor --budget 1s"
     assert card.results[0].peers.keys() == {"zero-shot"}
     monkeypatch.setattr(self_supervised, "_learn", lambda *args: pytest.fail("it learned again"))
     again = by_fit(folder, budget=1.0)
@@ -63,11 +70,57 @@ def test_other_pictures_or_settings_are_learned_anew():
     settings = self_supervised.FitSettings()
     one, other = torch.rand(1, 8, 8), torch.rand(1, 8, 8)
     keys = {
-        _key([one], settings, "a"), _key([other], settings, "a"), _key([one, other], settings, "a"),
-        _key([one], self_supervised.FitSettings(budget=5.0), "a"), _key([one], settings, "b"),
-        _key([one.view(1, 4, 16)], settings, "a"),
+        _key([one], settings, "x", "a"), _key([other], settings, "x", "a"), _key([one, other], settings, "x", "a"),
+        _key([one], self_supervised.FitSettings(budget=5.0), "x", "a"), _key([one], settings, "x", "b"),
+        _key([one.view(1, 4, 16)], settings, "x", "a"), _key([one], settings, "y", "a"),
     }  # fmt: skip
-    assert len(keys) == 6
+    assert len(keys) == 7
+
+
+@pytest.mark.parametrize(
+    ("learner", "objective", "begins"),
+    [
+        ("cbsn", BlindSpot, "cbsn"),
+        ("ap-bsn", BlindSpot, "cbsn"),
+        ("neighbor2neighbor", Neighbor2Neighbor, "denoise_white"),
+        ("noise2void", Noise2Void, "denoise_white"),
+        ("blind2unblind", Blind2Unblind, "denoise_white"),
+    ],
+)
+def test_every_learner_learns(learner, objective, begins, folder, home, monkeypatch):
+    """By its own objective, going on from its weights; what is kept is read and used as what it is."""
+    learned, losses = fitting.learn, []
+
+    def short(found, draw, look, settings, tell):
+        assert type(found) is objective
+        assert draw(0).clean.shape[-1] % LEARNERS[learner].multiple == 0
+        losses.append(found(draw(0), found.phases[0].name, 1, torch.Generator())["loss"].item())
+        return learned(found, draw, lambda net: -1.0, replace(settings, steps=2, look_every=1), tell)
+
+    monkeypatch.setattr(self_supervised, "learn", short)
+    monkeypatch.setattr(self_supervised, "clearly_better", lambda ours, theirs: True)
+    monkeypatch.setattr(self_supervised, "_WEAK", 1e9)
+    engine = by_fit(folder, learner=learner)
+    (kept,) = (home / "fits").iterdir()
+    loaded = load_weights(kept)
+    assert losses[0] > 0
+    assert loaded.card.command == f"--fit noisy --learner {learner}"
+    assert type(loaded.net) is type(load_weights(resolve(begins)).net)
+    assert getattr(loaded.net, "blind", False) == (learner == "ap-bsn")
+    used = {"cbsn": NoiseBoundedEngine, "ap-bsn": ApBsnEngine}.get(learner, NetworkEngine)
+    assert type(engine.engine) is used
+    picture = restore.read(folder / "0.png")
+    out = restore.Restorer("denoise", engine, restore.load("denoise").options)(picture).pixels
+    assert out.shape == picture.pixels.shape and not np.array_equal(out, picture.pixels)
+
+
+def test_an_unknown_learner_is_refused(folder):
+    with pytest.raises(ConfigError, match=r"unknown learner 'n2v'.*cbsn, ap-bsn, neighbor2neighbor"):
+        by_fit(folder, learner="n2v")
+
+
+def test_the_command_line_knows_the_learners():
+    assert tuple(LEARNERS) == denoise._LEARNERS
 
 
 @pytest.mark.parametrize(

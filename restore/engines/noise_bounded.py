@@ -1,0 +1,86 @@
+"""A network that learned without clean pictures, kept from taking away more than the noise.
+
+Such a network guesses a pixel from what is around it, and what cannot be guessed (texture) goes with the noise. With
+r = f(x) - x, what it takes away, n the noise, of variance v, and e = f(x) - s its error, independent of n,
+
+    y = x + w r,  E (y - s)^2 = (1 - w)^2 v + w^2 E e^2,  E r^2 = v + E e^2,  hence the best w is v / E r^2.
+
+E r^2 is the mean of r^2 over 9 x 9 px and over the channels. v is that of the picture where least is taken away: the
+2 % quantile over 17 x 17 px, there the network guesses right. So correlated noise needs no other measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from restore.analysis.sample import sample_crops
+from restore.analysis.value_range import find_scale
+from restore.errors import ConfigError
+from restore.inference.engine import Condition, Engine, EngineOptions
+from restore.physics.blur import box_mean
+from restore.picture import PictureSource
+
+RADIUS = 4  # px, over which what is taken away is averaged
+_WIDE, _LEAST = 8, 0.02  # px and share of the picture for the variance of the noise
+_CROP, _GRID = 192, 4  # px and number along a side of the crops that stand for a large picture
+_INSIDE = (0.02, 0.98)  # brightness; noise beyond is clipped
+
+
+class NoiseBoundedEngine:
+    """See the module's text.
+
+    Args:
+        network: what denoises; one picture in, one of the same size out.
+    """
+
+    def __init__(self, network: Engine) -> None:
+        self._network = network
+        self.fingerprint = f"noise-bounded: {network.fingerprint}"
+        self.spec = replace(network.spec, radius=network.spec.radius + RADIUS)
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> NoiseBoundedEngine:
+        network = self._network.cast(dtype, device)
+        return self if network is self._network else NoiseBoundedEngine(network)
+
+    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
+        """Raises `ConfigError` for a given sigma out of range."""
+        condition = self._network.prepare(sources, options)
+        if options.sigma is None:
+            crops = sample_crops(sources[0], find_scale(sources[0]), _CROP, _GRID)
+            variance, how = self._variance([x.to(options.device) for x in crops], condition), "measured"
+        elif 0 <= options.sigma <= 255:
+            variance, how = (options.sigma / 255) ** 2, "given"
+        else:
+            raise ConfigError(f"sigma {options.sigma:g} is out of range", fix="Give --sigma between 0 and 255")
+        told = {"noise": f"sigma {255 * variance**0.5:.1f} ({how}), no more is taken away"}
+        return replace(condition, data=(condition, variance), decisions=condition.decisions | told)
+
+    def __call__(self, x: Tensor, condition: Condition) -> Tensor:
+        """B x 1 x C x H x W unit values -> the same."""
+        inner, variance = condition.data
+        taken = self._network(x, inner) - x
+        return x + (variance / _energy(taken, RADIUS).clamp(min=1e-12)).clamp(max=1)[:, :, None] * taken
+
+    def _variance(self, crops: Sequence[Tensor], condition: Condition) -> float:
+        """Of the noise: where least is taken away, of the places that clipping has not touched if there are any."""
+        found = []
+        multiple = self.spec.multiple_of
+        for crop in crops:
+            height, width = (side // multiple * multiple for side in crop.shape[-2:])
+            x = crop[None, None, :, :height, :width]
+            energy = _energy(self._network(x, condition) - x, _WIDE)
+            light = box_mean(x.mean(2), _WIDE)
+            found.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
+        energy, light = torch.cat(found, 1).cpu()
+        inside = (light > _INSIDE[0]) & (light < _INSIDE[1])
+        energy = energy[inside] if inside.any() else energy
+        return float(energy.sort().values[int(_LEAST * (len(energy) - 1))])
+
+
+def _energy(x: Tensor, radius: int) -> Tensor:
+    """B x 1 x C x H x W -> B x 1 x H x W: mean square over channels and a neighbourhood."""
+    return box_mean(x.square().mean(2), radius)

@@ -41,7 +41,7 @@ class Denoise:
     budget: Annotated[float | None, reads("TIME", seconds_of), HIDE] = None
     """How long it may learn: 90s, 5m. Without it the pictures alone decide."""
     learner: Annotated[str | None, one_of("--learner", "auto", *_LEARNERS), HIDE] = None
-    """What it learns by: cbsn and ap-bsn for noise with correlation, the others for noise without. auto: as measured."""
+    """What it learns by: cbsn and ap-bsn for correlated noise, the others for noise without; auto: as measured."""
     files: FileOptions = field(default_factory=FileOptions)
     running: RunOptions = field(default_factory=RunOptions)
     report: ReportOptions = field(default_factory=ReportOptions)

@@ -126,7 +126,7 @@ def _learn(
     label, start = label_of(begin), load_weights(begin)
     arguments = label.arguments
     if learner == "ap-bsn":
-        start.net.blind, arguments = True, arguments | {"blind": True}
+        vars(start.net)["blind"], arguments = True, arguments | {"blind": True}
     crop = crop_side(pictures, settings, way.multiple)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
     hidden = [hide(x, side, generator_for(0, i)) for i, x in enumerate(pictures)]

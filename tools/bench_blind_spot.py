@@ -3,12 +3,12 @@
     python tools/bench_blind_spot.py camera CBSD68 --networks cbsn runs/zoo/plain_blind_spot.safetensors
     python tools/bench_blind_spot.py folder photographs --budget 120
 
-camera: every ninth picture with the noise of `restore.physics.camera`'s preset "phone" at ISO 6400 to 25600 (seed =
-    picture index), clipped and rounded to 8 bits. Networks that are always blind run so at full resolution, and, as
-    "AP-BSN", with a pixel-shuffle by 2 and refinement.
+camera: every ninth picture with the noise of `restore.physics.camera`'s preset "phone" (seed = picture index), clipped
+    and rounded to 8 bits. Networks run as they answer ("alone"), and kept from taking away more than the noise, as
+    `restore denoise` uses C-BSN ("bounded"); those that are always blind also as AP-BSN.
 folder: twenty pictures, their upper left 256 x 256 px in grey, Poisson noise of 10 photons at white
     (default_rng(index)), 16 bits; `--method self-supervised` beside zero-shot and Noise2Void, which is given as many
-    seconds to learn on one thread.
+    CPU seconds to learn on one thread; CAREamics' too, where `careamics` can be imported.
 
 Prints PSNR, and for the camera what the noise is like: std, correlation at a lag of 1 px.
 """
@@ -22,6 +22,8 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -35,15 +37,16 @@ from restore.data.batches import Batch
 from restore.engines.ap_bsn import ApBsnEngine
 from restore.engines.fitting import crops
 from restore.engines.network import NetworkEngine, from_weights
+from restore.engines.noise_bounded import NoiseBoundedEngine
 from restore.evaluation.protocol import Case
 from restore.evaluation.samples import Sample, Source
+from restore.inference.engine import Engine
 from restore.models.plain_unet import PlainUNet
 from restore.objectives.noisy_alone import Noise2Void
 from restore.physics.noise import NoiseRecipe, degrade
 from restore.report.table import markdown
 
-PRESET, ISO = "phone", (6400, 25600)
-RECIPE = NoiseRecipe(weights={"camera": 1.0}, cameras=(PRESET,), iso=ISO, camera_jpeg=0.0)
+PRESET, ISO = "phone", (1600, 6400)
 PHOTONS, SIDE, COUNT = 10, 256, 20
 _WHITE = 20_000  # of 16 bits: room for Poisson's tail
 
@@ -54,13 +57,13 @@ def psnr(x: np.ndarray, y: np.ndarray, white: float = 255.0) -> float:
     return float(-10 * np.log10(np.square((x.astype(float) - y) / white).mean()))
 
 
-def camera_pictures(folder: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def camera_pictures(folder: Path, iso: tuple[float, float] = ISO) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """(index, clean, noisy: H x W x 3 uint8) of every ninth picture."""
-    found = []
+    recipe, found = NoiseRecipe(weights={"camera": 1.0}, cameras=(PRESET,), iso=iso, camera_jpeg=0.0), []
     for index, path in list(enumerate(sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))))[::9]:
         clean = cv2.imread(str(path))[..., ::-1].copy()
         x = torch.from_numpy(clean).movedim(-1, 0)[None] / 255
-        noisy = degrade(x, RECIPE, seed=index, step=0).noisy[0].movedim(0, -1)
+        noisy = degrade(x, recipe, seed=index, step=0).noisy[0].movedim(0, -1)
         found.append((index, clean, (noisy * 255).round().to(torch.uint8).numpy()))
     return found
 
@@ -70,19 +73,22 @@ def lag_one(noise: np.ndarray) -> float:
 
 
 def camera(args: argparse.Namespace) -> list[list[str]]:
-    pictures = camera_pictures(args.folder)
+    pictures = camera_pictures(args.folder, args.iso)
     for index, clean, noisy in pictures:
         noise = noisy.astype(float) - clean
         print(f"# {index}: input {psnr(noisy, clean):.2f} dB, std {noise.std():.1f}, lag 1 {lag_one(noise):.2f}")
     rows = []
     for name, method in camera_methods(args.networks).items():
         start, scores = time.process_time(), []
-        for _, clean, noisy in pictures:
-            scores.append(psnr(method(clean, noisy), clean))
+        for index, clean, noisy in pictures:
+            answer = method(clean, noisy)
+            scores.append(psnr(answer, clean))
+            if args.save:
+                restore.write(answer, args.save / f"{index:02} {name}.png")
         seconds = (time.process_time() - start) / len(pictures)
         rows.append([name, f"{np.mean(scores):.2f}", f"{min(scores):.2f}", f"{seconds:.2f}"])
         print("# " + " | ".join(rows[-1]), flush=True)
-        record(args, f"cbsd8, camera {PRESET} ISO {ISO[0]}-{ISO[1]}", name, scores)
+        record(args, f"cbsd8, camera {PRESET} ISO {args.iso[0]:g}-{args.iso[1]:g}", name, scores)
     return rows
 
 
@@ -90,7 +96,7 @@ def camera_methods(networks: Sequence[str]) -> dict[str, Callable[[np.ndarray, n
     def ours(restorer: restore.Restorer) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return lambda clean, noisy: restorer(noisy)
 
-    def by(engine: NetworkEngine | ApBsnEngine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def by(engine: Engine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return ours(restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options))
 
     def peer(method: Callable[[Sample], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -107,7 +113,7 @@ def camera_methods(networks: Sequence[str]) -> dict[str, Callable[[np.ndarray, n
     found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:
         engine = from_weights(weights)
-        found[engine.name] = by(engine)
+        found[f"{engine.name}, alone"], found[f"{engine.name}, bounded"] = by(engine), by(NoiseBoundedEngine(engine))
         if engine.blind:
             found[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
     return found
@@ -136,12 +142,19 @@ def folder(args: argparse.Namespace) -> list[list[str]]:
         return row
 
     fit = {"method": "self-supervised", "fit": scratch / "noisy", "budget": args.budget, "device": "cpu"}
-    return [
-        scored("input", lambda: lambda noisy: noisy),
-        scored("zero-shot", lambda: restore.load("denoise", method="zero-shot", device="cpu")),
-        scored("self-supervised", lambda: restore.load("denoise", **fit)),
-        scored("Noise2Void, as long", lambda: noise2void([noisy for _, noisy in pairs], args.budget)),
-    ]
+    shown = [noisy for _, noisy in pairs]
+    methods: dict[str, Callable[[], Denoise]] = {
+        "input": lambda: lambda noisy: noisy,
+        "zero-shot": lambda: restore.load("denoise", method="zero-shot", device="cpu"),
+        "self-supervised": lambda: restore.load("denoise", **fit),
+    }
+    methods |= {
+        f"self-supervised, {way}": partial(restore.load, "denoise", learner=way, **fit) for way in args.learners
+    }
+    methods["Noise2Void from nothing"] = lambda: noise2void(shown, args.budget)
+    if find_spec("careamics"):
+        methods["Noise2Void of CAREamics"] = lambda: careamics(shown, args.budget, scratch)
+    return [scored(name, make) for name, make in methods.items()]
 
 
 def noise2void(pictures: Sequence[np.ndarray], seconds: float) -> Denoise:
@@ -165,6 +178,27 @@ def noise2void(pictures: Sequence[np.ndarray], seconds: float) -> Denoise:
     return restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options)
 
 
+def careamics(pictures: Sequence[np.ndarray], seconds: float, scratch: Path) -> Denoise:
+    """CAREamics with its own defaults: patches of 64 x 64 px, 16 a step; it stops after an epoch."""
+    from careamics import CAREamist
+    from careamics.config.factories.n2v_factory import create_n2v_config
+    from lightning.pytorch import Callback
+
+    class Stop(Callback):
+        steps, start = 0, time.process_time()
+
+        def on_train_epoch_end(self, trainer, module) -> None:
+            self.steps = trainer.global_step
+            trainer.should_stop = time.process_time() - self.start > seconds
+
+    stop, shown = Stop(), [x.astype(np.float32) for x in pictures]
+    config = create_n2v_config("n2v", "array", "YX", [64, 64], 16, num_epochs=100_000)
+    found = CAREamist(config, work_dir=scratch / "careamics", callbacks=[stop], enable_progress_bar=False)
+    found.train(train_data=shown)
+    print(f"# CAREamics: {stop.steps} steps")
+    return lambda noisy: found.predict([noisy.astype(np.float32)])[0][0]
+
+
 def record(args: argparse.Namespace, name: str, method: str, scores: Sequence[float]) -> None:
     if args.log:
         means = {"psnr": round(float(np.mean(scores)), 4)}
@@ -176,7 +210,10 @@ def main() -> None:
     parser.add_argument("what", choices=("camera", "folder"))
     parser.add_argument("folder", type=Path, help="of clean photographs")
     parser.add_argument("--networks", nargs="*", default=["cbsn"], help="weights of blind-spot networks")
+    parser.add_argument("--iso", nargs=2, type=float, default=ISO, help="lowest and highest of the camera")
+    parser.add_argument("--save", type=Path, help="folder for the camera's restored pictures, to look at")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds to learn")
+    parser.add_argument("--learners", nargs="*", default=[], help="of --learner, beside the automatic one")
     parser.add_argument("--scratch", type=Path, default=Path("runs/blind_spot"), help="for the noisy pictures")
     parser.add_argument("--log", type=Path, help="JSON lines to append to")
     args = parser.parse_args()

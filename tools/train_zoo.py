@@ -98,12 +98,14 @@ def denoise(name: str, summary: str, noise: dict[str, object]) -> Settings:
     )
 
 
-def blind_spot(name: str, summary: str, blind: bool = False, **arguments: float) -> Settings:
+def blind_spot(name: str, summary: str, blind: bool = False, width: int = 32, **arguments: float) -> Settings:
     return Settings(
         name=name,
         task="denoise",
         summary=summary,
-        model=ModelSettings(name="cbsn", arguments={"channels": 3, "width": 16} | ({"blind": True} if blind else {})),
+        model=ModelSettings(
+            name="cbsn", arguments={"channels": 3, "width": width} | ({"blind": True} if blind else {})
+        ),
         objective=ObjectiveSettings(name="blind_spot", noise=IN_CAMERA, arguments=arguments),
         data=DataSettings(exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=120, held_out=8),
         train=TrainSettings(steps=200_000, batch=1, learning_rate=5e-4, log_every=100, validate_every=500),

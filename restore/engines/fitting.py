@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,7 @@ class Learner(NamedTuple):
         objective: (network, noise) -> what is minimised.
         crop, batch: of a step.
         multiple: of the crops' sides.
+        arguments: of the network, other than those that it had.
     """
 
     begin: str
@@ -110,6 +112,7 @@ class Learner(NamedTuple):
     crop: int
     batch: int
     multiple: int
+    arguments: Mapping[str, Any] = MappingProxyType({})
 
 
 def _cbsn(network: nn.Module, noise: Known) -> NoisyAlone:
@@ -139,7 +142,7 @@ def _shuffle(length: float) -> int:
 
 LEARNERS = {
     "cbsn": Learner("cbsn", _cbsn, crop=120, batch=2, multiple=20),
-    "ap-bsn": Learner("cbsn", _ap_bsn, crop=120, batch=2, multiple=20),
+    "ap-bsn": Learner("cbsn", _ap_bsn, crop=120, batch=2, multiple=20, arguments={"blind": True}),
     "neighbor2neighbor": Learner("denoise_white", _neighbor2neighbor, crop=96, batch=8, multiple=8),
     "noise2void": Learner("denoise_white", _noise2void, crop=96, batch=8, multiple=8),
     "blind2unblind": Learner("denoise_white", _blind2unblind, crop=96, batch=2, multiple=8),

@@ -123,10 +123,9 @@ def _learn(
     """Learn, compare with zero-shot, and keep both findings at `place`."""
     way = LEARNERS[learner]
     begin = resolve(way.begin)
-    label, start = label_of(begin), load_weights(begin)
-    arguments = label.arguments
-    if learner == "ap-bsn":
-        vars(start.net)["blind"], arguments = True, arguments | {"blind": True}
+    label = label_of(begin)
+    arguments = {**label.arguments, **way.arguments}
+    start = load_weights(begin, label.model, arguments)
     crop = crop_side(pictures, settings, way.multiple)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
     hidden = [hide(x, side, generator_for(0, i)) for i, x in enumerate(pictures)]

@@ -1,11 +1,13 @@
 """Networks that learned from noisy pictures alone, beside denoisers that are told the level.
 
     python tools/bench_blind_spot.py camera CBSD68 --networks cbsn runs/zoo/plain_blind_spot.safetensors
+    python tools/bench_blind_spot.py real PolyU_crops --networks cbsn
     python tools/bench_blind_spot.py folder photographs --budget 120
 
 camera: every ninth picture with the noise of `restore.physics.camera`'s preset "phone" (seed = picture index), clipped
     and rounded to 8 bits. Networks run as they answer ("alone"), and kept from taking away more than the noise, as
     `restore denoise` uses C-BSN ("bounded"); those that are always blind also as AP-BSN.
+real: pairs of a photograph and the mean of many of the same scene, such as PolyU_crops, by the same methods.
 folder: twenty pictures, their upper left 256 x 256 px in grey, Poisson noise of 10 photons at white
     (default_rng(index)), 16 bits; `--method self-supervised` beside zero-shot and Noise2Void, which is given as many
     CPU seconds to learn on one thread; CAREamics' too, where `careamics` can be imported.
@@ -43,6 +45,7 @@ from restore.evaluation.samples import Sample, Source
 from restore.inference.engine import Engine
 from restore.models.plain_unet import PlainUNet
 from restore.objectives.noisy_alone import Noise2Void
+from restore.physics.camera import PRESETS
 from restore.physics.noise import NoiseRecipe, degrade
 from restore.report.table import markdown
 
@@ -68,17 +71,31 @@ def camera_pictures(folder: Path, iso: tuple[float, float] = ISO) -> list[tuple[
     return found
 
 
+def real_pictures(folder: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """(index, clean, noisy: H x W x 3 uint8) of the pairs NAME_mean, NAME_real."""
+    noisy = sorted(folder.glob("*_real.*"))
+    pairs = [[path.with_name(path.name.replace("_real", "_mean")), path] for path in noisy]
+    return [(i, *(cv2.imread(str(path))[..., ::-1].copy() for path in pair)) for i, pair in enumerate(pairs)]
+
+
 def lag_one(noise: np.ndarray) -> float:
     return float((noise[:, 1:] * noise[:, :-1]).mean() / np.square(noise).mean())
 
 
-def camera(args: argparse.Namespace) -> list[list[str]]:
-    pictures = camera_pictures(args.folder, args.iso)
+def compared(args: argparse.Namespace) -> list[list[str]]:
+    if args.what == "camera":
+        pictures = camera_pictures(args.folder, args.iso)
+        name_of_set = f"cbsd8, camera {PRESET} ISO {args.iso[0]:g}-{args.iso[1]:g}"
+        print(f"# {PRESETS[PRESET]}, ISO {args.iso[0]:g} to {args.iso[1]:g}")
+    else:
+        pictures, name_of_set = real_pictures(args.folder), f"{args.folder.name}, real noise"
     for index, clean, noisy in pictures:
         noise = noisy.astype(float) - clean
         print(f"# {index}: input {psnr(noisy, clean):.2f} dB, std {noise.std():.1f}, lag 1 {lag_one(noise):.2f}")
     rows = []
-    for name, method in camera_methods(args.networks).items():
+    if args.save:
+        args.save.mkdir(parents=True, exist_ok=True)
+    for name, method in camera_methods(args.networks, args.what == "camera").items():
         start, scores = time.process_time(), []
         for index, clean, noisy in pictures:
             answer = method(clean, noisy)
@@ -88,11 +105,13 @@ def camera(args: argparse.Namespace) -> list[list[str]]:
         seconds = (time.process_time() - start) / len(pictures)
         rows.append([name, f"{np.mean(scores):.2f}", f"{min(scores):.2f}", f"{seconds:.2f}"])
         print("# " + " | ".join(rows[-1]), flush=True)
-        record(args, f"cbsd8, camera {PRESET} ISO {args.iso[0]:g}-{args.iso[1]:g}", name, scores)
+        record(args, name_of_set, name, scores)
     return rows
 
 
-def camera_methods(networks: Sequence[str]) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+def camera_methods(
+    networks: Sequence[str], slow: bool = True
+) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     def ours(restorer: restore.Restorer) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return lambda clean, noisy: restorer(noisy)
 
@@ -108,7 +127,8 @@ def camera_methods(networks: Sequence[str]) -> dict[str, Callable[[np.ndarray, n
         return run
 
     found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"input": lambda clean, noisy: noisy}
-    found |= {f"{name}, true level": peer(method) for name, method in package_peers().items()}
+    peers = {f"{name}, true level": peer(method) for name, method in package_peers().items()}
+    found |= {name: method for name, method in peers.items() if slow or "CBM3D" not in name}
     found["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
     found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:
@@ -207,7 +227,7 @@ def record(args: argparse.Namespace, name: str, method: str, scores: Sequence[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("camera", "folder"))
+    parser.add_argument("what", choices=("camera", "real", "folder"))
     parser.add_argument("folder", type=Path, help="of clean photographs")
     parser.add_argument("--networks", nargs="*", default=["cbsn"], help="weights of blind-spot networks")
     parser.add_argument("--iso", nargs=2, type=float, default=ISO, help="lowest and highest of the camera")
@@ -219,8 +239,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    rows = camera(args) if args.what == "camera" else folder(args)
-    last = "CPU s" if args.what == "camera" else "CPU s to learn"
+    rows = folder(args) if args.what == "folder" else compared(args)
+    last = "CPU s to learn" if args.what == "folder" else "CPU s"
     print(markdown(["method", "PSNR dB", "worst", last], rows))
 
 

@@ -121,10 +121,15 @@ RECIPES = {
         "deconv_prior", "The prior of plug-and-play: removes white Gaussian noise of a told level, unclipped.", TOLD
     ),
     "cbsn": blind_spot(
-        "cbsn", "Removes the correlated noise of cameras; learned from noisy pictures alone.", ramp=1000
+        "cbsn", "Removes the correlated noise of cameras; learned from noisy pictures alone.", width=16, ramp=1000
     ),
     "plain_blind_spot": blind_spot(
-        "plain_blind_spot", "To compare with: a blind-spot network alone, no pixel-shuffle.", blind=True, pd=1, ramp=0
+        "plain_blind_spot",
+        "To compare with: a blind-spot network alone, no pixel-shuffle.",
+        blind=True,
+        width=16,
+        pd=1,
+        ramp=0,
     ),
     "deconv": deconv("deconv", "Takes a known blur out of photographs with little noise.", {"steps": 5}, "gaussian"),
     "deconv_low_light": deconv(

@@ -5,8 +5,9 @@ r = f(x) - x, what it takes away, n the noise, of variance v, and e = f(x) - s i
 
     y = x + w r,  E (y - s)^2 = (1 - w)^2 v + w^2 E e^2,  E r^2 = v + E e^2,  hence the best w is v / E r^2.
 
-E r^2 is the mean of r^2 over 9 x 9 px and over the channels. v is that of the picture where least is taken away: the
-2 % quantile over 17 x 17 px, there the network guesses right. So correlated noise needs no other measurement.
+E r^2 is the mean of r^2 over 9 x 9 px and over the channels; a quarter more than v, by chance or because noise differs
+over the picture, is no excess yet. v is that of the picture where least is taken away: the 2 % quantile over 17 x 17 px,
+there the network guesses right. So correlated noise needs no other measurement.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from restore.physics.blur import box_mean
 from restore.picture import PictureSource
 
 RADIUS = 4  # px, over which what is taken away is averaged
+SLACK = 1.25  # of the noise's variance
 _WIDE, _LEAST = 8, 0.02  # px and share of the picture for the variance of the noise
 _CROP, _GRID = 192, 4  # px and number along a side of the crops that stand for a large picture
 _INSIDE = (0.02, 0.98)  # brightness; noise beyond is clipped
@@ -63,7 +65,8 @@ class NoiseBoundedEngine:
         """B x 1 x C x H x W unit values -> the same."""
         inner, variance = condition.data
         taken = self._network(x, inner) - x
-        return x + (variance / _energy(taken, RADIUS).clamp(min=1e-12)).clamp(max=1)[:, :, None] * taken
+        excess = (_energy(taken, RADIUS) - SLACK * variance).clamp(min=0)
+        return x + (variance / (variance + excess).clamp(min=1e-12))[:, :, None] * taken
 
     def _variance(self, crops: Sequence[Tensor], condition: Condition) -> float:
         """Of the noise: where least is taken away, of the places that clipping has not touched if there are any."""

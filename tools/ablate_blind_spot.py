@@ -3,12 +3,12 @@
     python tools/ablate_blind_spot.py --data photos --test CBSD68 --out runs/ablation --steps 2000
 
 full       the three losses, sub-sampling by chance
-blind      the blind-spot loss alone (answers blind; also on the phases of a pixel-shuffle by 2)
+blind      the blind-spot loss alone (answers blind, or as AP-BSN does)
 fixed      the three losses, sub-sampling by one fixed phase of a pixel-shuffle by 2, of the step's choice
 
 Prints PSNR on cbsd8's upper left 256 x 256 px with the noise of `bench_blind_spot.py camera`, of the networks as they
-answer, and the grid: power of the error at the sampling period of 2 px over that at neighbouring frequencies, dB.
-Trainings that are there are not repeated.
+answer and kept from taking away more than the noise ("bounded"), and the grid: power of the error at the sampling period
+of 2 px over that at neighbouring frequencies, dB. Trainings that are there are not repeated.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench_blind_spot import camera_pictures, psnr
+from bench_blind_spot import ISO, camera_pictures, psnr
 from torch import Tensor, nn
 from train_zoo import blind_spot
 
+import restore
 from restore.data.batches import Batch
-from restore.objectives.blind_spot import BlindSpot, standardised
+from restore.engines.ap_bsn import ApBsnEngine
+from restore.engines.network import NetworkEngine
+from restore.engines.noise_bounded import NoiseBoundedEngine
+from restore.inference.engine import Engine
+from restore.objectives.blind_spot import BlindSpot
 from restore.physics.noise import NoiseRecipe
 from restore.physics.random import generator_for
-from restore.physics.resample import pixel_shuffle_batch, pixel_unshuffle_batch
 from restore.report.table import markdown
 from restore.training.checkpoint import checkpoints
 from restore.training.run import run, trained_network
@@ -57,8 +60,8 @@ def fixed_shuffle(network: nn.Module, settings: ObjectiveSettings) -> FixedShuff
 
 
 def settings_of(variant: str, seed: int, args: argparse.Namespace) -> Settings:
-    ramp = 0 if variant == "blind" else args.steps // 3
-    settings = blind_spot(f"{variant}{seed}", "", width=WIDTH, ramp=ramp)
+    ramp = 0 if variant == "blind" else args.steps // 4
+    settings = blind_spot(f"{variant}{seed}", "", width=WIDTH, ramp=ramp, weight=args.weight)
     if variant == "fixed":
         name = f"{Path(__file__).resolve()}:fixed_shuffle"
         settings = dataclasses.replace(settings, objective=dataclasses.replace(settings.objective, name=name))
@@ -75,15 +78,12 @@ def trained(variant: str, seed: int, args: argparse.Namespace) -> nn.Module:
     return trained_network(folder, settings)[0].eval()
 
 
-def answers(variant: str) -> dict[str, Callable[[nn.Module, Tensor], Tensor]]:
-    """How a network of a variant is asked."""
-    if variant != "blind":
-        return {variant: lambda net, x: net(x, False)}
-
-    def on_phases(net: nn.Module, x: Tensor) -> Tensor:
-        return pixel_shuffle_batch(net(pixel_unshuffle_batch(x, 2), True), 2)
-
-    return {"blind": lambda net, x: net(x, True), "blind, on phases": on_phases}
+def engines(variant: str, net: nn.Module) -> dict[str, Engine]:
+    """How a network of a variant is used."""
+    net.blind = variant == "blind"
+    alone = NetworkEngine(net, net.spec(), variant, "")
+    found: dict[str, Engine] = {variant: alone, f"{variant}, bounded": NoiseBoundedEngine(alone)}
+    return found | ({"blind, as AP-BSN": ApBsnEngine(alone)} if net.blind else {})
 
 
 def grid(error: np.ndarray) -> float:
@@ -98,15 +98,14 @@ def grid(error: np.ndarray) -> float:
     return float(10 * np.log10(power[half, :half].mean() / power[half - 5 : half - 1, :half].mean()))
 
 
-@torch.no_grad()
-def measured(net: nn.Module, ask: Callable[[nn.Module, Tensor], Tensor], test: Path) -> tuple[float, float]:
+def measured(engine: Engine, pictures: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    restorer = restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options)
     scores, grids = [], []
-    for _, clean, noisy in camera_pictures(test):
-        clean, noisy = clean[:SIDE, :SIDE], noisy[:SIDE, :SIDE]
-        shown = standardised(torch.from_numpy(noisy).movedim(-1, 0)[None] / 255)
-        y = shown.undone(ask(net, shown.pixels)).clamp(0, 1)[0].movedim(0, -1).numpy() * 255
-        scores.append(psnr(y.round(), clean))
-        grids.append(grid(y - clean))
+    for _, clean, noisy in pictures:
+        clean, noisy = clean[:SIDE, :SIDE], np.ascontiguousarray(noisy[:SIDE, :SIDE])
+        y = restorer(noisy)
+        scores.append(psnr(y, clean))
+        grids.append(grid(y.astype(float) - clean))
     return float(np.mean(scores)), float(np.mean(grids))
 
 
@@ -118,15 +117,18 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder of decoded pictures; default OUT/cache")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--crop", type=int, default=80)
+    parser.add_argument("--iso", nargs=2, type=float, default=ISO, help="lowest and highest of the camera")
+    parser.add_argument("--weight", type=float, default=1.25, help="of the agreement after sub-sampling")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    pictures = camera_pictures(args.test, args.iso)
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in range(args.seeds):
         for variant in VARIANTS:
             net = trained(variant, seed, args)
-            for name, ask in answers(variant).items():
-                found.setdefault(name, []).append(measured(net, ask, args.test))
+            for name, engine in engines(variant, net).items():
+                found.setdefault(name, []).append(measured(engine, pictures))
                 print(
                     f"# seed {seed}, {name}: {found[name][-1][0]:.2f} dB, grid {found[name][-1][1]:+.1f} dB", flush=True
                 )

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from measured import facts, write
 from peers import package_peers
+from skimage.restoration import estimate_sigma
 
 import restore
 from restore.data.batches import Batch
@@ -118,17 +119,22 @@ def camera_methods(
     def by(engine: Engine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return ours(restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options))
 
-    def peer(method: Callable[[Sample], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def peer(method: Callable[[Sample], np.ndarray], told: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         def run(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
             level = float((noisy.astype(float) - clean).std())
+            if not told:
+                level = max(float(estimate_sigma(noisy.astype(float), channel_axis=-1, average_sigmas=True)), 0.1)
             source = Source(name="", index=0, truth=Path(), damaged=None)
             return method(Sample(source, Case(noise="gaussian", level=level), noisy, clean))
 
         return run
 
     found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"input": lambda clean, noisy: noisy}
-    peers = {f"{name}, true level": peer(method) for name, method in package_peers().items()}
-    found |= {name: method for name, method in peers.items() if slow or "CBM3D" not in name}
+    for name, method in package_peers().items():
+        if slow or "CBM3D" not in name:
+            found[f"{name}, true level"] = peer(method, told=True)
+        if "NLM" in name:
+            found[f"{name}, scikit-image's estimate of the level"] = peer(method, told=False)
     found["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
     found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:

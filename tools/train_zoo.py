@@ -121,7 +121,11 @@ RECIPES = {
         "deconv_prior", "The prior of plug-and-play: removes white Gaussian noise of a told level, unclipped.", TOLD
     ),
     "cbsn": blind_spot(
-        "cbsn", "Removes the correlated noise of cameras; learned from noisy pictures alone.", width=16, ramp=1000
+        "cbsn",
+        "Removes the correlated noise of cameras; learned from noisy pictures alone.",
+        width=16,
+        ramp=1000,
+        weight=1.25,
     ),
     "plain_blind_spot": blind_spot(
         "plain_blind_spot",

@@ -7,8 +7,8 @@ blind      the blind-spot loss alone (answers blind, or as AP-BSN does)
 fixed      the three losses, sub-sampling by one fixed phase of a pixel-shuffle by 2, of the step's choice
 
 Prints PSNR on cbsd8's upper left 256 x 256 px with the noise of `bench_blind_spot.py camera`, of the networks as they
-answer and kept from taking away more than the noise ("bounded"), and the grid: power of the error at the sampling period
-of 2 px over that at neighbouring frequencies, dB. Trainings that are there are not repeated.
+answer and kept from taking away more than the noise ("bounded"), and the grid: power of the error at the sampling
+period of 2 px over that at neighbouring frequencies, dB. Trainings that are there are not repeated.
 """
 
 from __future__ import annotations

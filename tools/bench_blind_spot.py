@@ -97,6 +97,8 @@ def compared(args: argparse.Namespace) -> list[list[str]]:
     if args.save:
         args.save.mkdir(parents=True, exist_ok=True)
     for name, method in camera_methods(args.networks, args.what == "camera").items():
+        if args.only not in name:
+            continue
         start, scores = time.process_time(), []
         for index, clean, noisy in pictures:
             answer = method(clean, noisy)
@@ -237,6 +239,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of clean photographs")
     parser.add_argument("--networks", nargs="*", default=["cbsn"], help="weights of blind-spot networks")
     parser.add_argument("--iso", nargs=2, type=float, default=ISO, help="lowest and highest of the camera")
+    parser.add_argument("--only", default="", help="methods with this in their names; of camera and real")
     parser.add_argument("--save", type=Path, help="folder for the camera's restored pictures, to look at")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds to learn")
     parser.add_argument("--learners", nargs="*", default=[], help="of --learner, beside the automatic one")

@@ -125,7 +125,6 @@ RECIPES = {
         "Removes the correlated noise of cameras; learned from noisy pictures alone.",
         width=16,
         ramp=1000,
-        weight=1.25,
     ),
     "plain_blind_spot": blind_spot(
         "plain_blind_spot",

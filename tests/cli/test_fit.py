@@ -27,7 +27,7 @@ def folder(tmp_path):
 def test_a_folder_is_learned_once(restore, folder, tmp_path):
     first = restore("denoise", folder, tmp_path / "out", *LEARN, "--fit", folder, "-v")
     assert first.code == 0
-    assert "learning from 2 pictures, noise white" in first.err
+    assert "learning from 2 pictures by neighbor2neighbor, noise white" in first.err
     assert "before learning: held-out error" in first.err
     assert "  fit: held-out error " in first.err
     again = restore("denoise", folder / "0.png", tmp_path / "0.png", *LEARN, "--fit", folder)
@@ -41,6 +41,13 @@ def test_without_fit_it_learns_from_the_input(restore, folder, home, tmp_path):
     ran = restore("denoise", folder / "0.png", tmp_path / "0.png", *LEARN)
     assert ran.code == 0 and "learning from 1 pictures" in ran.err
     assert len(list((home / "fits").iterdir())) == 1
+
+
+def test_a_learner_alone_asks_for_learning(restore, folder, tmp_path):
+    ran = restore("denoise", folder, tmp_path / "out", "--learner", "noise2void", "--budget", "1s", "-v")
+    assert ran.code == 0 and "learning from 2 pictures by noise2void" in ran.err
+    wrong = restore("denoise", folder, tmp_path / "x", "--learner", "n2v")
+    assert wrong.code == 2 and "noise2void" in wrong.err
 
 
 def test_quiet_is_quiet(restore, folder, tmp_path):

@@ -8,6 +8,7 @@ from restore.cli.denoise import Denoise
 
 from .conftest import write_noisy
 
+AUTO = ("--method", "auto", "--budget", "1s")
 LEARN = ("--method", "self-supervised", "--budget", "1s")
 
 
@@ -44,7 +45,7 @@ def test_without_fit_it_learns_from_the_input(restore, folder, home, tmp_path):
 
 
 def test_a_learner_alone_asks_for_learning(restore, folder, tmp_path):
-    ran = restore("denoise", folder, tmp_path / "out", "--learner", "noise2void", "--budget", "1s", "-v")
+    ran = restore("denoise", folder, tmp_path / "out", *AUTO, "--learner", "noise2void", "-v")
     assert ran.code == 0 and "learning from 2 pictures by noise2void" in ran.err
     wrong = restore("denoise", folder, tmp_path / "x", "--learner", "n2v")
     assert wrong.code == 2 and "noise2void" in wrong.err

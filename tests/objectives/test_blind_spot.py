@@ -101,20 +101,32 @@ def test_wrong_arguments(wrong):
         made(**wrong)
 
 
+class Leaking(CBSN):
+    """Never blind."""
+
+    def forward(self, x, blind=None):
+        return super().forward(x, False)
+
+
 @pytest.mark.slow
-def test_one_patch_cannot_be_learned_below_its_noise():
-    """A lower blind loss would prove a leak: the network would know the noise of the pixel it predicts."""
+@pytest.mark.parametrize(("blind", "least", "most"), [(True, 0.97, 1.1), (False, 0.0, 0.9)])
+def test_one_patch_cannot_be_learned_below_its_noise(blind, least, most):
+    """A lower blind loss would prove a leak: the network would know the noise of the pixel it predicts.
+
+    Where it does, it falls far below. Many more steps learn the noise of one patch by heart.
+    """
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     rows, columns = torch.meshgrid(torch.linspace(0, 6, 120), torch.linspace(0, 5, 120), indexing="ij")
     clean = (0.5 + 0.3 * torch.sin(rows) * torch.cos(columns)).expand(1, 3, -1, -1)
     noisy = clean + 25 / 255 * torch.randn(1, 3, 120, 120, generator=generator)
-    objective = BlindSpot(CBSN(width=32, blocks=4), pd=1, ramp=0)
-    optimizer = torch.optim.Adam(objective.network.parameters(), 1e-3)
-    for _ in range(250):
+    network = (CBSN if blind else Leaking)(width=16, blocks=4)
+    objective = BlindSpot(network, pd=1, ramp=0)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(150):
         loss = objective(Batch(noisy, 0, 0, 0), "restore", 0, generator)["blind"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     floor = 0.798 * 25 / 255 / float(noisy.std((-2, -1), correction=0).mean())
-    assert 0.97 * floor < float(loss) < 1.6 * floor
+    assert least * floor < float(loss.detach()) < most * floor

@@ -6,8 +6,8 @@ r = f(x) - x, what it takes away, n the noise, of variance v, and e = f(x) - s i
     y = x + w r,  E (y - s)^2 = (1 - w)^2 v + w^2 E e^2,  E r^2 = v + E e^2,  hence the best w is v / E r^2.
 
 E r^2 is the mean of r^2 over 9 x 9 px and over the channels; a quarter more than v, by chance or because noise differs
-over the picture, is no excess yet. v is that of the picture where least is taken away: the 2 % quantile over 17 x 17 px,
-there the network guesses right. So correlated noise needs no other measurement.
+over the picture, is no excess yet. v is that of the picture where least is taken away (the 2 % quantile over 17 x 17
+px), for there the network guesses right. So correlated noise needs no other measurement.
 """
 
 from __future__ import annotations

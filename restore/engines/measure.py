@@ -27,8 +27,7 @@ def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptio
     Args:
         pd: measure on the phases of a pixel-shuffle by this factor.
     """
-    if options.sigma is not None and not 0 <= options.sigma <= 255:
-        raise ConfigError(f"sigma {options.sigma:g} is out of range", fix="Give --sigma between 0 and 255")
+    given_level(options)
     crops = sample_crops(source, scale)
     if pd > 1:
         crops = [phase for crop in crops for phase in _phases(crop, pd)]
@@ -37,6 +36,15 @@ def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptio
         return noise
     given = NoiseModel.white(options.sigma / 255, source.info.channels)
     return replace(noise, levels=given.levels, reliable=True, reason=given.reason)
+
+
+def given_level(options: EngineOptions) -> float | None:
+    """The user's noise level in [0, 1] units, if one is given. Raises `ConfigError` if it is out of range."""
+    if options.sigma is None:
+        return None
+    if not 0 <= options.sigma <= 255:
+        raise ConfigError(f"sigma {options.sigma:g} is out of range", fix="Give --sigma between 0 and 255")
+    return options.sigma / 255
 
 
 class Level(NamedTuple):

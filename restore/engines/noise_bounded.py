@@ -20,7 +20,7 @@ from torch import Tensor
 
 from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
-from restore.errors import ConfigError
+from restore.engines.measure import given_level
 from restore.inference.engine import Condition, Engine, EngineOptions
 from restore.physics.blur import box_mean
 from restore.picture import PictureSource
@@ -51,13 +51,12 @@ class NoiseBoundedEngine:
     def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
         """Raises `ConfigError` for a given sigma out of range."""
         condition = self._network.prepare(sources, options)
-        if options.sigma is None:
+        level = given_level(options)
+        if level is None:
             crops = sample_crops(sources[0], find_scale(sources[0]), _CROP, _GRID)
             variance, how = self._variance([x.to(options.device) for x in crops], condition), "measured"
-        elif 0 <= options.sigma <= 255:
-            variance, how = (options.sigma / 255) ** 2, "given"
         else:
-            raise ConfigError(f"sigma {options.sigma:g} is out of range", fix="Give --sigma between 0 and 255")
+            variance, how = level**2, "given"
         told = {"noise": f"sigma {255 * variance**0.5:.1f} ({how}), no more is taken away"}
         return replace(condition, data=(condition, variance), decisions=condition.decisions | told)
 

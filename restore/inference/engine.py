@@ -1,37 +1,55 @@
 """The engine contract: whatever answers a task — a network, a classical filter, a fit on the picture itself.
 
-    condition = engine.prepare(sources, options)   # the only step that sees whole pictures, streamed
-    y = engine(x, condition)                       # pure, per tile: B x N x C x H x W -> B x M x C x sH x sW
+    condition = engine.prepare(sources, options)       # the only step that sees whole pictures, streamed
+    outputs = engine(x, condition, places)             # pure, per tile: B x N x C x H x W -> {name: B x C_m x sH x sW}
 
-Everything that is not spatial (noise curve, PSF, fitted weights, value scale) is in the condition,
-computed once per picture and never per tile.
+N counts the spec's named inputs, or the frames of its window. Everything that is not spatial (noise curve, PSF,
+fitted weights, value scale) is in the condition, found once and never per tile. A condition may be prepared from
+one picture and applied to others (a clip that is measured once).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 
-from restore.models.spec import ModelSpec
-from restore.picture import PictureSource, ValueScale
+from restore.models.spec import ModelSpec, Output
+from restore.picture import PictureInfo, PictureSource, ValueScale
+
+Scope = Literal["picture", "clip", "folder"]
+Outputs = Mapping[str, torch.Tensor]
+
+
+class Place(NamedTuple):
+    """Where a tile lies in the whole picture, in input pixels.
+
+    Attributes:
+        top, left: of the tile's first pixel.
+        height, width: of the whole picture; a tile may reach beyond it (padding to `multiple_of`).
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user can ask of an engine beside the pictures. Engines ignore what does not concern them.
+    """What every engine is told beside the pictures; a method's own options are given when it is built.
 
     Attributes:
-        sigma: noise level in 8-bit units (0..255) instead of the estimate.
         seed: seed of anything random in the engine; None derives it from pixels and settings.
-        device: torch device the tiles will be on.
+        device: torch device that fits run on and tiles will be on.
+        progress: called with the finished share (0..1) of a preparation that takes long, such as a fit.
     """
 
-    sigma: float | None = None
     seed: int | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    progress: Callable[[float], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,52 +60,73 @@ class Condition:
         scale: value range of the pictures.
         data: the engine's own findings, opaque to the runner.
         decisions: what was measured or chosen, in the order to tell the user ("noise": "sigma 12.1, white").
-        spec: the spec for this picture, where it depends on what was found (a larger radius for stronger
+        spec: the spec for these pictures, where it depends on what was found (a larger radius for stronger
             noise); None means the engine's.
+        cost: what the memory of a tile depends on beside the engine, such as a method chosen by what was found;
+            conditions of equal cost share one measurement.
+        scope: what it holds for: the one picture, every frame of a clip, every picture of a folder.
     """
 
     scale: ValueScale = field(default_factory=ValueScale)
     data: Any = None
     decisions: dict[str, str] = field(default_factory=dict)
     spec: ModelSpec | None = None
+    cost: str = ""
+    scope: Scope = "picture"
 
 
 class Engine(Protocol):
     """See the module's docstring.
 
-    `fingerprint` names everything that shapes the output besides input and options (method, preset,
+    `fingerprint` names everything that shapes the output besides input and run options (method and its options,
     sha256 of weights): engines with equal fingerprints give equal bytes.
     """
 
-    spec: ModelSpec
-    fingerprint: str
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> Engine:
-        """The same engine computing in `dtype` on `device`; `self` is left as it was.
+        """The same engine computing in `dtype` on `device`; `self` is left as it was. Called once for a run.
 
         Tiles arrive and leave in float32 whatever the compute type, so that a 16-bit picture does not
         pass through a type that cannot hold it.
         """
         ...
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition: ...
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        """Look at the pictures, by input name; the wanted frame of a window is the first input."""
+        ...
 
-    def __call__(self, x: torch.Tensor, condition: Condition) -> torch.Tensor: ...
+    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs: ...
+
+
+def output_info(info: PictureInfo, output: Output, scale: int) -> PictureInfo:
+    """The header of an output of a picture like `info`."""
+    from dataclasses import replace
+
+    keeps_alpha = info.alpha and output.mixes
+    channels = output.channels_of(info.channels)
+    return replace(
+        info, height=info.height * scale, width=info.width * scale, channels=channels, alpha=keeps_alpha
+    )
 
 
 class Unchanged:
-    """The engine that returns its input: what strength 0 means, and what the tiler is tested with."""
+    """The engine that returns its (first) input: what strength 0 means, and what the tiler is tested with."""
 
     fingerprint = "unchanged"
 
-    def __init__(self, inputs: int = 1) -> None:
-        self.spec = ModelSpec(task="none", inputs=inputs)
+    def __init__(self, inputs: tuple[str, ...] = ("picture",), outputs: tuple[Output, ...] = (Output(),)) -> None:
+        self.spec = ModelSpec(task="none", inputs=inputs, outputs=outputs)
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        return Condition(ValueScale.nominal(sources[0].info))
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        return Condition(ValueScale.nominal(next(iter(sources.values())).info))
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> Unchanged:
         return self
 
-    def __call__(self, x: torch.Tensor, condition: Condition) -> torch.Tensor:
-        return x[:, :1]
+    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        return {output.name: x[:, 0] for output in self.spec.outputs}

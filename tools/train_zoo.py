@@ -30,6 +30,7 @@ import torch
 from safetensors.torch import load_file
 
 from restore.errors import RestoreError
+from restore.options import seconds_of
 from restore.training.checkpoint import checkpoints
 from restore.training.run import build_objective, run
 from restore.training.settings import (
@@ -38,7 +39,6 @@ from restore.training.settings import (
     ObjectiveSettings,
     Settings,
     TrainSettings,
-    seconds_of,
 )
 
 NOISE = {

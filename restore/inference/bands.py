@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from restore.errors import UnsupportedError
 from restore.inference.alpha import rejoin
 from restore.inference.planning import halo_and_ramp
 from restore.inference.tiling import Span, border_index
 from restore.inference.values import to_stored, to_unit
 from restore.models.spec import ModelSpec
+from restore.physics.resample import ENLARGE_REACH, enlarge
 from restore.picture import PictureSink, PictureSource, ValueScale
 
 
@@ -103,15 +103,9 @@ class BandWriter:
         self._factor = spec.scale
         self._blend = halo_and_ramp(spec)[1] > 0
         self._next_row = box[0]
-        if source.info.alpha and self._factor != 1:
-            raise UnsupportedError(
-                "a picture with alpha cannot be enlarged",
-                where=source.info.path,
-                fix="Remove its alpha first",
-            )
         dtype = "float32" if self._blend else sink.info.dtype
         width = (box[3] - box[2]) * self._factor
-        self._merger = BandMerger(width, source.info.channels, dtype, box[2], self._factor)
+        self._merger = BandMerger(width, sink.info.channels, dtype, box[2], self._factor)
 
     def begin(self, row: Span) -> None:
         self._merger.begin(row)
@@ -137,16 +131,26 @@ class BandWriter:
         if self._blend:
             unit = torch.from_numpy(rows).movedim(-1, 0)
             rows = to_stored(unit, self._scale, self._sink.info.dtype).numpy()
-        if self._source.info.alpha:
-            rows = self._with_alpha(rows)
+        if self._sink.info.alpha:
+            stored = self._plain(self._next_row, self._next_row + len(rows) // self._factor)
+            rows = rejoin(rows, stored[..., :-1], stored[..., -1])
         self._sink.write_rows(rows)
         self._next_row += len(rows) // self._factor
 
-    def _with_alpha(self, rows: np.ndarray) -> np.ndarray:
-        stored = self._source.read_rows(self._next_row, self._next_row + len(rows))
-        stored = stored[:, self._box[2] : self._box[3]]
-        source, target = self._source.info, self._sink.info
-        if (source.dtype, source.bits) != (target.dtype, target.bits):
-            unit = to_unit(stored, ValueScale.nominal(source), torch.device("cpu"))[0]
-            stored = to_stored(unit, ValueScale.nominal(target), target.dtype).numpy()
-        return rejoin(rows, stored[..., :-1], stored[..., -1])
+    def _plain(self, start: int, stop: int) -> np.ndarray:
+        """These source rows as the sink has them where nothing is restored: plainly enlarged, colour and alpha."""
+        source, target, factor = self._source.info, self._sink.info, self._factor
+        left, right = self._box[2:]
+        if factor == 1 and (source.dtype, source.bits) == (target.dtype, target.bits):
+            return self._source.read_rows(start, stop)[:, left:right]
+        margin = 0 if factor == 1 else ENLARGE_REACH
+        first, before = max(0, start - margin), max(0, left - margin)
+        stored = self._source.read_rows(first, min(source.height, stop + margin))
+        stored = stored[:, before : min(source.width, right + margin)]
+        unit = to_unit(stored, ValueScale.nominal(source), torch.device("cpu"))
+        if factor > 1:
+            rows = slice((start - first) * factor, (stop - first) * factor)
+            columns = slice((left - before) * factor, (right - before) * factor)
+            unit = enlarge(unit, factor)[..., rows, columns]
+            unit[:, -1].clamp_(0, 1)
+        return to_stored(unit[0], ValueScale.nominal(target), target.dtype).numpy()

@@ -11,7 +11,7 @@ one picture and applied to others (a clip that is measured once).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -104,23 +104,25 @@ class Engine(Protocol):
 
 
 def output_info(info: PictureInfo, output: Output, scale: int) -> PictureInfo:
-    """The header of an output of a picture like `info`."""
-    from dataclasses import replace
-
-    keeps_alpha = info.alpha and output.mixes
-    channels = output.channels_of(info.channels)
+    """The header of an output of a picture like `info`; alpha stays with the outputs that are versions of it."""
     return replace(
-        info, height=info.height * scale, width=info.width * scale, channels=channels, alpha=keeps_alpha
-    )
+        info, height=info.height * scale, width=info.width * scale,
+        channels=output.channels_of(info.channels), alpha=info.alpha and output.mixes,
+    )  # fmt: skip
 
 
 class Unchanged:
-    """The engine that returns its (first) input: what strength 0 means, and what the tiler is tested with."""
+    """The engine that returns its (first) input: what strength 0 means, and what the tiler is tested with.
+
+    Args:
+        like: the spec whose inputs, window and outputs it has.
+    """
 
     fingerprint = "unchanged"
 
-    def __init__(self, inputs: tuple[str, ...] = ("picture",), outputs: tuple[Output, ...] = (Output(),)) -> None:
-        self.spec = ModelSpec(task="none", inputs=inputs, outputs=outputs)
+    def __init__(self, like: ModelSpec | None = None) -> None:
+        like = like or ModelSpec("none")
+        self.spec = ModelSpec("none", inputs=like.inputs, window=like.window, outputs=like.outputs)
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         return Condition(ValueScale.nominal(next(iter(sources.values())).info))
@@ -129,4 +131,4 @@ class Unchanged:
         return self
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
-        return {output.name: x[:, 0] for output in self.spec.outputs}
+        return {output.name: x[:, self.spec.window // 2] for output in self.spec.outputs}

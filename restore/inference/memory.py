@@ -21,11 +21,11 @@ HOST_WORKSPACE = 2.0  # resident memory per byte of live tensors: operators' own
 DEVICE_SHARE = 0.85
 
 
-def memory_budget(limit: int | None = None, device: torch.device | None = None) -> int:
+def memory_budget(limit: int | float | None = None, device: torch.device | None = None) -> int:
     """Bytes that may be used for tiles: free memory of host (and container) or of the device, with a margin.
 
     Args:
-        limit: the user's cap (`--max-memory`), bytes.
+        limit: the user's cap (`--max-memory`): bytes, or as a float a share of what is free, 0..1.
         device: where tiles go; None and CPU mean host memory.
     """
     if device is not None and device.type == "cuda":
@@ -33,8 +33,11 @@ def memory_budget(limit: int | None = None, device: torch.device | None = None) 
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         budget = int((free + reusable) * DEVICE_SHARE)
     else:
-        budget = min(int(available_memory() * HOST_SHARE), HOST_CEILING)
-    return min(budget, limit) if limit is not None else budget
+        free = available_memory()
+        budget = min(int(free * HOST_SHARE), HOST_CEILING)
+    if limit is None:
+        return budget
+    return min(budget, int(free * limit) if isinstance(limit, float) else limit)
 
 
 def available_memory() -> int:

@@ -21,7 +21,7 @@ _CACHE_SLOPE = 0.05  # measured: with blocks kept by malloc, cost per pixel grow
 
 def halo_and_ramp(spec: ModelSpec) -> tuple[int, int]:
     """Context kept around each tile, and the width of the blend between neighbours (0: exact)."""
-    if spec.tiling == "exact":
+    if spec.tiling in ("exact", "rows"):
         return spec.radius, 0
     if spec.tiling == "whole":
         return 0, 0
@@ -48,7 +48,8 @@ def plan_picture(
     top, bottom, left, right = box or (0, height, 0, width)
     halo, ramp = halo_and_ramp(spec)
     needs = {"multiple": spec.multiple_of, "min_size": spec.min_size, "ramp": ramp}
-    rows, cols = (height, width) if spec.tiling == "whole" else core
+    rows = height if spec.tiling == "whole" else core[0]
+    cols = width if spec.tiling in ("whole", "rows") else core[1]
     if ramp:  # ramps on both sides of a tile must not meet
         least = least_core(ramp, spec.multiple_of)
         rows, cols = max(rows, least), max(cols, least)
@@ -72,6 +73,8 @@ def choose_core(
     for rows in range(1, math.ceil(height / LEAST_CORE) + 1):
         core_height = _even(height, halo, rows, spec.multiple_of)
         core_width = int(most / (core_height + 2 * halo)) // spec.multiple_of * spec.multiple_of - 2 * halo
+        if spec.tiling == "rows" and core_width + 2 * halo < width:
+            continue
         if core_width < min(LEAST_CORE, width):
             continue
         columns = max(1, math.ceil((width - 2 * halo) / core_width))
@@ -103,9 +106,15 @@ def _cost(height: int, width: int, spec: ModelSpec, core: Core, device: torch.de
     return plan.tiles * pixels * (1 + penalty)
 
 
-def smaller_core(plan: TilePlan, core: Core) -> Core | None:
-    """The core with its longer side halved after running out of memory, None when it is as small as it gets."""
+def smaller_core(plan: TilePlan, core: Core, *, rows: bool = False) -> Core | None:
+    """The core with its longer side halved after running out of memory, None when it is as small as it gets.
+
+    Args:
+        rows: tiles must stay as wide as the picture.
+    """
     height, width = (min(side, tile) for side, tile in zip(core, plan.shape, strict=True))
+    if rows:
+        return (height // 2, width) if height >= 2 * LEAST_CORE else None
     if max(height, width) < 2 * LEAST_CORE:
         return None
     return (height // 2, width) if height >= width else (height, width // 2)

@@ -16,11 +16,12 @@ import torch
 from restore.errors import ConfigError, ModelError, UnsupportedError
 from restore.inference.alpha import ColourView
 from restore.inference.bands import BandReader, BandWriter
-from restore.inference.engine import Condition, Engine, EngineOptions, Unchanged
-from restore.inference.job import TileJob
+from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
 from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.precision import choose_dtype, resolve_device
+from restore.inference.options import RunOptions
+from restore.inference.tile import TileRunner
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.inference.values import target_scale, to_unit
 from restore.models.spec import ModelSpec
@@ -30,38 +31,7 @@ SinkFactory = Callable[[str, PictureInfo], PictureSink]
 Progress = Callable[[float], None]
 
 _ONE_TILE = 640 * 640  # pixels: pictures up to this size are not worth measuring memory for
-_memory_models: dict[tuple[str, torch.dtype, str, int], MemoryModel] = {}
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Everything of a run that is not the engine.
-
-    Attributes:
-        device: "auto" or a torch device name.
-        tile: core side of the tiles in pixels (the halo is added); None chooses by memory and time.
-        precision: "auto", "fp32", "bf16" or "fp16".
-        strength: 0 (the input, bit-exact) to 1 (the engine's result); values between mix linearly.
-        sigma: noise level in 8-bit units instead of the estimate.
-        seed: seed of anything random; None derives it from pixels and settings.
-        max_memory: cap of the memory for tiles, bytes.
-        crop: x, y, width, height of the part to restore (a preview: what is measured is the whole picture).
-    """
-
-    device: str = "auto"
-    tile: int | None = None
-    precision: str = "auto"
-    strength: float = 1.0
-    sigma: float | None = None
-    seed: int | None = None
-    max_memory: int | None = None
-    crop: tuple[int, int, int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ConfigError(f"strength {self.strength:g} is out of range", fix="Give --strength between 0 and 1")
-        if self.tile is not None and not 1 <= self.tile <= 1 << 16:
-            raise ConfigError(f"tile {self.tile} is out of range", fix="Give --tile in pixels, 64 to 4096 is usual")
+_memory_models: dict[tuple[str, str, torch.dtype, str, int], MemoryModel] = {}
 
 
 @dataclass
@@ -86,8 +56,33 @@ class RunReport:
         return asdict(self)
 
 
-def run(
+def prepare(
     engine: Engine,
+    sources: Sequence[PictureSource],
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> Condition:
+    """What the engine finds out about pictures, once; `apply` may then be called for these or for others like them.
+
+    Args:
+        sources: one for each of the spec's named inputs.
+        progress: called with the finished share of what takes long, such as a fit.
+    Raises:
+        RestoreError: see `restore.errors`.
+    """
+    options = options or RunOptions()
+    if len(sources) != len(engine.spec.inputs):
+        raise UnsupportedError(f"this task takes {len(engine.spec.inputs)} pictures at once, got {len(sources)}")
+    if changes_nothing(engine.spec, options):
+        return Condition(ValueScale.nominal(sources[0].info))
+    _check_strength(engine.spec, options)
+    views = dict(zip(engine.spec.inputs, map(ColourView, sources), strict=True))
+    return engine.prepare(views, EngineOptions(options.seed, resolve_device(options.device), progress))
+
+
+def apply(
+    engine: Engine,
+    condition: Condition,
     sources: Sequence[PictureSource],
     create_sink: SinkFactory,
     options: RunOptions | None = None,
@@ -97,8 +92,10 @@ def run(
 
     Args:
         engine: what answers the task.
-        sources: as many pictures of one size as `engine.spec.inputs` says.
-        create_sink: called once per output name with the result's header; the sink it returns decides
+        condition: what `prepare` found.
+        sources: as many pictures of one size as the spec takes: its named inputs, or the frames of its window (a
+            single one stands for all of them).
+        create_sink: called once per output name with the output's header; the sink it returns decides
             the sample type written. Sinks are committed at the end, or aborted on any error.
         progress: called with the finished share, 0..1.
     Raises:
@@ -107,39 +104,62 @@ def run(
     options = options or RunOptions()
     started = time.perf_counter()
     device = resolve_device(options.device)
-    info = _common_info(sources, engine.spec)
-    if options.strength == 0 and engine.spec.scale == 1:
-        engine, condition = Unchanged(len(sources)), Condition(ValueScale.nominal(info))
-    else:
-        views = [ColourView(source) for source in sources]
-        condition = engine.prepare(views, EngineOptions(options.sigma, options.seed, device))
-    spec = condition.spec or engine.spec
-    dtype = choose_dtype(options.precision, spec, device)
-    job = TileJob(engine, condition, spec, dtype, device, options.strength)
+    if changes_nothing(engine.spec, options):
+        engine = Unchanged(engine.spec)
+    dtype = choose_dtype(options.precision, condition.spec or engine.spec, device)
+    tiles = TileRunner(engine, condition, dtype, device, options.strength)
+    spec = tiles.spec
+    sources = list(sources) * (spec.window if len(sources) == 1 else 1)
+    info = _common_info(sources, spec)
     report = RunReport(device=str(device), precision=str(dtype).removeprefix("torch."))
     report.decisions.update(condition.decisions)
     if condition.scale.note:
         report.decisions["range"] = condition.scale.note
 
     box = _box(options.crop, info)
-    result = replace(info, height=(box[1] - box[0]) * spec.scale, width=(box[3] - box[2]) * spec.scale)
+    result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
     with ExitStack() as undo, torch.inference_mode():
         sinks = []
-        for name in spec.outputs:
-            sinks.append(create_sink(name, result))
+        for output in spec.outputs:
+            sinks.append(create_sink(output.name, output_info(result, output, spec.scale)))
             undo.callback(sinks[-1].abort)
-        core = (options.tile, options.tile) if options.tile else _auto_core(job, info, box, options.max_memory)
-        _run_bands(job, sources, sinks, info, box, core, report, progress)
+        core = (options.tile, options.tile) if options.tile else _auto_core(tiles, info, box, options.max_memory)
+        _run_bands(tiles, sources, sinks, info, box, core, report, progress)
         for sink in sinks:
             sink.commit()
         undo.pop_all()
-    report.height, report.width = result.height, result.width
+    report.height, report.width = result.height * spec.scale, result.width * spec.scale
     report.seconds = time.perf_counter() - started
     return report
 
 
+def run(
+    engine: Engine,
+    sources: Sequence[PictureSource],
+    create_sink: SinkFactory,
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """`prepare` and `apply` for the same pictures."""
+    started = time.perf_counter()
+    condition = prepare(engine, sources, options, progress)
+    report = apply(engine, condition, sources, create_sink, options, progress)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def changes_nothing(spec: ModelSpec, options: RunOptions) -> bool:
+    """Whether the strength asked for makes every output the input itself."""
+    return options.strength == 0 and spec.scale == 1 and all(output.mixes for output in spec.outputs)
+
+
+def _check_strength(spec: ModelSpec, options: RunOptions) -> None:
+    if options.strength != 1 and not any(output.mixes for output in spec.outputs):
+        raise ConfigError("--strength does not go with this method: no output is mixed with the input")
+
+
 def _run_bands(
-    job: TileJob,
+    tiles: TileRunner,
     sources: Sequence[PictureSource],
     sinks: Sequence[PictureSink],
     info: PictureInfo,
@@ -150,18 +170,18 @@ def _run_bands(
 ) -> None:
     """All bands of the box, with smaller tiles from the current band on when memory runs out."""
     readers = [BandReader(ColourView(source)) for source in sources]
-    scale = job.condition.scale
-    writers = [BandWriter(sources[0], sink, target_scale(scale, info, sink.info), job.spec, box) for sink in sinks]
+    scale, main = tiles.condition.scale, sources[tiles.spec.window // 2]
+    writers = [BandWriter(main, sink, target_scale(scale, info, sink.info), tiles.spec, box) for sink in sinks]
     top, bottom, left, right = box
     carried = 0
     while top < bottom:
         rest = (top, bottom, left, right)
-        plan = plan_picture(info.height, info.width, job.spec, core, box=rest, lead=carried)
-        _describe(report, job.spec, plan)
+        plan = plan_picture(info.height, info.width, tiles.spec, core, box=rest, lead=carried)
+        _describe(report, tiles.spec, plan)
         short = False
         for row in plan.rows.spans:
             try:
-                _run_band(job, plan, row, readers, writers, report)
+                _run_band(tiles, plan, row, info, readers, writers, report)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -173,12 +193,12 @@ def _run_bands(
                 progress((top + carried - box[0]) / (bottom - box[0]))
         if not short:
             return
-        release_memory(job.device)
-        core = _next_core(core, plan, report)
+        release_memory(tiles.device)
+        core = _next_core(core, plan, report, rows=tiles.spec.tiling == "rows")
 
 
-def _next_core(core: Core, plan: TilePlan, report: RunReport) -> Core:
-    smaller = smaller_core(plan, core)
+def _next_core(core: Core, plan: TilePlan, report: RunReport, *, rows: bool) -> Core:
+    smaller = smaller_core(plan, core, rows=rows)
     if smaller is None:
         raise ModelError(
             f"out of memory even with tiles of {plan.shape[0]} x {plan.shape[1]} pixels",
@@ -191,9 +211,10 @@ def _next_core(core: Core, plan: TilePlan, report: RunReport) -> Core:
 
 
 def _run_band(
-    job: TileJob,
+    tiles: TileRunner,
     plan: TilePlan,
     row: Span,
+    info: PictureInfo,
     readers: Sequence[BandReader],
     writers: Sequence[BandWriter],
     report: RunReport,
@@ -206,17 +227,18 @@ def _run_band(
     for writer in writers:
         writer.begin(row)
     for col in plan.cols.spans:
-        tiles = [BandReader.columns(rows, col.origin, plan.cols.tile) for rows in band]
-        x = torch.stack([to_unit(tile, job.condition.scale, job.device) for tile in tiles], dim=1)
-        for writer, y in zip(writers, job.tile(x, note), strict=True):
+        cut = [BandReader.columns(rows, col.origin, plan.cols.tile) for rows in band]
+        x = torch.stack([to_unit(tile, tiles.condition.scale, tiles.device) for tile in cut], dim=1)
+        place = Place(row.origin, col.origin, info.height, info.width)
+        for writer, y in zip(writers, tiles(x, place, note), strict=True):
             writer.put(y, row, col)
     for writer in writers:
         writer.end()
 
 
 def _common_info(sources: Sequence[PictureSource], spec: ModelSpec) -> PictureInfo:
-    if len(sources) != spec.inputs:
-        raise UnsupportedError(f"this task takes {spec.inputs} pictures at once, got {len(sources)}")
+    if len(sources) != spec.pictures:
+        raise UnsupportedError(f"this task takes {spec.pictures} pictures at once, got {len(sources)}")
     info = sources[0].info
     for other in (source.info for source in sources[1:]):
         if (other.height, other.width, other.samples) != (info.height, info.width, info.samples):
@@ -242,27 +264,26 @@ def _box(crop: tuple[int, int, int, int] | None, info: PictureInfo) -> tuple[int
     return y, y + height, x, x + width
 
 
-def _auto_core(job: TileJob, info: PictureInfo, box: tuple[int, int, int, int], limit: int | None) -> Core:
+def _auto_core(tiles: TileRunner, info: PictureInfo, box: tuple[int, int, int, int], limit: int | float | None) -> Core:
     height, width = box[1] - box[0], box[3] - box[2]
-    if job.spec.tiling == "whole" or (height * width <= _ONE_TILE and limit is None):
+    if tiles.spec.tiling == "whole" or (height * width <= _ONE_TILE and limit is None):
         return height, width
-    budget = memory_budget(limit, job.device)
-    return choose_core(height, width, job.spec, _memory_model(job, info), budget, job.device)
+    budget = memory_budget(limit, tiles.device)
+    return choose_core(height, width, tiles.spec, _memory_model(tiles, info), budget, tiles.device)
 
 
-def _memory_model(job: TileJob, info: PictureInfo) -> MemoryModel:
-    key = (job.engine.fingerprint, job.dtype, str(job.device), info.channels)
+def _memory_model(tiles: TileRunner, info: PictureInfo) -> MemoryModel:
+    key = (tiles.engine.fingerprint, tiles.condition.cost, tiles.dtype, str(tiles.device), info.channels)
     if key not in _memory_models:
-        shape = (1, job.spec.inputs, info.channels)
-        multiple = job.spec.multiple_of
+        shape, multiple = (1, tiles.spec.pictures, info.channels), tiles.spec.multiple_of
 
-        def run_tile(side: int) -> torch.Tensor:
+        def run_tile(side: int) -> object:
             generator = torch.Generator().manual_seed(0)
-            x = torch.rand((*shape, side, side), generator=generator).to(job.device)
-            return job.tile(x, lambda _: None)
+            x = torch.rand((*shape, side, side), generator=generator).to(tiles.device)
+            return tiles(x, Place(0, 0, side, side), lambda _: None)
 
-        sides = tuple(ceil_to(max(side, job.spec.min_size), multiple) for side in (96, 160))
-        _memory_models[key] = measure(run_tile, (sides[0], max(sides[1], sides[0] + multiple)), job.device)
+        sides = tuple(ceil_to(max(side, tiles.spec.min_size), multiple) for side in (96, 160))
+        _memory_models[key] = measure(run_tile, (sides[0], max(sides[1], sides[0] + multiple)), tiles.device)
     return _memory_models[key]
 
 

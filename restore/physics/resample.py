@@ -64,6 +64,33 @@ def enlarge_each(
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True), gain
 
 
+ENLARGE_REACH = 2
+"""Pixels around that a pixel of `enlarge` depends on."""
+
+
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """A picture plainly enlarged by a whole factor: bicubic (Keys, a = -0.5), the border repeated.
+
+    B x C x H x W -> B x C x factor H x factor W. Every pixel depends on those within 2 px around it and not on where a
+    tile begins, so tiles give what the whole gives.
+    """
+    place = (torch.arange(factor, device=x.device, dtype=torch.float32) + 0.5) / factor - 0.5  # of the phases
+    taps = torch.arange(-ENLARGE_REACH, ENLARGE_REACH + 1, device=x.device)
+    kernels = _keys((place[:, None] - taps).abs()).to(x.dtype)  # factor x 5
+    batch, channels, height, width = x.shape
+    planes = F.pad(x.flatten(0, 1)[:, None], (ENLARGE_REACH,) * 4, mode="replicate")
+    rows = F.conv2d(planes, kernels[:, None, :, None]).transpose(1, 2).flatten(1, 2)[:, None]  # BC x 1 x fH x W + 4
+    both = F.conv2d(rows, kernels[:, None, None, :]).movedim(1, -1).flatten(-2)  # BC x fH x fW
+    return both.reshape(batch, channels, factor * height, factor * width)
+
+
+def _keys(distance: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel, a = -0.5 (IEEE TASSP 1981)."""
+    near = (1.5 * distance - 2.5) * distance.square() + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, 0.0))
+
+
 def draw_cells(batch: int, height: int, width: int, factor: int, generator: torch.Generator) -> Tensor:
     """One place of each factor x factor cell, uniform: B x H/factor x W/factor of numbers 0 … factor^2 - 1.
 

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from restore.errors import ConfigError, nearest
 from restore.naming import beside
-from restore.training.settings import Settings, seconds_of
+from restore.options import seconds_of
+from restore.training.settings import Settings
 
 PACKAGED = Path(__file__).parents[1] / "configs"
 

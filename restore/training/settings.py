@@ -11,21 +11,6 @@ from typing import Any, Literal
 from restore.errors import ConfigError
 from restore.evaluation.protocol import EvaluationProtocol
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds_of(text: str) -> float:
-    """Seconds in "90", "90s", "65m", "1.5h" or "2d". Raises `ConfigError`."""
-    text = text.strip()
-    unit = _UNITS.get(text[-1:].lower())
-    try:
-        seconds = float(text[:-1]) * unit if unit else float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"a budget cannot be {text!r}", fix="Write it as 90s, 65m or 2h")
-    return seconds
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:

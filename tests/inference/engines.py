@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 
 from restore.inference.engine import Condition
-from restore.inference.runner import RunOptions, RunReport, run
+from restore.inference.options import RunOptions
+from restore.inference.runner import RunReport, run
 from restore.models.spec import ModelSpec
 from restore.picture import MemorySink, Picture, PictureInfo, ValueScale
 
@@ -29,15 +31,16 @@ class NetEngine:
     dtype: torch.dtype = torch.float32
 
     def prepare(self, sources, options):
-        return Condition(ValueScale.nominal(sources[0].info))
+        return Condition(ValueScale.nominal(sources["picture"].info))
 
     def cast(self, dtype, device):
-        self.dtype = dtype
-        return self
+        cast = copy(self)
+        cast.dtype = dtype
+        return cast
 
-    def __call__(self, x, condition):
+    def __call__(self, x, condition, places):
         self.calls.append(tuple(x.shape))
-        return self.net(x[:, 0])[:, None]
+        return {"result": self.net(x[:, 0])}
 
 
 def conv(channels_in: int, channels_out: int, **kwargs) -> nn.Conv2d:
@@ -136,4 +139,4 @@ def restore(engine, source, *, target: dict | None = None, **options) -> tuple[n
 def whole(engine, source) -> np.ndarray:
     """The reference: the same engine on the padded picture at once."""
     side = max(source.info.height, source.info.width)
-    return restore(engine, source, tile=side)[0]
+    return restore(engine, source, tile=max(side, 16))[0]

@@ -46,10 +46,10 @@ def test_in_double_precision_tiled_equals_untiled_to_1e_12():
     net.double()
 
     class Double(NetEngine):
-        def __call__(self, x, condition):
+        def __call__(self, x, condition, places):
             y = self.net(x[:, 0].double())
             self.results.append(y)
-            return y.float()[:, None]
+            return {"result": y.float()}
 
     engine = Double(net, spec)
     engine.results = []
@@ -150,8 +150,8 @@ class _OutOfMemory(NetEngine):
 
     limit, at = 0, 0
 
-    def __call__(self, x, condition):
-        y = super().__call__(x, condition)
+    def __call__(self, x, condition, places):
+        y = super().__call__(x, condition, places)
         if len(self.calls) > self.at and x.shape[-1] * x.shape[-2] > self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return y
@@ -173,13 +173,13 @@ def test_running_out_of_memory_keeps_no_reference():
     pinned = []
 
     class Pinning(_OutOfMemory):
-        def __call__(self, x, condition):
+        def __call__(self, x, condition, places):
             if not pinned:
                 pinned.append(weakref.ref(x))
                 raise torch.OutOfMemoryError("CUDA out of memory")
             gc.collect()
             assert pinned[0]() is None
-            return super().__call__(x, condition)
+            return super().__call__(x, condition, places)
 
     engine = Pinning(*plain())
     engine.limit = 10**9
@@ -194,7 +194,7 @@ def test_out_of_memory_at_the_smallest_tile_is_said():
 
 def test_other_runtime_errors_are_not_retried():
     class Broken(NetEngine):
-        def __call__(self, x, condition):
+        def __call__(self, x, condition, places):
             self.calls.append(1)
             raise RuntimeError("CUDA error: device-side assert triggered")
 
@@ -207,10 +207,10 @@ def test_other_runtime_errors_are_not_retried():
 class _Overflowing(NetEngine):
     """Not finite in bfloat16 on bright tiles."""
 
-    def __call__(self, x, condition):
-        y = super().__call__(x, condition)
+    def __call__(self, x, condition, places):
+        y = super().__call__(x, condition, places)
         if self.dtype is torch.bfloat16 and x[..., :1, :1].mean() > 0.5:
-            y = y * float("nan")
+            y = {"result": y["result"] * float("nan")}
         return y
 
 
@@ -234,12 +234,13 @@ def test_a_network_that_is_never_finite_is_an_error():
 
 def test_a_wrong_shape_is_a_contract_error():
     engine = NetEngine(torch.nn.MaxPool2d(2), ModelSpec("toy"))
-    with pytest.raises(ModelError, match=r"returned \(1, 1, 1, 10, 10\) instead of \(1, 1, 1, 20, 20\)"):
+    with pytest.raises(ModelError, match=r"returned \(1, 1, 10, 10\) as 'result' instead of \(1, 1, 20, 20\)"):
         restore(engine, picture(20, 20))
 
 
 def test_sinks_are_aborted_on_errors():
-    from restore.inference.runner import RunOptions, run
+    from restore.inference.options import RunOptions
+    from restore.inference.runner import run
     from restore.picture import MemorySink
 
     class Sink(MemorySink):
@@ -281,8 +282,7 @@ def test_blending_leaves_no_steps():
 
 def test_blending_survives_out_of_memory_without_a_seam():
     source = Picture.from_array(np.linspace(0, 1, 500 * 300, dtype=np.float32).reshape(500, 300))
-    engine = _OutOfMemory(Unchanged(), ModelSpec("toy", radius=100, tiling="local"))
-    engine.net = lambda x: x
+    engine = _OutOfMemory(torch.nn.Identity(), ModelSpec("toy", radius=100, tiling="local"))
     engine.limit, engine.at = 250 * 250, 3
     result, report = restore(engine, source, tile=192)
     np.testing.assert_allclose(result, source.pixels, atol=1e-6)

@@ -1,0 +1,83 @@
+"""One tile through the engine: forward, check, mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+
+from restore.errors import ModelError
+from restore.inference.engine import Condition, Engine, Outputs, Place
+from restore.models.spec import ModelSpec
+from restore.physics.resample import ENLARGE_REACH, enlarge
+
+
+class TileRunner:
+    """An engine cast to its compute type and device, applied to tiles under one condition.
+
+    Args:
+        spec: of the engine under this condition.
+        strength: 0 (the input, plainly enlarged where the scale is not 1) to 1, for the outputs that mix.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        condition: Condition,
+        dtype: torch.dtype,
+        device: torch.device,
+        strength: float = 1.0,
+    ) -> None:
+        self.engine, self.condition, self.dtype, self.device = engine, condition, dtype, device
+        self.strength = strength
+        spec = condition.spec or engine.spec
+        enlarged = strength != 1 and spec.scale != 1
+        self.spec: ModelSpec = replace(spec, radius=max(spec.radius, ENLARGE_REACH)) if enlarged else spec
+        self._cast = engine.cast(dtype, device)
+
+    @cached_property
+    def _exact(self) -> Engine:
+        return self.engine.cast(torch.float32, self.device)
+
+    def __call__(self, x: torch.Tensor, place: Place, note: Callable[[str], None]) -> list[torch.Tensor]:
+        """1 x N x C x H x W unit values -> C_m x sH x sW float32 of every output of the spec, in its order."""
+        outputs = self._forward(self._cast, x, [place])
+        if not _finite(outputs):
+            if self.dtype is not torch.float32:
+                note(f"a tile was not finite in {_name(self.dtype)} and was redone in float32")
+                outputs = self._forward(self._exact, x, [place])
+            if not _finite(outputs):
+                raise ModelError(
+                    f"{self.engine.fingerprint} gave values that are not finite",
+                    why="even in float32",
+                    fix="The weights may be damaged: `restore weights verify`",
+                )
+        return [self._mixed(x, outputs[output.name][0].float(), output.mixes) for output in self.spec.outputs]
+
+    def _mixed(self, x: torch.Tensor, y: torch.Tensor, mixes: bool) -> torch.Tensor:
+        if self.strength == 1 or not mixes:
+            return y
+        before = x[0, self.spec.window // 2].float()
+        before = before if self.spec.scale == 1 else enlarge(before[None], self.spec.scale)[0]
+        return torch.lerp(before.expand_as(y), y, self.strength)
+
+    def _forward(self, engine: Engine, x: torch.Tensor, places: Sequence[Place]) -> Outputs:
+        outputs = engine(x, self.condition, places)
+        batch, _, channels, height, width = x.shape
+        scale = self.spec.scale
+        for output in self.spec.outputs:
+            wanted = (batch, output.channels_of(channels), height * scale, width * scale)
+            given = tuple(outputs[output.name].shape) if output.name in outputs else "nothing"
+            if given != wanted:
+                raise ModelError(f"{self.engine.fingerprint} returned {given} as {output.name!r} instead of {wanted}")
+        return outputs
+
+
+def _finite(outputs: Outputs) -> bool:
+    return all(bool(torch.isfinite(y).all()) for y in outputs.values())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

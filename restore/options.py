@@ -1,0 +1,196 @@
+"""How the options of a method, a run or a file are declared: one annotated field of a frozen dataclass each.
+
+    @dataclass(frozen=True)
+    class DiscOptions(Options):
+        radius: Annotated[float, Number(0.5, 50, "PIXELS")] = 2.0
+        \"\"\"Radius of the disc.\"\"\"
+
+The field is the command line's flag (`--radius`, its docstring the help), a keyword of `restore.load`, what the engine
+is built from, and part of the ledger's fingerprint. Values are checked when the object is made, whoever makes it.
+Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from restore.errors import ConfigError, nearest
+
+INF = float("inf")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Kind:
+    """What values an option takes, and how they are written. Subclasses say it in words, `rule`."""
+
+    metavar: str
+    rule: str
+
+    def parse(self, text: str) -> Any:
+        """The value of a word of the command line. Raises `ValueError` (or `ConfigError`) for one that is none."""
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed; None, where it is the default, is not asked for."""
+        return True
+
+    def advice(self, value: Any) -> str:
+        """What to do about a wrong value."""
+        return self.rule
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number from `low` to `high`; `whole` ones only; `auto` may stand for None."""
+
+    low: float = -INF
+    high: float = INF
+    metavar: str = "N"
+    whole: bool = False
+    auto: bool = False
+
+    def parse(self, text: str) -> float | None:
+        if self.auto and text == "auto":
+            return None
+        value = int(text) if self.whole else float(text)
+        if not self.accepts(value):
+            raise ValueError(text)
+        return value
+
+    def accepts(self, value: Any) -> bool:
+        types = int if self.whole else int | float
+        return isinstance(value, types) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    @property
+    def rule(self) -> str:  # type: ignore[override]
+        bounds = f"{self.low:g} or more" if self.high == INF else f"from {self.low:g} to {self.high:g}"
+        return f"It is {'auto or ' if self.auto else ''}{'a whole number' if self.whole else 'a number'}, {bounds}"
+
+
+class OneOf(Kind):
+    """One of a few words."""
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+        self.metavar = "{" + ",".join(choices) + "}"
+
+    def parse(self, text: str) -> str:
+        if text not in self.choices:
+            raise ValueError(text)
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        return value in self.choices
+
+    def advice(self, value: Any) -> str:
+        return nearest(str(value), self.choices).strip() or f"Choose from {', '.join(self.choices)}"
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Any word: a name, a file, a folder."""
+
+    metavar: str = "TEXT"
+
+
+@dataclass(frozen=True)
+class Parsed(Kind):
+    """A word that a function turns into a value; it raises `ValueError` for what it does not understand."""
+
+    metavar: str
+    read: Callable[[str], Any]
+    rule: str
+    allows: Callable[[Any], bool] = lambda value: True
+
+    def parse(self, text: str) -> Any:
+        return self.read(text)
+
+    def accepts(self, value: Any) -> bool:
+        return self.allows(value)
+
+
+@dataclass(frozen=True)
+class OptionalPath(Kind):
+    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for.
+
+    An option of this kind that is called as one of the engine's extra outputs asks for that output.
+    """
+
+    metavar: str = "[FILE]"
+
+    def parse(self, text: str) -> bool | str:
+        return text or True
+
+
+@dataclass(frozen=True)
+class Hidden(Kind):
+    """For Python callers only: no flag."""
+
+
+class Options:
+    """Base of all option classes: every annotated field is checked when an object is made.
+
+    Raises `ConfigError` naming the option as the command line does; `restore.api` speaks to Python callers.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind, default in declared(type(self)):
+            value = getattr(self, name)
+            if value is not default and value != default and not kind.accepts(value):
+                raise wrong_value(flag(name), value, kind)
+
+
+def declared(options: type) -> Iterator[tuple[str, Kind, Any]]:
+    """(name, kind, default) of the fields that have a kind."""
+    kinds = kinds_of(options)
+    for field in dataclasses.fields(options):
+        if field.name in kinds:
+            yield field.name, kinds[field.name], field.default
+
+
+@cache
+def kinds_of(options: type) -> dict[str, Kind]:
+    """Field -> its kind, of the fields that have one."""
+    found = {}
+    for name, hint in typing.get_type_hints(options, include_extras=True).items():
+        kinds = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Kind)]
+        if kinds:
+            found[name] = kinds[0]
+    return found
+
+
+def wrong_value(option: str, value: Any, kind: Kind) -> ConfigError:
+    """The error for a value that an option does not take."""
+    return ConfigError(f"{option} cannot be {value!r}", fix=kind.advice(value))
+
+
+def flag(name: str) -> str:
+    """The command line's name of a field: `--psf-size` for psf_size."""
+    return f"--{name.replace('_', '-')}"
+
+
+def in_python(text: str) -> str:
+    """A message that names flags, as Python callers know the options: psf_size for `--psf-size`."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in "90", "90s", "65m", "1.5h" or "2d". Raises `ConfigError`."""
+    text = text.strip()
+    unit = _UNITS.get(text[-1:].lower())
+    try:
+        seconds = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < INF:
+        raise ConfigError(f"a budget cannot be {text!r}", fix="Write it as 90s, 65m or 2h")
+    return seconds
+
+
+Budget = Annotated[float | None, Parsed("TIME", seconds_of, "Give seconds, above 0", lambda value: 0 < value < INF)]

@@ -1,7 +1,7 @@
 """restore: bring damaged pictures back.
 
     import restore
-    clean = restore.denoise("noisy.jpg")          # a Picture; arrays give arrays
+    clean = restore.denoise("noisy.jpg")          # a Result; arrays give arrays
     restore.write(clean, "clean.png")
 
 Importing this package imports no torch; names are loaded when first used.
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from restore.version import __version__
 
 _HOMES = {
-    "Diagnosis": "restore.engines.diagnosis",
+    "Diagnosis": "restore.engines.denoise.diagnosis",
     "Picture": "restore.picture",
     "RestoreError": "restore.errors",
     "Restorer": "restore.api",
+    "Result": "restore.api",
     "deconvolve": "restore.api",
     "denoise": "restore.api",
     "inspect": "restore.api",
@@ -27,13 +28,13 @@ _HOMES = {
 }
 
 __all__ = [
-    "Diagnosis", "Picture", "RestoreError", "Restorer", "__version__", "deconvolve", "denoise", "inspect", "load",
+    "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect", "load",
     "read", "write",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, deconvolve, denoise, inspect, load, read, write
-    from restore.engines.diagnosis import Diagnosis
+    from restore.api import Restorer, Result, deconvolve, denoise, inspect, load, read, write
+    from restore.engines.denoise.diagnosis import Diagnosis
     from restore.errors import RestoreError
     from restore.picture import Picture
 

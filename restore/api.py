@@ -2,164 +2,215 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from restore.errors import ConfigError
+from restore.errors import RestoreError
+from restore.inference.options import RunOptions
+from restore.options import in_python
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
 from restore.tasks import build_engine
+from restore.version import __version__
 
 if TYPE_CHECKING:
-    from restore.engines.diagnosis import Diagnosis
-    from restore.inference.runner import RunOptions, RunReport
+    from restore.engines.denoise.diagnosis import Diagnosis
+    from restore.inference.engine import Condition, Engine
+    from restore.inference.runner import RunReport
 
-Method = Literal[
-    "auto",
-    "zero-shot",
-    "classical",
-    "network",
-    "self-supervised",
-    "wiener",
-    "rl",
-    "rl-tv",
-    "hyper-laplacian",
-    "pnp",
-    "infwide",
-]
-Preset = Literal["fast", "quality"]
+Pictured = Picture | np.ndarray | str | Path
+Call, Value = ParamSpec("Call"), TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one picture (or of several taken together). Immutable.
+
+    Attributes:
+        pictures: by output name, the main one first.
+        decisions: what was measured and chosen, in words.
+        warnings: what the user should know.
+        provenance: how it was made: task, settings (their fingerprint), version, device, precision, tiles, seconds.
+    """
+
+    pictures: Mapping[str, Picture]
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> Picture:
+        """The main output."""
+        return next(iter(self.pictures.values()))
+
+
+def _speaks_python(function: Callable[Call, Value]) -> Callable[Call, Value]:
+    """Errors name options as keywords, not as flags of the command line."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Call.args, **kwargs: Call.kwargs) -> Value:
+        try:
+            return function(*args, **kwargs)
+        except RestoreError as error:
+            raise error.reworded(in_python)  # noqa: B904  the same error
+
+    return wrapped
 
 
 class Restorer:
-    """An engine ready to restore any number of pictures.
+    """An engine ready to restore any number of pictures. Nothing of it changes by a call.
 
     Attributes:
         task: what it restores.
-        fingerprint: a hash of everything that shapes the output besides the input: engine, weights, options
-            and program version.
-        last_report: what was measured, chosen and warned about for the most recent picture.
+        engine: what does it (`restore.inference.engine`).
+        options: of the run.
     """
 
-    def __init__(self, task: str, engine: Any, options: RunOptions) -> None:
-        self.task, self.engine, self.options = task, engine, options
-        self.fingerprint = _fingerprint(engine.fingerprint, options)
-        self.last_report: RunReport | None = None
+    def __init__(self, task: str, engine: Engine, options: RunOptions | None = None) -> None:
+        self.task, self.engine, self.options = task, engine, options or RunOptions()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that shapes the output besides the input: engine, weights, options, version."""
+        text = json.dumps([__version__, self.engine.fingerprint, self.options.shaping], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def spec(self) -> Any:
+        """Needs and promises of the engine: names of inputs and outputs, window, scale (`ModelSpec`)."""
+        return self.engine.spec
 
     @overload
-    def __call__(self, picture: np.ndarray) -> np.ndarray: ...
+    def __call__(self, *pictures: np.ndarray) -> np.ndarray: ...
 
     @overload
-    def __call__(self, picture: Picture | str | Path) -> Picture: ...
+    def __call__(self, *pictures: Picture | str | Path) -> Result: ...
 
-    def __call__(self, picture: Picture | np.ndarray | str | Path) -> Picture | np.ndarray:
-        """Restore one picture.
+    def __call__(self, *pictures: Pictured) -> Result | np.ndarray:
+        """Restore one picture, or one set of pictures of a task that takes several at once.
 
         Args:
-            picture: a path, a `Picture`, or an array H x W or H x W x C (uint8, uint16 or float32; RGB order;
+            pictures: paths, `Picture`s, or arrays H x W or H x W x C (uint8, uint16 or float32; RGB order;
                 2 and 4 channels are taken as grey + alpha and RGBA).
         Returns:
-            an array for an array (same shape and type), else a `Picture`.
+            for arrays the array of the main output (same type; H x W for H x W), else a `Result`.
         Raises:
             RestoreError: see `restore.errors`.
         """
-        if isinstance(picture, np.ndarray):
-            return self._in_memory(Picture.from_array(picture)).numpy().reshape(picture.shape)
-        if isinstance(picture, str | Path):
-            from restore.io.codecs import open_picture
+        result = self.restore(*pictures)
+        first = pictures[0]
+        if not isinstance(first, np.ndarray):
+            return result
+        pixels = result.picture.pixels
+        return pixels if first.ndim == 3 else pixels[:, :, 0]
 
-            source = open_picture(Path(picture))
-            try:
-                return self._in_memory(source)
-            finally:
-                source.close()
-        return self._in_memory(picture)
-
-    def _in_memory(self, source: PictureSource) -> Picture:
-        sinks: list[MemorySink] = []
-
-        def create(info: PictureInfo) -> MemorySink:
-            sinks.append(MemorySink(info))
-            return sinks[0]
-
-        self.run(source, create)
-        return sinks[0].picture
-
-    def run(
-        self,
-        source: PictureSource,
-        create_sink: Callable[[PictureInfo], PictureSink],
-        progress: Callable[[float], None] | None = None,
-    ) -> RunReport:
-        """Restore from a source into a sink; memory does not grow with the picture's height.
+    @_speaks_python
+    def restore(self, *pictures: Pictured, condition: Condition | None = None) -> Result:
+        """As a call, with all outputs and what was decided, for arrays too.
 
         Args:
-            create_sink: called once with the result's header (the crop's size for a crop).
+            condition: what `prepare` found, of these pictures or of others like them; None looks at these.
+        """
+        sources = [opened(each) for each in pictures]
+        try:
+            sinks: dict[str, MemorySink] = {}
+
+            def create(name: str, info: PictureInfo) -> MemorySink:
+                sinks[name] = MemorySink(info)
+                return sinks[name]
+
+            condition = self.prepare(sources) if condition is None else condition
+            report = self.apply(condition, sources, create)
+        finally:
+            for source in sources:
+                source.close()
+        return self._result(report, {name: sink.picture for name, sink in sinks.items()})
+
+    @_speaks_python
+    def frames(self, pictures: Iterable[Pictured]) -> Iterator[Result]:
+        """Restore the frames of a sequence in order, each with its neighbours where the engine wants them.
+
+        What is measured is measured for each frame; pass a `condition` to `restore` for what holds for all.
+        """
+        from restore.inference.sequence import windows
+
+        for window in windows(map(opened, pictures), self.spec.window):
+            yield self.restore(*window)  # type: ignore[arg-type]
+
+    def prepare(
+        self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None
+    ) -> Condition:
+        """What is measured, chosen or learned, once, for one source of each named input."""
+        from restore.inference.runner import prepare
+
+        return prepare(self.engine, sources, self.options, progress)
+
+    def apply(
+        self,
+        condition: Condition,
+        sources: Sequence[PictureSource],
+        create_sink: Callable[[str, PictureInfo], PictureSink],
+        progress: Callable[[float], None] | None = None,
+    ) -> RunReport:
+        """Restore from sources into a sink for each output; memory does not grow with the pictures' height.
+
+        Args:
+            create_sink: called once for each output with its name and header (the crop's size for a crop).
             progress: called with the finished share, 0..1.
         """
         from restore.inference.memory import tune_allocator
-        from restore.inference.runner import run
+        from restore.inference.runner import apply
 
         tune_allocator()
-        self.last_report = run(self.engine, [source], lambda _name, info: create_sink(info), self.options, progress)
-        return self.last_report
+        return apply(self.engine, condition, sources, create_sink, self.options, progress)
+
+    def run(
+        self,
+        sources: Sequence[PictureSource],
+        create_sink: Callable[[str, PictureInfo], PictureSink],
+        progress: Callable[[float], None] | None = None,
+    ) -> RunReport:
+        """`prepare` and `apply`."""
+        return self.apply(self.prepare(sources, progress), sources, create_sink, progress)
+
+    def _result(self, report: RunReport, pictures: dict[str, Picture]) -> Result:
+        facts = report.as_dict()
+        run = {name: value for name, value in facts.items() if name not in ("decisions", "warnings")}
+        provenance = {"task": self.task, "settings": self.fingerprint, "version": __version__, **run}
+        return Result(
+            MappingProxyType(pictures), MappingProxyType(dict(report.decisions)), tuple(report.warnings),
+            MappingProxyType(provenance),
+        )  # fmt: skip
 
 
-def load(
-    task: str = "denoise",
-    *,
-    method: Method = "auto",
-    preset: Preset | None = None,
-    pd: int | None = None,
-    algorithm: str | None = None,
-    weights: str | Path | None = None,
-    model: str | None = None,
-    fit: str | Path | Sequence[str | Path] | None = None,
-    budget: float | None = None,
-    learner: str | None = None,
-    psf: str | Path | np.ndarray | None = None,
-    boundary: str | None = None,
-    iterations: int | None = None,
-    centre: bool | None = None,
-    flip: bool | None = None,
-    linear: bool | None = None,
-    psf_size: int | None = None,
-    save_psf: str | Path | None = None,
-    **options: Any,
-) -> Restorer:
+@_speaks_python
+def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Restorer:
     """Prepare a task for many pictures.
 
     Args:
-        task: "denoise" or "deconv".
-        method: "auto" takes the shipped network, or zero-shot where there is none.
-        preset, pd: of the zero-shot method; see `restore.engines.zero_shot.ZeroShotEngine`.
-        algorithm: of the classical method: "nlm", "wavelet", "opencv-nlm".
-        weights: a weights file or the name of shipped weights; selects the network method.
-        model: the network of weights that are not of this program, "my_pkg.my_file:MyNet" or "my_net.py:MyNet".
-        fit, budget, learner: of the self-supervised method: noisy pictures or folders of them to learn from now, how
-            many seconds at most, and by what; see `restore.engines.self_supervised.by_fit`.
-        psf, boundary, iterations, centre, flip, linear, psf_size, save_psf: of deconvolution; see
-            `restore.engines.deconvolve.DeconvolutionEngine`.
-        options: fields of `restore.inference.runner.RunOptions` (device, tile, strength, sigma, seed, …).
+        task: "denoise", "deconv", "degrade", or one of another package.
+        method: "auto" takes what the options given ask for, else the shipped network where there is one.
+        options: of the method (its dataclass: `restore.engines.denoise.options`, `restore.engines.deconv.options`,
+            …) and of the run (`restore.inference.options.RunOptions`: device, tile, strength, seed, …); None is
+            left to the default.
     Raises:
-        ConfigError: an unknown task, method or option.
+        ConfigError: an unknown task, method or option, or a wrong value.
     """
-    from restore.inference.runner import RunOptions
+    return loaded(task, method, {name: value for name, value in options.items() if value is not None})
 
-    known = RunOptions.__dataclass_fields__
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"unknown option {name!r}", fix=f"Use {', '.join(known)}")
-    engine = build_engine(
-        task, method, preset=preset, pd=pd, algorithm=algorithm, weights=weights, model=model, fit=fit,
-        budget=budget, learner=learner, psf=psf, boundary=boundary, iterations=iterations, centre=centre, flip=flip,
-        linear=linear, psf_size=psf_size, save_psf=save_psf,
-    )  # fmt: skip
-    return Restorer(task, engine, replace(RunOptions(), **options))
+
+def loaded(task: str, method: str, given: Mapping[str, Any]) -> Restorer:
+    """As `load`; errors speak as the command line does."""
+    running = {name: value for name, value in given.items() if name in RunOptions.__dataclass_fields__}
+    own = {name: value for name, value in given.items() if name not in running}
+    return Restorer(task, build_engine(task, method, own), replace(RunOptions(), **running))
 
 
 @overload
@@ -167,12 +218,12 @@ def denoise(picture: np.ndarray, **options: Any) -> np.ndarray: ...
 
 
 @overload
-def denoise(picture: Picture | str | Path, **options: Any) -> Picture: ...
+def denoise(picture: Picture | str | Path, **options: Any) -> Result: ...
 
 
-def denoise(picture: Picture | np.ndarray | str | Path, **options: Any) -> Picture | np.ndarray:
+def denoise(picture: Pictured, **options: Any) -> Result | np.ndarray:
     """Denoise one picture; `options` as in `load`. For many pictures keep `load("denoise")`."""
-    return load("denoise", **options)(picture)
+    return load("denoise", **options)(picture)  # type: ignore[arg-type]
 
 
 @overload
@@ -180,16 +231,15 @@ def deconvolve(picture: np.ndarray, psf: str | Path | np.ndarray, **options: Any
 
 
 @overload
-def deconvolve(picture: Picture | str | Path, psf: str | Path | np.ndarray, **options: Any) -> Picture: ...
+def deconvolve(picture: Picture | str | Path, psf: str | Path | np.ndarray, **options: Any) -> Result: ...
 
 
-def deconvolve(
-    picture: Picture | np.ndarray | str | Path, psf: str | Path | np.ndarray, **options: Any
-) -> Picture | np.ndarray:
+def deconvolve(picture: Pictured, psf: str | Path | np.ndarray, **options: Any) -> Result | np.ndarray:
     """Take a known blur out of one picture; `psf` and `options` as in `load`. For many keep `load("deconv")`."""
-    return load("deconv", psf=psf, **options)(picture)
+    return load("deconv", psf=psf, **options)(picture)  # type: ignore[arg-type]
 
 
+@_speaks_python
 def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     """Measure the noise of a picture, and say what `denoise` would do about it. Changes nothing.
 
@@ -203,51 +253,42 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     Raises:
         RestoreError: a file that cannot be read, samples that are not finite; see `restore.errors`.
     """
-    from restore.engines.denoise import diagnose
-    from restore.io.codecs import open_picture
+    from restore.engines.denoise.auto import diagnose
 
-    if isinstance(picture, np.ndarray):
-        return diagnose(Picture.from_array(picture))
-    if not isinstance(picture, str | Path):
-        return diagnose(picture)
-    source = open_picture(Path(picture))
+    source = opened(picture)
     try:
         return diagnose(source)
     finally:
-        source.close()
+        if isinstance(picture, str | Path):
+            source.close()
+
+
+def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
+    """A source of what a caller calls a picture."""
+    if isinstance(picture, np.ndarray):
+        return Picture.from_array(picture)
+    if not isinstance(picture, str | Path):
+        return picture
+    from restore.io.codecs import open_picture
+
+    return open_picture(Path(picture))
 
 
 def read(path: str | Path) -> Picture:
     """Read a picture file into memory, upright, with its depth, alpha and metadata."""
-    from restore.io.codecs import open_picture
+    from restore.io.picture_file import read_picture
 
-    source = open_picture(Path(path))
-    if isinstance(source, Picture):
-        return source
-    try:
-        return Picture(source.info, source.read_rows(0, source.info.height))
-    finally:
-        source.close()
+    return read_picture(Path(path))
 
 
-def write(picture: Picture | np.ndarray, path: str | Path, **options: Any) -> None:
-    """Write a picture atomically; `options` are the fields of `restore.io.SaveOptions` (quality, depth, …)."""
-    from restore.io.codecs import SaveOptions, create, target_info
+@_speaks_python
+def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: Any) -> None:
+    """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
+    `restore.io.options.SaveOptions` (quality, depth, …)."""
+    from restore.io.options import SaveOptions
+    from restore.io.picture_file import write_picture
 
+    if isinstance(picture, Result):
+        picture = picture.picture
     picture = Picture.from_array(picture) if isinstance(picture, np.ndarray) else picture
-    save = SaveOptions(**options)
-    sink = create(Path(path), target_info(picture.info, Path(path), save), save)
-    try:
-        sink.write_rows(picture.pixels)
-        sink.commit()
-    finally:
-        sink.abort()
-
-
-def _fingerprint(engine: str, options: RunOptions) -> str:
-    """Hash of what shapes the pixels: the engine, the options but for memory and device, the version."""
-    from restore import __version__
-
-    shaping = {name: value for name, value in asdict(options).items() if name not in ("device", "tile", "max_memory")}
-    text = json.dumps([__version__, engine, shaping], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    write_picture(picture, Path(path), SaveOptions(**options))

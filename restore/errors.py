@@ -7,7 +7,7 @@ line per error and returns the exit code its class carries; Python callers catch
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from pathlib import Path
 
@@ -52,6 +52,12 @@ class RestoreError(Exception):
         if self.where is not None:
             return self
         return type(self)(self.what, where=where, why=self.why, fix=self.fix)
+
+    def reworded(self, words: Callable[[str], str]) -> RestoreError:
+        """This same error with its sentences put into other words."""
+        self.what, self.why, self.fix = words(self.what), words(self.why), words(self.fix)
+        self.args = (self._line(),)
+        return self
 
 
 class DecodeError(RestoreError):

@@ -70,7 +70,8 @@ class Number(Kind):
     @property
     def rule(self) -> str:  # type: ignore[override]
         bounds = f"{self.low:g} or more" if self.high == INF else f"from {self.low:g} to {self.high:g}"
-        return f"It is {'auto or ' if self.auto else ''}{'a whole number' if self.whole else 'a number'}, {bounds}"
+        what = "a whole number" if self.whole else "a number"
+        return f"It is {'auto, or ' if self.auto else ''}{what}, {bounds}"
 
 
 class OneOf(Kind):
@@ -109,7 +110,10 @@ class Parsed(Kind):
     allows: Callable[[Any], bool] = lambda value: True
 
     def parse(self, text: str) -> Any:
-        return self.read(text)
+        value = self.read(text)
+        if not self.allows(value):
+            raise ValueError(text)
+        return value
 
     def accepts(self, value: Any) -> bool:
         return self.allows(value)
@@ -119,7 +123,6 @@ class Parsed(Kind):
 class OptionalPath(Kind):
     """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for.
 
-    An option of this kind that is called as one of the engine's extra outputs asks for that output.
     """
 
     metavar: str = "[FILE]"
@@ -128,9 +131,19 @@ class OptionalPath(Kind):
         return text or True
 
 
+class ExtraOutput(OptionalPath):
+    """Asks for an extra output of the engine, the one of the option's name: beside the main output, or at a path."""
+
+
+class FromInputs(OptionalPath):
+    """Pictures to learn or measure from: files or folders; `--flag` alone means the inputs themselves."""
+
+
 @dataclass(frozen=True)
-class Hidden(Kind):
-    """For Python callers only: no flag."""
+class Alias:
+    """An older name of an option, still taken."""
+
+    name: str
 
 
 class Options:
@@ -152,6 +165,15 @@ def declared(options: type) -> Iterator[tuple[str, Kind, Any]]:
     for field in dataclasses.fields(options):
         if field.name in kinds:
             yield field.name, kinds[field.name], field.default
+
+
+@cache
+def aliases_of(options: type) -> dict[str, str]:
+    """Older name -> name, of the fields that have one."""
+    hints = typing.get_type_hints(options, include_extras=True).items()
+    return {
+        each.name: name for name, hint in hints for each in getattr(hint, "__metadata__", ()) if isinstance(each, Alias)
+    }
 
 
 @cache

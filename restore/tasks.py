@@ -1,16 +1,48 @@
-"""The one place that wires engines to tasks. Imports nothing heavy: factories are named, not imported."""
+"""The one place that wires engines to tasks. Imports nothing heavy: engines and options are named, not imported.
+
+Tasks of other packages join by an entry point of the group `restore.tasks` (name = the task, value = "module:TASK"),
+or for a while by the environment variable RESTORE_TASKS, "my_pkg.my_module" or "my_file.py", whose TASKS (name ->
+`Task`) are added. See docs/architecture.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, nearest
+from restore.naming import imported
+from restore.options import Options, aliases_of, flag
 
 if TYPE_CHECKING:
     from restore.inference.engine import Engine
+
+GROUP, VARIABLE = "restore.tasks", "RESTORE_TASKS"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to answer a task.
+
+    Attributes:
+        engine: "module:name" of what makes the engine from its options, and `arguments`.
+        options: "module:name" of its dataclass of options.
+        weights: shipped weights without which it is not chosen unasked; "" for none.
+        arguments: further keywords of the engine that this method stands for.
+        save: how its files are saved unless asked otherwise, fields of `restore.io.options.SaveOptions`.
+    """
+
+    engine: str
+    options: str
+    weights: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    save: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -18,85 +50,196 @@ class Task:
     """What can be asked of the program.
 
     Attributes:
-        done: ending of default output names ("denoised").
-        methods: method -> "module:factory" taking the keyword arguments listed with it.
-        weights: whether weights of the method "network" are shipped.
-        fallback: the method that "auto" means without shipped weights.
+        summary: one sentence for `restore --help`.
+        ending: of default output names ("denoised").
+        methods: by name; where none is asked for, the first that takes all options given and has its weights.
+        inputs: names of the pictures taken at once; more than one are paths side by side on the command line.
+        choose: "module:name" of a function (options given by name) -> method, instead of that rule.
+        subcommand: the method is the first word after the task, called so in messages ("kind of damage").
     """
 
-    done: str
-    methods: Mapping[str, tuple[str, tuple[str, ...]]]
-    fallback: str
-    weights: bool = False
+    summary: str
+    ending: str
+    methods: Mapping[str, Method]
+    inputs: tuple[str, ...] = ("picture",)
+    choose: str = ""
+    subcommand: str = ""
 
 
-_PSF = ("psf", "boundary", "centre", "flip", "linear", "psf_size", "save_psf")
+def _denoise(name: str, options: str, weights: str = "") -> Method:
+    return Method(f"restore.engines.denoise.{name}", f"restore.engines.denoise.options:{options}", weights)
+
+
+def _deconv(method: str, options: str = "DeconvOptions") -> Method:
+    engine = "restore.engines.deconv.engine:DeconvolutionEngine"
+    return Method(engine, f"restore.engines.deconv.options:{options}", arguments={"method": method})
+
+
+def _degrade(kind: str, options: str, **save: Any) -> Method:
+    engine = "restore.engines.degrade.engine:DegradeEngine"
+    return Method(engine, f"restore.engines.degrade.options:{options}", arguments={"kind": kind}, save=save)
+
 
 TASKS: dict[str, Task] = {
     "denoise": Task(
-        done="denoised",
+        summary="Remove noise from a picture, several pictures, or folders of them.",
+        ending="denoised",
         methods={
-            "zero-shot": ("restore.engines.zero_shot:ZeroShotEngine", ("preset", "pd")),
-            "classical": ("restore.engines.classical:ClassicalEngine", ("algorithm",)),
-            "network": ("restore.engines.denoise:by_network", ("weights", "model")),
-            "self-supervised": ("restore.engines.self_supervised:by_fit", ("fit", "budget", "learner")),
+            "network": _denoise("auto:by_network", "NetworkOptions", "denoise"),
+            "zero-shot": _denoise("zero_shot:ZeroShotEngine", "ZeroShotOptions"),
+            "classical": _denoise("classical:ClassicalEngine", "ClassicalOptions"),
+            "self-supervised": _denoise("self_supervised:SelfSupervisedEngine", "SelfSupervisedOptions"),
         },
-        fallback="zero-shot",
-        weights=True,
     ),
     "deconv": Task(
-        done="deblurred",
+        summary="Take a known blur out of a picture, several pictures, or folders of them.",
+        ending="deblurred",
         methods={
-            "measured": ("restore.engines.deconvolve:automatic", _PSF),
-            "infwide": ("restore.engines.deconvolve:by_network", (*_PSF, "weights")),
-            "wiener": ("restore.engines.deconvolve:by_wiener", _PSF),
-            "rl": ("restore.engines.deconvolve:by_rl", (*_PSF, "iterations")),
-            "rl-tv": ("restore.engines.deconvolve:by_rl_tv", (*_PSF, "iterations")),
-            "pnp": ("restore.engines.deconvolve:by_pnp", (*_PSF, "weights")),
-            "hyper-laplacian": ("restore.engines.deconvolve:by_hyper_laplacian", _PSF),
+            "measured": _deconv("auto"),
+            "infwide": _deconv("infwide", "WeightsOptions"),
+            "pnp": _deconv("pnp", "WeightsOptions"),
+            "wiener": _deconv("wiener"),
+            "rl": _deconv("rl", "IterativeOptions"),
+            "rl-tv": _deconv("rl-tv", "IterativeOptions"),
+            "hyper-laplacian": _deconv("hyper-laplacian"),
         },
-        fallback="measured",
+    ),
+    "degrade": Task(
+        summary="Add noise to pictures, to make test cases: gaussian, poisson, speckle, salt-pepper, correlated, "
+        "camera, jpeg, resize, random (one of them, drawn for each picture) or none.",
+        ending="degraded",
+        methods={
+            "gaussian": _degrade("gaussian", "GaussianOptions"),
+            "poisson": _degrade("poisson", "PoissonOptions"),
+            "speckle": _degrade("speckle", "SpeckleOptions"),
+            "salt-pepper": _degrade("salt-pepper", "SaltPepperOptions"),
+            "correlated": _degrade("correlated", "CorrelatedOptions"),
+            "camera": _degrade("camera", "CameraOptions"),
+            "jpeg": _degrade("jpeg", "JpegOptions", quality=100),
+            "resize": _degrade("resize", "ResizeOptions"),
+            "random": _degrade("random", "RandomOptions"),
+            "none": _degrade("none", "NoneOptions"),
+        },
+        subcommand="kind of damage",
     ),
 }
 
 
-def build_engine(task: str, method: str = "auto", **options: Any) -> Engine:
-    """The engine that answers `task` by `method`.
+def all_tasks() -> dict[str, Task]:
+    """Our tasks, and those of other packages. Raises `ConfigError` if RESTORE_TASKS names none."""
+    return {**TASKS, **_installed(), **_of_environment(os.environ.get(VARIABLE, ""))}
+
+
+def task_named(name: str) -> Task:
+    """Raises `ConfigError` if there is none."""
+    tasks = all_tasks()
+    if name not in tasks:
+        raise ConfigError(f"unknown task {name!r}", fix=f"{nearest(name, tasks)}Use {', '.join(tasks)}")
+    return tasks[name]
+
+
+def options_class(method: Method) -> type[Options]:
+    """The class of a method's options."""
+    return _named(method.options)
+
+
+def option_names(method: Method) -> list[str]:
+    """Of all options a method takes."""
+    return [each.name for each in fields(options_class(method))]  # type: ignore[arg-type]
+
+
+def choose_method(task: Task, given: Mapping[str, Any]) -> str:
+    """The method where none is asked for: the task's own rule, or the first that takes all options given.
 
     Args:
-        options: what the method takes (see `TASKS`); options that are None are not passed on.
-    Raises:
-        ConfigError: an unknown task or method, or an option the method does not take.
+        given: the options asked for, by name.
     """
-    entry = _entry(task)
-    given = {name: value for name, value in options.items() if value is not None}
-    if method == "auto":
-        method = _automatic(entry, given)
-    if method not in entry.methods:
-        raise ConfigError(f"unknown method {method!r} for {task}", fix=f"Use auto, {', '.join(entry.methods)}")
-    path, takes = entry.methods[method]
-    for name in given:
-        if name not in takes:
-            owners = [other for other, (_, names) in entry.methods.items() if name in names]
-            raise ConfigError(
-                f"--{name} does not go with --method {method}",
-                fix=f"It belongs to --method {' or '.join(owners)}" if owners else "Leave it out",
-            )
-    module, factory = path.split(":")
-    return getattr(import_module(module), factory)(**given)
+    if task.choose:
+        return _named(task.choose)(given)
+    fitting = [name for name, method in task.methods.items() if set(given) <= set(option_names(method))]
+    ready = [name for name in fitting if _has_weights(task.methods[name]) or "weights" in given]
+    return (ready or fitting or list(task.methods))[0]
 
 
-def _automatic(entry: Task, given: Mapping[str, Any]) -> str:
-    """The network where there are weights, unless the options say that another method is meant."""
-    if "network" not in entry.methods:
-        return entry.fallback
-    _, takes = entry.methods["network"]
-    _, fallback_takes = entry.methods[entry.fallback]
-    meant = any(name in fallback_takes and name not in takes for name in given)
-    return "network" if (entry.weights and not meant) or "weights" in given else entry.fallback
+def build_engine(name: str, method: str = "auto", given: Mapping[str, Any] | None = None) -> Engine:
+    """The engine that answers a task by a method.
+
+    Args:
+        name: of the task.
+        given: options of the method by name.
+    Raises:
+        ConfigError: an unknown task or method, an option the method does not take, a wrong value.
+    """
+    task, given = task_named(name), dict(given or {})
+    given = _by_their_names(task, given)
+    if method == "auto" and not task.subcommand:
+        method = choose_method(task, given)
+    if method not in task.methods:
+        fix = f"{nearest(method, task.methods)}Use {', '.join(method_names(task))}"
+        raise ConfigError(f"unknown {task.subcommand or 'method'} {method!r} for {name}", fix=fix)
+    entry = task.methods[method]
+    refuse_misplaced(task, method, given)
+    return _named(entry.engine)(options_class(entry)(**given), **entry.arguments)
 
 
-def _entry(task: str) -> Task:
-    if task not in TASKS:
-        raise ConfigError(f"unknown task {task!r}", fix=f"Use {', '.join(TASKS)}")
-    return TASKS[task]
+def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for the first option that a method does not take, naming those that do."""
+    takes = option_names(task.methods[method])
+    for option in given:
+        if option in takes:
+            continue
+        owners = [name for name, each in task.methods.items() if option in option_names(each)]
+        asked = method if task.subcommand else f"--method {method}"
+        of = " or ".join(owners) if task.subcommand else f"--method {' or '.join(owners)}"
+        known = {name for each in task.methods.values() for name in option_names(each)}
+        raise ConfigError(
+            f"{flag(option)} does not go with {asked}",
+            fix=f"It belongs to {of}" if owners else nearest(option, known) + "Leave it out",
+        )
+
+
+def _by_their_names(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options given by an older name, under the one they have."""
+    names: dict[str, str] = {}
+    for method in task.methods.values():
+        names |= aliases_of(options_class(method))
+    return {names.get(name, name): value for name, value in given.items()}
+
+
+def _has_weights(method: Method) -> bool:
+    if not method.weights:
+        return True
+    from restore.zoo.resolver import available
+
+    return method.weights in available()
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@cache
+def _installed() -> Mapping[str, Task]:
+    """Tasks of installed packages; one that cannot be loaded is reported and left out."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, Task] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as error:  # whatever that package raises
+            log.warning("the task %s of %s cannot be loaded: %s", entry.name, entry.value, error)
+    return found
+
+
+def _of_environment(names: str) -> dict[str, Task]:
+    found: dict[str, Task] = {}
+    for name in filter(None, names.split(",")):
+        found |= imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
+    return found
+
+
+def method_names(task: Task) -> Sequence[str]:
+    """What may be asked for."""
+    return tuple(task.methods) if task.subcommand else ("auto", *task.methods)

@@ -10,8 +10,10 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, put_json, shown
-from restore.cli.options import HIDE, INF, Flag, hint, number, parse_endings, reads
+from restore.cli.flags import HIDE
+from restore.cli.options import Flag, hint, number, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
+from restore.options import INF
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from restore.cli.console import Bar, put, put_json, say, shown
-from restore.cli.options import HIDE, INF, Flag, number, one_of, parse_endings, reads
+from restore.cli.flags import HIDE
+from restore.cli.options import Flag, number, one_of, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
+from restore.options import INF
 from restore.metrics.table import METRICS, require_weights, resolve
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Protocol, Union
@@ -21,17 +21,17 @@ import tyro
 
 from restore.cli.console import describe, exit_code_of, prepare_streams, print_error, put, put_json, say, silence_stdout
 from restore.cli.data import Data
-from restore.cli.deconv import Deconv
-from restore.cli.degrade import Degrade
-from restore.cli.denoise import Denoise
-from restore.cli.diagnose import Inspect
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
+from restore.cli.flags import optional_paths
+from restore.cli.inspect import Inspect
 from restore.cli.new_model import NewModel
 from restore.cli.options import hint
+from restore.cli.task import task_command
 from restore.cli.train import Train
 from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode
+from restore.tasks import all_tasks
 
 
 class Command(Protocol):
@@ -40,11 +40,8 @@ class Command(Protocol):
     def run(self) -> int: ...
 
 
-COMMANDS: dict[str, type[Command]] = {
-    "denoise": Denoise,
-    "deconv": Deconv,
+_COMMANDS: dict[str, type[Command]] = {
     "inspect": Inspect,
-    "degrade": Degrade,
     "score": Score,
     "eval": Eval,
     "train": Train,
@@ -53,7 +50,11 @@ COMMANDS: dict[str, type[Command]] = {
     "weights": Weights,
     "doctor": Doctor,
 }
-_ANY_COMMAND: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
+
+
+def commands() -> dict[str, type[Command]]:
+    """Every subcommand: one for each task, and those that work on something else than pictures alone."""
+    return {name: task_command(name, task) for name, task in all_tasks().items()} | _COMMANDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,19 +97,22 @@ def _run(words: list[str]) -> int:
 
 def parse(words: Sequence[str]) -> Command:
     """A command line as a command. Raises `ConfigError` in one line; `SystemExit` after printing help."""
-    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+    known = commands()
+    if words and not words[0].startswith("-") and words[0] not in known:
         is_path = Path(words[0]).exists()
-        fix = f"Try: restore denoise {words[0]} …" if is_path else hint(words[0], list(COMMANDS))
+        fix = f"Try: restore denoise {words[0]} …" if is_path else hint(words[0], list(known))
         raise ConfigError(f"there is no command {words[0]!r}", fix=fix)
     if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
         raise ConfigError(f"there is no option {words[0]}", fix="A command comes first; see restore --help")
     options = words[: words.index("--")] if "--" in words else words
     literal = words[len(options) + 1 :]
+    options = _with_empty_values(options, optional_paths(known[words[0]]) if words and words[0] in known else ())
+    any_command: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in known.items())]  # noqa: UP007
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
             command, rest = tyro.cli(
-                _ANY_COMMAND,
+                any_command,
                 prog="restore",
                 description="Bring damaged pictures back.",
                 args=options,
@@ -120,6 +124,12 @@ def parse(words: Sequence[str]) -> Command:
             raise
         raise ConfigError(_unboxed(box.getvalue()), fix="See restore --help") from None
     return _with_paths(command, rest, literal)
+
+
+def _with_empty_values(words: Sequence[str], optional: Collection[str]) -> list[str]:
+    """Flags that need no value, with an empty one where an option or nothing follows them."""
+    follows = [*words[1:], "-"]
+    return [f"{word}=" if word in optional and after.startswith("-") else word for word, after in zip(words, follows, strict=True)]
 
 
 def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Command:

@@ -11,7 +11,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, shown
-from restore.cli.options import HIDE, Flag, reads
+from restore.cli.flags import HIDE
+from restore.cli.options import Flag, reads
 from restore.errors import ConfigError, ExitCode, FileError
 
 _MODEL = '''\

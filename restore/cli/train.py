@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from restore.cli.console import put, put_json, say
-from restore.cli.options import HIDE, Flag, reads
+from restore.cli.flags import HIDE
+from restore.cli.options import Flag, reads
 from restore.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:

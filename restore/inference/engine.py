@@ -65,6 +65,8 @@ class Condition:
         cost: what the memory of a tile depends on beside the engine, such as a method chosen by what was found;
             conditions of equal cost share one measurement.
         scope: what it holds for: the one picture, every frame of a clip, every picture of a folder.
+        accept: is shown the header of every file that will be written, before anything is computed: gives decisions
+            and warnings about it, or raises.
     """
 
     scale: ValueScale = field(default_factory=ValueScale)
@@ -73,6 +75,7 @@ class Condition:
     spec: ModelSpec | None = None
     cost: str = ""
     scope: Scope = "picture"
+    accept: Callable[[PictureInfo], tuple[dict[str, str], list[str]]] | None = None
 
 
 class Engine(Protocol):

@@ -123,6 +123,10 @@ def apply(
         for output in spec.outputs:
             sinks.append(create_sink(output.name, output_info(result, output, spec.scale)))
             undo.callback(sinks[-1].abort)
+            if condition.accept:
+                decisions, warnings = condition.accept(sinks[-1].info)
+                report.decisions.update(decisions)
+                report.warnings += warnings
         core = (options.tile, options.tile) if options.tile else _auto_core(tiles, info, box, options.max_memory)
         _run_bands(tiles, sources, sinks, info, box, core, report, progress)
         for sink in sinks:

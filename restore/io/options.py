@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from restore.errors import ConfigError
+from restore.options import Number, OneOf, Options, Parsed
+
+
+def parse_pixels(text: str) -> int:
+    """`400M`, `2G` or a plain count; units are thousands, as in megapixels."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:P|px|pixels)?", text.strip(), re.IGNORECASE)
+    pixels = int(float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]) if match else 0
+    if pixels < 1:
+        raise ConfigError(f"--max-pixels cannot be {text!r}", fix="Write it as 400M or 400000000")
+    return pixels
+
+
+_PIXELS = Parsed("COUNT", parse_pixels, "Give a number of pixels, 1 or more", lambda count: count >= 1)
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """How pictures are read.
+class ReadOptions(Options):
+    """How files are read.
 
-    Attributes:
-        max_pixels: largest width x height, checked in the header before anything is decoded.
-        max_bytes: largest file.
-        frames: "one" refuses animations and multipage files, "first" takes their first picture, "all" is every
-            page of a TIFF stack, for those who read frame by frame (`open_frames`).
-        salvage: read what is readable of a damaged file instead of refusing it.
-        stream_above: decoded bytes above which a TIFF is read by rows instead of into memory.
+    Beside its flags: `max_bytes`, the largest file, and `stream_above`, decoded bytes above which a TIFF is read by
+    rows instead of into memory.
     """
 
-    max_pixels: int = 400_000_000
-    max_bytes: int = 4 << 30
-    frames: Literal["one", "first", "all"] = "one"
+    frames: Annotated[Literal["one", "first", "all"], OneOf("one", "first", "all")] = "one"
+    """Animations and multipage files: `one` refuses them, `first` takes their first picture, `all` restores every
+    page of a TIFF stack, each on its own, into a stack."""
     salvage: bool = False
+    """Use what is readable of a damaged file."""
+    max_pixels: Annotated[int, _PIXELS] = 400_000_000
+    """Largest width x height to accept: 400M, 2G."""
+    max_bytes: int = 4 << 30
     stream_above: int = 256 << 20
 
 
 @dataclass(frozen=True)
-class SaveOptions:
-    """How pictures are written.
+class SaveOptions(Options):
+    """How files are written.
 
-    Attributes:
-        quality: of JPEG and WebP, 1..100. WebP at 100 is still lossy.
-        strip_metadata: leave EXIF (with GPS) and XMP out; the colour profile and resolution stay.
-        depth: "auto" keeps the picture's; "8", "16" and "float" convert.
-        compression: of PNG and TIFF; "none" is the fastest, "small" takes several times as long as "fast".
+    Beside its flags: `compression` of PNG and TIFF; "none" is the fastest, "small" takes several times as long as
+    "fast".
     """
 
-    quality: int = 95
+    quality: Annotated[int, Number(1, 100, whole=True)] = 95
+    """JPEG and WebP quality; JPEG keeps full colour resolution. WebP at 100 is still lossy."""
+    depth: Annotated[Literal["auto", "8", "16", "float"], OneOf("auto", "8", "16", "float")] = "auto"
+    """Convert the sample depth; `auto` keeps it, and refuses formats that cannot hold it."""
     strip_metadata: bool = False
-    depth: Literal["auto", "8", "16", "float"] = "auto"
+    """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay."""
     compression: Literal["fast", "small", "none"] = "fast"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality {self.quality} is not within 1..100", where="--quality", fix="Try 95")

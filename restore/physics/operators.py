@@ -62,15 +62,22 @@ class VaryingBlur:
 
     Args:
         psfs: n x h x w.
-        maps: n x h' x w' >= 0, resized to the picture and made to sum to 1 in every pixel.
-        height, width: of the picture within `like`, from its top left corner; beyond, the maps are continued.
+        maps: n x h' x w' >= 0, resized to the picture (corners aligned) and made to sum to 1 in every pixel.
+        like: what is blurred, or a part of it: B x C x H x W.
+        size: height and width of the whole picture; beyond it the maps are continued.
+        origin: row and column of `like`'s first pixel within the picture.
     """
 
-    def __init__(self, psfs: Tensor, maps: Tensor, like: Tensor, height: int, width: int) -> None:
-        size = (like.shape[-2], like.shape[-1])
-        self._transfers = otf(psfs.to(like), size)
-        spread = F.interpolate(maps.to(like)[None], (height, width), mode="bilinear", align_corners=True)
-        spread = F.pad(spread, (0, size[1] - width, 0, size[0] - height), mode="replicate")[0]
+    def __init__(
+        self, psfs: Tensor, maps: Tensor, like: Tensor, size: tuple[int, int], origin: tuple[int, int] = (0, 0)
+    ) -> None:
+        shape = (like.shape[-2], like.shape[-1])
+        self._transfers = otf(psfs.to(like), shape)
+        rows, columns = (
+            _lines(first, length, whole, few).to(like)
+            for first, length, whole, few in zip(origin, shape, size, maps.shape[-2:], strict=True)
+        )
+        spread = rows @ maps.to(like) @ columns.mT
         self._maps = spread / spread.sum(0).clamp(min=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,6 +90,14 @@ class VaryingBlur:
         shared = zip(self._transfers, self._maps, strict=True)
         parts = (share * torch.fft.irfft2(spectrum * transfer.conj(), s=size) for transfer, share in shared)
         return torch.stack(list(parts)).sum(0)
+
+
+def _lines(first: int, length: int, whole: int, few: int) -> Tensor:
+    """Linear interpolation of `few` samples over `whole` pixels, corners aligned, at pixels [first, first + length);
+    beyond the ends the outer samples are repeated: length x few, float64."""
+    pixel = torch.arange(first, first + length, dtype=torch.float64).clamp(0, whole - 1)
+    place = pixel * ((few - 1) / max(whole - 1, 1))
+    return (1 - (place[:, None] - torch.arange(few)).abs()).clamp(min=0)
 
 
 def grid_maps(rows: int, columns: int) -> Tensor:

@@ -53,6 +53,30 @@ def generator_for(seed: int, *counters: int, device: torch.device | str = "cpu")
     return torch.Generator(device).manual_seed(seed64 ^ (seed64 >> 32) if str(device) == "cpu" else seed64)
 
 
+_WORD = 1 << 32
+
+
+def hashed_field(shape: Sequence[int], origin: tuple[int, int], device: torch.device, *counters: int) -> Tensor:
+    """A field C x H x W uniform in [0, 1) in which every sample is a function of (channel, row, column, counters).
+
+    Args:
+        origin: row and column of the field's first sample within the picture: fields of tiles agree where they overlap.
+    """
+    channels, height, width = shape
+    state = torch.full((1, 1, 1), hash_seed(*counters) % _WORD if counters else 0, dtype=torch.int64, device=device)
+    for axis, (first, length) in enumerate(((0, channels), (origin[0], height), (origin[1], width))):
+        index = torch.arange(first, first + length, device=device)
+        state = _mixed((state + index.view([-1 if each == axis else 1 for each in range(3)])) % _WORD)
+    return state.float() / _WORD
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """A 32-bit integer hash, elementwise."""
+    for _ in range(2):
+        x = ((x ^ (x >> 16)) * 0x45D9F3B) % _WORD
+    return x ^ (x >> 16)
+
+
 def normal(shape: Sequence[int], generators: Generators, device: torch.device) -> Tensor:
     """Standard normal field, ``shape`` with the batch first; sample i is drawn from generator i."""
     return _filled(shape, generators, device, lambda x, g: x.normal_(generator=g))

@@ -258,7 +258,7 @@ def test_a_psf_that_varies_over_the_picture(tmp_path):
     sharp[0, 5] = 1
     psfs = torch.stack([sharp, motion(11, 0)])
     truth = scene()[..., 120:248, 150:310].float()
-    y = VaryingBlur(psfs, grid_maps(1, 2), truth, 128, 160).forward(truth)
+    y = VaryingBlur(psfs, grid_maps(1, 2), truth, (128, 160)).forward(truth)
     codes = (y[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
     truth = (truth[0].movedim(0, -1) * 255).numpy()
     np.savez(tmp_path / "grid.npz", psfs=psfs[None].numpy())

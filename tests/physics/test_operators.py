@@ -25,7 +25,7 @@ def operators(like):
     return {
         "circular": CircularBlur(psf(5, 4), like),
         "zero": ZeroBlur(psf(4, 7), like),
-        "varying": VaryingBlur(psfs, grid_maps(2, 3), like, 20, 19),
+        "varying": VaryingBlur(psfs, grid_maps(2, 3), like, (20, 19)),
     }
 
 
@@ -45,7 +45,7 @@ def test_nothing_beyond_the_border_is_scipys_convolution():
 
 def test_a_psf_that_does_not_vary():
     x, k = picture(20, 24), psf(5, 5)
-    same = VaryingBlur(k.expand(4, 5, 5), grid_maps(2, 2), x, 20, 24)
+    same = VaryingBlur(k.expand(4, 5, 5), grid_maps(2, 2), x, (20, 24))
     assert torch.allclose(same.forward(x), convolve(x, otf(k, (20, 24))), atol=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_a_grid_of_psfs_is_bilinear_between_its_crossings():
     x = picture(21, 31)
     single, wide = torch.zeros(3, 3, dtype=torch.float64), torch.full((3, 3), 1 / 9, dtype=torch.float64)
     single[1, 1] = 1
-    blur = VaryingBlur(torch.stack([single, wide]), grid_maps(1, 2), x, 21, 31)
+    blur = VaryingBlur(torch.stack([single, wide]), grid_maps(1, 2), x, (21, 31))
     blurred = blur.forward(x)
     share = torch.linspace(1, 0, 31, dtype=torch.float64)
     expected = x * share + convolve(x * (1 - share), otf(wide, (21, 31)))
@@ -63,5 +63,5 @@ def test_a_grid_of_psfs_is_bilinear_between_its_crossings():
 def test_maps_go_on_beyond_the_picture():
     like, k = torch.zeros(1, 1, 12, 16, dtype=torch.float64), torch.stack([psf(3, 3), psf(3, 3, 5)])
     inner = F.pad(torch.rand(1, 1, 8, 9, dtype=torch.float64), (2, 5, 1, 3))
-    blur = VaryingBlur(k, torch.rand(2, 4, 4), like, 8, 9)
+    blur = VaryingBlur(k, torch.rand(2, 4, 4), like, (8, 9))
     assert abs(float(blur.forward(inner).sum() - inner.sum())) < 1e-9  # light is kept everywhere

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from restore.analysis.value_range import find_scale
-from restore.engines.measure import describe_noise, measure_noise
-from restore.errors import ConfigError, UnsupportedError
-from restore.inference.engine import Condition, EngineOptions
+from restore.engines.denoise.noise_level import describe_noise, measure_noise
+from restore.engines.denoise.options import ClassicalOptions
+from restore.errors import UnsupportedError
+from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource
 
@@ -81,18 +82,17 @@ class ClassicalEngine:
     """One of `ALGORITHMS`.
 
     Args:
-        algorithm: "nlm", "wavelet" or "opencv-nlm" (8-bit pictures only).
+        options: which; "opencv-nlm" takes 8-bit pictures only.
     """
 
-    def __init__(self, algorithm: str = "nlm") -> None:
-        if algorithm not in ALGORITHMS:
-            raise ConfigError(f"unknown algorithm {algorithm!r}", fix=f"Use {', '.join(ALGORITHMS)}")
-        self._algorithm, self._name = ALGORITHMS[algorithm], algorithm
+    def __init__(self, options: ClassicalOptions | None = None) -> None:
+        options = options or ClassicalOptions()
+        self._algorithm, self._name, self._sigma = ALGORITHMS[options.algorithm], options.algorithm, options.sigma
         self.spec = self._algorithm.spec
-        self.fingerprint = f"classical:{algorithm}"
+        self.fingerprint = f"classical:{options.algorithm}:sigma={options.sigma}"
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        source = sources[0]
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        source = sources["picture"]
         if self._algorithm.eight_bit and source.info.dtype != "uint8":
             raise UnsupportedError(
                 f"{self._name} works on 8-bit pictures only",
@@ -100,19 +100,19 @@ class ClassicalEngine:
                 fix="Use --algorithm nlm or --method zero-shot, which keep the depth",
             )
         scale = find_scale(source)
-        noise = measure_noise(source, scale, options)
-        decisions = {"noise": describe_noise(noise, options.sigma is not None), "method": f"classical {self._name}"}
+        noise = measure_noise(source, scale, self._sigma)
+        decisions = {"noise": describe_noise(noise, self._sigma is not None), "method": f"classical {self._name}"}
         return Condition(scale, noise.sigma, decisions)
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> ClassicalEngine:
         return self
 
-    def __call__(self, x: torch.Tensor, condition: Condition) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         sigma: float = condition.data
         if sigma < _LEAST_SIGMA:
-            return x
+            return {"result": x[:, 0]}
         results = [self._one(picture, sigma) for picture in x[:, 0]]
-        return torch.stack(results)[:, None].to(x)
+        return {"result": torch.stack(results).to(x)}
 
     def _one(self, picture: torch.Tensor, sigma: float) -> torch.Tensor:
         pixels = picture.movedim(0, -1).double().cpu().numpy()

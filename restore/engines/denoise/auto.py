@@ -5,7 +5,7 @@ White noise and the coarse noise of developed photographs pull one network apart
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from restore.analysis.value_range import find_scale
-from restore.engines.ap_bsn import ApBsnEngine
-from restore.engines.diagnosis import Diagnosis
-from restore.engines.measure import Level, measure_level
-from restore.engines.network import NetworkEngine, from_weights
-from restore.engines.noise_bounded import NoiseBoundedEngine
+from restore.engines.denoise.diagnosis import Diagnosis
+from restore.engines.denoise.network import DenoisingNetwork, network_of, wrapped_for_inference
+from restore.engines.denoise.noise_level import Level, measure_level
+from restore.engines.denoise.options import NetworkOptions
 from restore.inference.alpha import ColourView
-from restore.inference.engine import Condition, Engine, EngineOptions
+from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
 from restore.picture import PictureSource
 from restore.zoo.resolver import available
 
@@ -29,19 +28,14 @@ _NONE = 0.5  # of 255: nothing that could be of a kind
 _CLEAR = 5.0  # of 255: weaker noise looks white where it is not
 
 
-def by_network(weights: str | Path | None = None, model: str | None = None) -> Engine:
+def by_network(options: NetworkOptions | None = None) -> Engine:
     """The engine of weights, or of the shipped ones. Raises `WeightsError`."""
+    options = options or NetworkOptions()
     general, white = shipped()
-    if weights is not None or general == white:
-        return as_meant(from_weights(weights or general, model))
-    return DiagnosingDenoiser(from_weights(general), from_weights(white))
-
-
-def as_meant(network: NetworkEngine) -> Engine:
-    """How a network is used: blind ones as AP-BSN is, C-BSN without taking away more than the noise."""
-    if network.blind:
-        return ApBsnEngine(network)
-    return NoiseBoundedEngine(network) if network.standardised else network
+    weights: str | Path = options.weights or general
+    if options.weights is not None or general == white:
+        return wrapped_for_inference(network_of(weights, options.model, options.sigma))
+    return DiagnosingDenoiser(*(network_of(name, None, options.sigma) for name in (general, white)))
 
 
 def shipped() -> tuple[str, str]:
@@ -49,19 +43,18 @@ def shipped() -> tuple[str, str]:
     return GENERAL, WHITE if WHITE in available() else GENERAL
 
 
-def diagnose(
-    source: PictureSource, options: EngineOptions | None = None, names: tuple[str, str] | None = None
-) -> Diagnosis:
+def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str, str] | None = None) -> Diagnosis:
     """What there is to know of a picture's noise, and which network it is for: the one place that decides.
 
     Args:
+        sigma: the user's noise level, 8-bit units.
         names: of the networks for all other and for white noise; the shipped ones by default.
     Raises:
-        UnsupportedError: samples that are not finite. ConfigError: a given sigma out of range.
+        UnsupportedError: samples that are not finite.
     """
     colours = ColourView(source)  # alpha is not noisy
     scale = find_scale(colours)
-    level = measure_level(colours, scale, options or EngineOptions())
+    level = measure_level(colours, scale, sigma)
     white, why = is_white(level)
     return Diagnosis(source.info, scale, level, white, (names or shipped())[white], why)
 
@@ -86,23 +79,22 @@ class DiagnosingDenoiser:
     """Shows every picture to the network for its noise.
 
     Args:
-        general, white: networks that are told the level; of the same needs.
+        general, white: networks that are given the level; of the same needs.
     """
 
-    def __init__(self, general: NetworkEngine, white: NetworkEngine) -> None:
+    def __init__(self, general: DenoisingNetwork, white: DenoisingNetwork) -> None:
         self._general, self._white = general, white
         self.spec = replace(general.spec, radius=max(general.spec.radius, white.spec.radius))
         self.fingerprint = f"{general.fingerprint}, white: {white.fingerprint}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DiagnosingDenoiser:
-        general, white = self._general.cast(dtype, device), self._white.cast(dtype, device)
-        same = general is self._general and white is self._white
-        return self if same else DiagnosingDenoiser(general, white)
+        return DiagnosingDenoiser(self._general.cast(dtype, device), self._white.cast(dtype, device))
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        found = diagnose(sources[0], options, (self._general.name, self._white.name))
-        return Condition(found.scale, (found.white, found.level.curve), found.decisions)
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        names = self._general.name, self._white.name
+        diagnosis = diagnose(sources["picture"], self._general.sigma, names)
+        return Condition(diagnosis.scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions)
 
-    def __call__(self, x: Tensor, condition: Condition) -> Tensor:
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         white, curve = condition.data
-        return (self._white if white else self._general)(x, replace(condition, data=curve))
+        return (self._white if white else self._general)(x, replace(condition, data=curve), places)

@@ -19,8 +19,6 @@ from restore.physics.operators import grid_maps
 from restore.physics.psf import Sanitised, described, disc, motion, sanitised
 from restore.picture import PictureSource
 
-ESTIMATES = ("auto", "line", "disc", "shake")
-"""What a PSF may be estimated as."""
 _SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
 _CLEARLY = 0.05  # difference of two confidences
 _SURE_LINE, _SURE_DISC = 12.0, 10.0  # standard deviations of the cepstrum; a crooked shake reaches 9
@@ -130,7 +128,7 @@ def _turned(values: Tensor) -> Tensor:
     return values.flip((0, 1)) if values.ndim > 1 else values
 
 
-def doubts(picture: Tensor, psf: Tensor) -> tuple[str, ...]:
+def check_orientation(picture: Tensor, psf: Tensor) -> tuple[str, ...]:
     """What makes a given PSF look wrong for a picture C x H x W, in words."""
     if torch.allclose(psf, psf.flip((0, 1)), atol=0.05 * float(psf.max())) or min(picture.shape[-2:]) < 64:
         return ()

@@ -7,16 +7,16 @@ better than pixel-shuffle on camera-like noise and better than a shuffle by 2 on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from restore.analysis.noise import NoiseModel
 from restore.analysis.value_range import find_scale
 from restore.classical.nl_bayes import PRESETS, multiple_of, nl_bayes, nl_bayes_phases, radius
-from restore.engines.measure import describe_noise, measure_noise
-from restore.errors import ConfigError
-from restore.inference.engine import Condition, EngineOptions
+from restore.engines.denoise.noise_level import describe_noise, measure_noise
+from restore.engines.denoise.options import ZeroShotOptions
+from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource
 
@@ -27,19 +27,16 @@ class ZeroShotEngine:
     """Non-local Bayes on the picture's own noise model.
 
     Args:
-        preset: "fast" or "quality": promises of time and quality, not of an algorithm.
-        pd: None decides by the measured correlation between white noise and full covariance; 1 treats the noise
-            as white; from 2 on the picture is split into its pd x pd phases, each denoised as a picture.
+        options: `preset` promises time or quality, not an algorithm. `pd` None decides by the measured correlation
+            between white noise and full covariance; 1 treats the noise as white; from 2 on the picture is split
+            into its pd x pd phases, each denoised as a picture.
     """
 
-    def __init__(self, preset: str = "fast", pd: int | None = None) -> None:
-        if preset not in PRESETS:
-            raise ConfigError(f"unknown preset {preset!r}", fix=f"Use {' or '.join(PRESETS)}")
-        if pd is not None and not 1 <= pd <= 8:
-            raise ConfigError(f"pixel-shuffle factor {pd} is out of range", fix="Give --pd auto or 1 to 8")
-        self._params, self._pd = PRESETS[preset], pd
-        self._preset = preset
-        self.fingerprint = f"zero-shot:{preset}:pd={pd or 'auto'}"
+    def __init__(self, options: ZeroShotOptions | None = None) -> None:
+        options = options or ZeroShotOptions()
+        self._preset, self._sigma, pd = options.preset, options.sigma, options.pd
+        self._params, self._pd = PRESETS[options.preset], pd
+        self.fingerprint = f"zero-shot:{options.preset}:pd={pd or 'auto'}:sigma={options.sigma}"
         self.spec = ModelSpec(
             task="denoise",
             paper="Lebrun, Buades, Morel, A Nonlocal Bayesian Image Denoising Algorithm, 2013",
@@ -47,12 +44,12 @@ class ZeroShotEngine:
             radius=(pd or 1) * (radius(self._params) + 1) - 1,
         )
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        source = sources[0]
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        source = sources["picture"]
         scale = find_scale(source)
-        noise = measure_noise(source, scale, options, self._pd or 1)
+        noise = measure_noise(source, scale, self._sigma, self._pd or 1)
         method = f"zero-shot {self._preset}"
-        decisions = {"noise": describe_noise(noise, options.sigma is not None)}
+        decisions = {"noise": describe_noise(noise, self._sigma is not None)}
         if self._pd == 1:
             noise = noise.as_white()
         decisions["method"] = method + self._kind(noise)
@@ -66,11 +63,11 @@ class ZeroShotEngine:
     def cast(self, dtype: torch.dtype, device: torch.device) -> ZeroShotEngine:
         return self
 
-    def __call__(self, x: torch.Tensor, condition: Condition) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         inside = x[:, 0].clamp(0, 1)
         if self._pd is None or self._pd == 1:
             y = nl_bayes(inside, condition.data, self._params)
         else:
             y = nl_bayes_phases(inside, condition.data, self._pd, self._params)
         beyond = x[:, 0] - inside  # of float pictures: highlights keep what exceeds 1, noise does not
-        return (y + torch.where(beyond.abs() > _HIGHLIGHT * condition.data.sigma, beyond, 0.0))[:, None]
+        return {"result": y + torch.where(beyond.abs() > _HIGHLIGHT * condition.data.sigma, beyond, 0.0)}

@@ -12,7 +12,7 @@ px), for there the network guesses right. So correlated noise needs no other mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -20,8 +20,7 @@ from torch import Tensor
 
 from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
-from restore.engines.measure import given_level
-from restore.inference.engine import Condition, Engine, EngineOptions
+from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
 from restore.physics.blur import box_mean
 from restore.picture import PictureSource
 
@@ -33,39 +32,43 @@ _INSIDE = (0.02, 0.98)  # brightness; noise beyond is clipped
 
 
 class NoiseBoundedEngine:
-    """See the module's text.
+    """A denoiser that takes away no more than the noise: where it would, the picture itself is mixed in.
 
     Args:
         network: what denoises; one picture in, one of the same size out.
+        sigma: std of the noise in 8-bit units; None: measured where the network takes least away.
     """
 
-    def __init__(self, network: Engine) -> None:
-        self._network = network
-        self.fingerprint = f"noise-bounded: {network.fingerprint}"
+    def __init__(self, network: Engine, sigma: float | None = None) -> None:
+        self._network, self._sigma = network, sigma
+        self.fingerprint = f"noise-bounded {'' if sigma is None else f'{sigma:g}'}: {network.fingerprint}"
         self.spec = replace(network.spec, radius=network.spec.radius + RADIUS)
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> NoiseBoundedEngine:
-        network = self._network.cast(dtype, device)
-        return self if network is self._network else NoiseBoundedEngine(network)
+        return NoiseBoundedEngine(self._network.cast(dtype, device), self._sigma)
 
-    def prepare(self, sources: Sequence[PictureSource], options: EngineOptions) -> Condition:
-        """Raises `ConfigError` for a given sigma out of range."""
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         condition = self._network.prepare(sources, options)
-        level = given_level(options)
-        if level is None:
-            crops = sample_crops(sources[0], find_scale(sources[0]), _CROP, _GRID)
-            variance, how = self._variance([x.to(options.device) for x in crops], condition), "measured"
+        if self._sigma is None:
+            source = sources["picture"]
+            crops = sample_crops(source, find_scale(source), _CROP, _GRID)
+            measuring = NoiseBoundedEngine(self._network.cast(torch.float32, options.device))
+            variance, how = measuring._variance([x.to(options.device) for x in crops], condition), "measured"
         else:
-            variance, how = level**2, "given"
-        told = {"noise": f"sigma {255 * variance**0.5:.1f} ({how}), no more is taken away"}
-        return replace(condition, data=(condition, variance), decisions=condition.decisions | told)
+            variance, how = (self._sigma / 255) ** 2, "given"
+        noise = {"noise": f"sigma {255 * variance**0.5:.1f} ({how}), no more is taken away"}
+        return replace(condition, data=(condition, variance), decisions=condition.decisions | noise)
 
-    def __call__(self, x: Tensor, condition: Condition) -> Tensor:
-        """B x 1 x C x H x W unit values -> the same."""
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        """B x 1 x C x H x W unit values -> B x C x H x W."""
         inner, variance = condition.data
-        taken = self._network(x, inner) - x
+        taken = self._taken(x, inner, places)
         excess = (_energy(taken, RADIUS) - SLACK * variance).clamp(min=0)
-        return x + (variance / (variance + excess).clamp(min=1e-12))[:, :, None] * taken
+        return {"result": x[:, 0] + (variance / (variance + excess).clamp(min=1e-12)) * taken}
+
+    def _taken(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Tensor:
+        """What the network takes away: B x C x H x W."""
+        return self._network(x, condition, places)["result"] - x[:, 0]
 
     def _variance(self, crops: Sequence[Tensor], condition: Condition) -> float:
         """Of the noise: where least is taken away, of the places that clipping has not touched if there are any."""
@@ -74,8 +77,8 @@ class NoiseBoundedEngine:
         for crop in crops:
             height, width = (side // multiple * multiple for side in crop.shape[-2:])
             x = crop[None, None, :, :height, :width]
-            energy = _energy(self._network(x, condition) - x, _WIDE)
-            light = box_mean(x.mean(2), _WIDE)
+            energy = _energy(self._taken(x, condition, [Place(0, 0, height, width)]), _WIDE)
+            light = box_mean(x[:, 0].mean(1, keepdim=True), _WIDE)
             found.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
         energy, light = torch.cat(found, 1).cpu()
         inside = (light > _INSIDE[0]) & (light < _INSIDE[1])
@@ -84,5 +87,5 @@ class NoiseBoundedEngine:
 
 
 def _energy(x: Tensor, radius: int) -> Tensor:
-    """B x 1 x C x H x W -> B x 1 x H x W: mean square over channels and a neighbourhood."""
-    return box_mean(x.square().mean(2), radius)
+    """B x C x H x W -> B x 1 x H x W: mean square over channels and a neighbourhood."""
+    return box_mean(x.square().mean(1, keepdim=True), radius)

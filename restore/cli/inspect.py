@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from restore.cli.console import Bar, JsonReport, describe, put, say, shown
-from restore.cli.options import HIDE, Flag, ReadingOptions, ReportOptions, one_of, reads
+from restore.cli.flags import HIDE, flag_class
+from restore.cli.options import Flag, ReportOptions, reads
 from restore.cli.plan import Plan, plan_work
 from restore.errors import ConfigError, FileError, RestoreError
+from restore.io.options import ReadOptions
+from restore.options import OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +31,14 @@ ENDING = "noise"
 
 
 @dataclass(frozen=True)
-class InspectReading(ReadingOptions):
+class InspectReading(ReadOptions):
     """How files are read."""
 
-    frames: Annotated[Literal["one", "first"], one_of("--frames", "one", "first")] = "one"
+    frames: Annotated[Literal["one", "first"], OneOf("one", "first")] = "one"  # type: ignore[assignment]
     """Animations and multipage files: `one` refuses them, `first` takes their first picture."""
+
+
+_Reading: Any = flag_class(InspectReading)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Inspect:
     """Also draw what was measured: a PNG for one picture; for several a folder, photo_noise.png for photo.jpg."""
     overwrite: Flag = False
     """Replace drawn reports that exist."""
-    reading: InspectReading = field(default_factory=InspectReading)
+    reading: _Reading = field(default_factory=_Reading)
     telling: InspectReport = field(default_factory=InspectReport)
 
     def run(self) -> int:

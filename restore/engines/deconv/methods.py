@@ -6,21 +6,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from restore.classical.boundary import Extended
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
-from restore.classical.plug_and_play import Denoiser, plug_and_play
+from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import wiener
-from restore.engines.deconvolving_network import DAYLIGHT, LOW_LIGHT, DeconvolvingNetwork, headroom
-from restore.engines.network import NetworkEngine
-from restore.engines.psf import Varying
+from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, headroom
+from restore.engines.deconv.prior import DenoisingPrior
+from restore.engines.deconv.psf import Varying
 from restore.errors import ConfigError
-from restore.inference.engine import Condition
+from restore.inference.engine import Place
 from restore.physics.blurred_noise import blurred_noise
-from restore.physics.level import KNOTS
 from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
@@ -31,8 +29,8 @@ _QUIET = 1.5 / 255  # noise below which what learned priors gain is less than wh
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
 
-Solve = Callable[[Extended], Tensor]
-"""An extended picture -> its deconvolution, of the extended size."""
+Solve = Callable[[Extended, Place], Tensor]
+"""An extended tile, and where it lies in the picture -> its deconvolution, of the extended size."""
 
 
 class Measured(NamedTuple):
@@ -67,71 +65,74 @@ def measured(crops: list[Tensor], sigma: float | None = None) -> Measured:
     return Measured(max(sigma, _LEAST_NOISE), white, float((values >= CLIPPED * white).float().mean()))
 
 
-def automatic(found: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
+def automatic(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
     """(method, why) where none is asked for.
 
     Args:
         trusted: the PSF was given, not estimated.
         networks: their weights are there.
     """
-    quiet = found.sigma < _QUIET
+    quiet = seen.sigma < _QUIET
     if trusted and networks and not quiet:
-        name = network_for(found)
-        if name == LOW_LIGHT or not found.saturated:
+        name = network_for(seen)
+        if name == LOW_LIGHT or not seen.saturated:
             return name, ": clipped lights or much noise" if name == LOW_LIGHT else ": some noise, few clipped pixels"
     unsure = ", an estimated PSF" if not trusted else ", hardly any noise: the PSF must be exact" if quiet else ""
-    if found.saturated:
+    if seen.saturated:
         return "rl", f": clipped lights would ring{unsure}"
     return "hyper-laplacian", f": few clipped pixels{unsure}"
 
 
-def network_for(found: Measured) -> str:
+def network_for(seen: Measured) -> str:
     """The weights for what was measured."""
-    dark = found.sigma > _NOISY or (found.saturated and found.sigma > _GRAINY)
+    dark = seen.sigma > _NOISY or (seen.saturated and seen.sigma > _GRAINY)
     return LOW_LIGHT if dark else DAYLIGHT
 
 
-def by_network(network: DeconvolvingNetwork, psf: Tensor, found: Measured) -> tuple[Solve, str]:
-    scale = headroom(found.white) if found.saturated and network.name == LOW_LIGHT else 1.0
-    level = max(found.sigma, _LEAST_MISFIT)
+def by_network(network: DeconvolutionNetwork, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
+    scale = headroom(seen.white) if seen.saturated and network.name == LOW_LIGHT else 1.0
+    level = max(seen.sigma, _LEAST_MISFIT)
 
-    def solve(y: Extended) -> Tensor:
-        return network(y.pixels * scale, psf, level * scale) / scale
+    def solve(y: Extended, place: Place) -> Tensor:
+        return network.deconvolve(y.pixels * scale, psf, level * scale) / scale
 
     return solve, f"network {network.name}"
 
 
 def by_wiener(psf: Tensor, weight: float) -> tuple[Solve, str]:
-    return lambda y: wiener(y.pixels, psf, weight), f"wiener, weight {weight:.3g} by cross-validation"
+    return lambda y, place: wiener(y.pixels, psf, weight), f"wiener, weight {weight:.3g} by cross-validation"
 
 
-def by_hyper_laplacian(psf: Tensor, found: Measured) -> tuple[Solve, str]:
-    weight = weight_for(found.sigma)
-    return lambda y: hyper_laplacian(y.pixels, psf, weight), f"hyper-laplacian, weight {weight:.0f}"
+def by_hyper_laplacian(psf: Tensor, seen: Measured) -> tuple[Solve, str]:
+    weight = weight_for(seen.sigma)
+    return lambda y, place: hyper_laplacian(y.pixels, psf, weight), f"hyper-laplacian, weight {weight:.0f}"
 
 
-def by_plug_and_play(psf: Tensor, found: Measured, prior: NetworkEngine) -> tuple[Solve, str]:
-    level, denoiser = max(found.sigma, _LEAST_MISFIT), denoiser_of(prior)
+def by_plug_and_play(psf: Tensor, seen: Measured, prior: DenoisingPrior) -> tuple[Solve, str]:
+    level = max(seen.sigma, _LEAST_MISFIT)
 
-    def solve(y: Extended) -> Tensor:
-        return plug_and_play(y.pixels, psf, level, denoiser, known=y.known())
+    def solve(y: Extended, place: Place) -> Tensor:
+        return plug_and_play(y.pixels, psf, level, prior.denoise, known=y.known())
 
     return solve, f"pnp, 8 steps with {prior.name}"
 
 
 def by_richardson_lucy(
-    method: str, psf: Tensor | Varying, found: Measured, iterations: int | None
+    method: str, psf: Tensor | Varying, seen: Measured, iterations: int | None
 ) -> tuple[Solve, str]:
     """ "rl" or "rl-tv", with a model of clipping where pixels are clipped."""
-    tv = 0.0 if method == "rl" else min(max(0.25 * found.sigma, 0.001), 0.02)
-    model = found.saturated
-    usual = (60 if model else min(max(round(0.25 / found.sigma), 6), 60)) if method == "rl" else 100
+    tv = 0.0 if method == "rl" else min(max(0.25 * seen.sigma, 0.001), 0.02)
+    model = seen.saturated
+    usual = (60 if model else min(max(round(0.25 / seen.sigma), 6), 60)) if method == "rl" else 100
     count = iterations or usual
 
-    def solve(y: Extended) -> Tensor:
-        blur = psf if isinstance(psf, Tensor) else VaryingBlur(psf.psfs, psf.maps, y.pixels, y.height, y.width)
-        scaled = y.pixels / found.white
-        return richardson_lucy(scaled, blur, count, tv=tv, saturation="model" if model else "none") * found.white
+    def solve(y: Extended, place: Place) -> Tensor:
+        blur = psf
+        if isinstance(blur, Varying):
+            origin = place.top - y.top, place.left - y.left
+            blur = VaryingBlur(blur.psfs, blur.maps, y.pixels, (place.height, place.width), origin)
+        scaled = y.pixels / seen.white
+        return richardson_lucy(scaled, blur, count, tv=tv, saturation="model" if model else "none") * seen.white
 
     return solve, f"{method}, {count} iterations{', with a model of clipping' if model else ''}"
 
@@ -141,16 +142,3 @@ def of_varying(method: str) -> str:
     if method not in ("auto", "rl", "rl-tv"):
         raise ConfigError(f"{method} takes one PSF for the whole picture", fix="Use --method rl or rl-tv")
     return "rl-tv" if method == "auto" else method
-
-
-def denoiser_of(engine: NetworkEngine) -> Denoiser:
-    """A denoising network that is told the level, as a function of pictures of any size and number of channels."""
-
-    def denoise(x: Tensor, level: float) -> Tensor:
-        height, width = x.shape[-2:]
-        step = engine.spec.multiple_of
-        padded = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
-        told = Condition(data=torch.full((KNOTS,), level))
-        return engine.cast(x.dtype, x.device)(padded[:, None], told)[:, 0, :, :height, :width]
-
-    return denoise

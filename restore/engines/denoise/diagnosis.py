@@ -1,4 +1,4 @@
-"""What is found out about a picture's noise, for people and programs. `restore.engines.denoise.diagnose` makes it."""
+"""What is found out about a picture's noise, for people and programs. `restore.engines.denoise.auto.diagnose` makes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from restore.engines.measure import Level
+from restore.engines.denoise.noise_level import Level
 from restore.physics.level import KNOTS
 from restore.picture import PictureInfo, ValueScale
 
@@ -56,7 +56,7 @@ class Diagnosis:
     @property
     def decisions(self) -> dict[str, str]:
         """What an engine tells the user."""
-        return {"method": f"network {self.weights}: {self.why}", "noise": self.level.told}
+        return {"method": f"network {self.weights}: {self.why}", "noise": self.level.summary}
 
     @property
     def facts(self) -> dict[str, str]:
@@ -67,7 +67,7 @@ class Diagnosis:
         facts = {"picture": f"{info.width} x {info.height} px, {info.channels} x {depth}{alpha}, {info.format}"}
         if self.scale.note:
             facts["range"] = self.scale.note
-        facts["noise"] = self.level.told
+        facts["noise"] = self.level.summary
         if self.measurable:
             places = (f"{name} {self.level_at(at):.1f} (at {at:.0f})" for name, at in self.places.items())
             facts["curve"] = ", ".join(places)

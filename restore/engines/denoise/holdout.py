@@ -17,6 +17,7 @@ from torch import Tensor
 
 from restore.errors import ConfigError
 from restore.inference.engine import Engine
+from restore.inference.options import RunOptions
 from restore.inference.runner import run
 from restore.picture import MemorySink, Picture
 
@@ -72,8 +73,9 @@ def hide(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE)
     return Hidden(shown, middle_row, middle_column, x[:, middle_row, middle_column])
 
 
-def errors(engine: Engine, hidden: Sequence[Hidden]) -> Tensor:
+def errors(engine: Engine, hidden: Sequence[Hidden], device: torch.device | None = None) -> Tensor:
     """Square of the difference at every hidden middle, mean over channels: N"""
+    options = RunOptions(device=str(device or "cpu"))
     found = []
     for each in hidden:
         picture = Picture.from_array(each.pixels.movedim(0, -1).contiguous().numpy(), alpha=False)
@@ -83,7 +85,7 @@ def errors(engine: Engine, hidden: Sequence[Hidden]) -> Tensor:
             sinks.append(MemorySink(info))
             return sinks[-1]
 
-        run(engine, [picture], into_memory)
+        run(engine, [picture], into_memory, options)
         answer = torch.from_numpy(sinks[0].picture.pixels).movedim(-1, 0)
         found.append((answer[:, each.rows, each.columns] - each.truth).square().mean(0))
     return torch.cat(found)

@@ -1,4 +1,4 @@
-"""What engines find out about a picture before the first tile: value scale and noise."""
+"""The noise of a picture, measured before the first tile, or given."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from torch import Tensor
 from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.analysis.sample import sample_crops
-from restore.errors import ConfigError
-from restore.inference.engine import EngineOptions
 from restore.physics.blur import box_mean
 from restore.physics.level import MAP_RADIUS
 from restore.physics.resample import pixel_unshuffle_batch
@@ -21,34 +19,25 @@ from restore.picture import PictureSource, ValueScale
 _ENDS = 0.01  # share of a picture at either end of its intensities that does not count
 
 
-def measure_noise(source: PictureSource, scale: ValueScale, options: EngineOptions, pd: int = 1) -> NoiseModel:
+def measure_noise(source: PictureSource, scale: ValueScale, sigma: float | None = None, pd: int = 1) -> NoiseModel:
     """The noise of a picture, estimated on a grid of crops; a given sigma replaces the level, not the correlation.
 
     Args:
+        sigma: std in 8-bit units.
         pd: measure on the phases of a pixel-shuffle by this factor.
     """
-    given_level(options)
     crops = sample_crops(source, scale)
     if pd > 1:
         crops = [phase for crop in crops for phase in _phases(crop, pd)]
     noise = estimate_noise(crops)
-    if options.sigma is None:
+    if sigma is None:
         return noise
-    given = NoiseModel.white(options.sigma / 255, source.info.channels)
+    given = NoiseModel.white(sigma / 255, source.info.channels)
     return replace(noise, levels=given.levels, reliable=True, reason=given.reason)
 
 
-def given_level(options: EngineOptions) -> float | None:
-    """The user's noise level in [0, 1] units, if one is given. Raises `ConfigError` if it is out of range."""
-    if options.sigma is None:
-        return None
-    if not 0 <= options.sigma <= 255:
-        raise ConfigError(f"sigma {options.sigma:g} is out of range", fix="Give --sigma between 0 and 255")
-    return options.sigma / 255
-
-
 class Level(NamedTuple):
-    """What is known of a picture's noise, for networks that are told its level.
+    """What is known of a picture's noise, for networks that are given its level.
 
     Attributes:
         noise: the noise model.
@@ -69,7 +58,7 @@ class Level(NamedTuple):
         return float(self.curve.square().mean().sqrt()) * 255
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """One line for people."""
         if self.given or not self.noise.reliable:
             return describe_noise(self.noise, self.given)
@@ -77,10 +66,10 @@ class Level(NamedTuple):
         return f"level {self.value:.1f} (measured), {kind}"
 
 
-def measure_level(source: PictureSource, scale: ValueScale, options: EngineOptions) -> Level:
-    """The noise level of a picture, or the one that the user gives."""
-    if options.sigma is not None:
-        noise = measure_noise(source, scale, options)
+def measure_level(source: PictureSource, scale: ValueScale, sigma: float | None = None) -> Level:
+    """The noise level of a picture, or the one that the user gives, in 8-bit units."""
+    if sigma is not None:
+        noise = measure_noise(source, scale, sigma)
         return Level(noise, noise.curve(), given=True)
     crops = sample_crops(source, scale)
     noise = estimate_noise(crops)

@@ -1,0 +1,103 @@
+"""From option classes (`restore.options`) to what tyro parses: one flag a field, its docstring the help."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import Annotated, Any
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from restore.errors import ConfigError
+from restore.options import Kind, OptionalPath, aliases_of, flag, kinds_of, wrong_value
+
+HIDE = tyro.conf.arg(help_behavior_hint="")
+"""Leaves the default out of the help, where it says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NotGiven:
+    """Stands for an option that was not asked for.
+
+    Attributes:
+        default: what holds then.
+    """
+
+    default: Any
+
+
+def flag_class(options: type, *, left_out: Collection[str] = ()) -> type:
+    """A subclass of an option class whose fields tyro reads as flags; the default is shown and taken.
+
+    Args:
+        left_out: fields that are no flags here; neither are those that are not described by a kind or a bool.
+    """
+    shown = [each for each in dataclasses.fields(options) if each.name not in left_out and _is_flag(options, each)]
+    fields = [(each.name, _annotation(options, each, each.default), _default(each)) for each in shown]
+    hidden = [each for each in dataclasses.fields(options) if each not in shown]
+    fields += [(each.name, Annotated[Any, tyro.conf.Suppress], _default(each)) for each in hidden]
+    return dataclasses.make_dataclass(
+        options.__name__, fields, bases=(options,), frozen=True, namespace={"__doc__": options.__doc__}
+    )
+
+
+def method_fields(options: Collection[type]) -> list[tuple[str, Any, Any]]:
+    """(name, annotation, default) of the flags of several option classes together, `NotGiven` where none was."""
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for each in options:
+        for field in dataclasses.fields(each):
+            if field.name not in found and _is_flag(each, field):
+                default: Any = field.default if isinstance(field.default, bool) else NotGiven(field.default)
+                if isinstance(kinds_of(each).get(field.name), OptionalPath):
+                    default = NotGiven(field.default)
+                found[field.name] = field.name, _annotation(each, field, default), default
+    return list(found.values())
+
+
+def given_of(command: Any, names: Collection[str]) -> dict[str, Any]:
+    """The options that were asked for, of those names."""
+    values = {name: getattr(command, name) for name in names}
+    return {name: value for name, value in values.items() if not isinstance(value, NotGiven) and value is not False}
+
+
+def primitive(kind: Kind, option: str) -> PrimitiveConstructorSpec[Any]:
+    """How tyro turns one word of the command line into a value."""
+
+    def read(words: list[str]) -> Any:
+        try:
+            return kind.parse(words[0])
+        except ConfigError:
+            raise
+        except ValueError:
+            raise wrong_value(option, words[0], kind) from None
+
+    def shown(value: Any) -> list[str]:
+        default = value.default if isinstance(value, NotGiven) else value
+        return ["none" if default is None else str(default)]
+
+    return PrimitiveConstructorSpec(
+        nargs=1, metavar=kind.metavar, instance_from_str=read, is_instance=lambda value: True, str_from_instance=shown
+    )
+
+
+def optional_paths(command: type) -> frozenset[str]:
+    """The flags of a command whose value may be left out."""
+    return getattr(command, "__optional_paths__", frozenset())
+
+
+def _is_flag(options: type, field: dataclasses.Field[Any]) -> bool:
+    return field.name in kinds_of(options) or isinstance(field.default, bool)
+
+
+def _annotation(options: type, field: dataclasses.Field[Any], default: Any) -> Any:
+    kind = kinds_of(options).get(field.name)
+    older = [flag(name) for name, now in aliases_of(options).items() if now == field.name]
+    plain = default.default if isinstance(default, NotGiven) else default
+    says_nothing = plain is None or plain is False
+    arg = tyro.conf.arg(aliases=older or None, help_behavior_hint="" if says_nothing else None)
+    return Annotated[bool, arg] if kind is None else Annotated[Any, primitive(kind, flag(field.name)), arg]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default is not dataclasses.MISSING else dataclasses.field(default_factory=field.default_factory)  # type: ignore[arg-type, misc]

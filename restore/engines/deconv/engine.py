@@ -1,0 +1,171 @@
+"""Deconvolution with a known point spread function as an engine.
+
+`prepare` measures the noise and the share of clipped pixels, chooses what was left open and finds the weight of the
+regulariser once; every tile is then extended over its border, deconvolved in the Fourier domain and cut back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from restore.analysis.sample import middle_crop, sample_crops
+from restore.analysis.value_range import find_scale
+from restore.classical.boundary import extend
+from restore.classical.wiener import gcv
+from restore.engines.deconv import methods
+from restore.engines.deconv.methods import Measured, Solve, measured
+from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, network_of, shipped
+from restore.engines.deconv.options import DeconvOptions
+from restore.engines.deconv.prior import DenoisingPrior, prior_of
+from restore.engines.deconv.psf import Varying, check_orientation, estimated, load_psf, psf_for, write_psf
+from restore.errors import UnsupportedError
+from restore.inference.engine import Condition, EngineOptions, Outputs, Place
+from restore.models.spec import ModelSpec
+from restore.physics.color import linear_to_srgb, srgb_to_linear
+from restore.picture import PictureSource, ValueScale
+
+_ESTIMATED = 512  # px, side of the part that a PSF is estimated on
+_CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
+_SAMPLE = 768  # px, side of the part that cross-validation looks at
+
+
+class Chosen(NamedTuple):
+    """What `prepare` chose.
+
+    Attributes:
+        method: its name.
+        psf: h x w, the largest of those that vary.
+        solve: how an extended tile is deconvolved.
+    """
+
+    method: str
+    psf: Tensor
+    solve: Solve
+
+
+class DeconvolutionEngine:
+    """One of the methods of deconvolution, or "auto".
+
+    Args:
+        options: `psf` may be a file (picture of any depth, .npy, or .npz of PSFs that vary over the picture), a folder
+            of files named as the pictures, a description (`restore.physics.psf`), an array h x w, or "estimate…".
+        method: "auto" takes the shipped network for the noise and clipping measured; for an estimated PSF, or without
+            those weights, Richardson-Lucy with a model of clipping where pixels are clipped, else hyper-Laplacian.
+    """
+
+    def __init__(self, options: DeconvOptions, method: str = "auto") -> None:
+        self._method, self._options = method, options
+        self._iterations: int | None = getattr(options, "iterations", None)
+        weights: str | Path | None = getattr(options, "weights", None)
+        self._psf_size = options.psf_size // 2 * 2 + 1
+        self._given = None
+        if not options.estimate:
+            self._given = load_psf(options.psf, centre=options.centre_psf, flip=options.flip_psf)
+        self._prior: DenoisingPrior | None = prior_of(weights) if method == "pnp" else None
+        self._networks = self._load(method, weights)
+        shape = (options.estimate, options.psf_size) if self._given is None else self._given.fingerprint
+        networks = tuple(each.fingerprint for each in self._networks.values())
+        prior = self._prior.fingerprint if self._prior else ""
+        how = (method, prior, networks, options.boundary, self._iterations, options.linear, options.noise, shape)
+        self.fingerprint = f"deconvolution:{how}"
+        self.spec = self._spec(self._psf_size if self._given is None else self._given.side)
+
+    def _load(self, method: str, weights: str | Path | None) -> dict[str, DeconvolutionNetwork]:
+        """The networks that may be asked for, by name."""
+        if method == "infwide" and weights:
+            return {"given": network_of(weights)}
+        wanted = method == "infwide" or (method == "auto" and not self._options.estimate and shipped())
+        return {name: network_of(name) for name in (DAYLIGHT, LOW_LIGHT)} if wanted else {}
+
+    def _spec(self, side: int) -> ModelSpec:
+        context = 2 * self._prior.radius if self._prior else 64 if self._networks else 0
+        return ModelSpec("deconv", tiling="local", overlap=2 * side + 64 + context)
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> DeconvolutionEngine:
+        return self
+
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        source = sources["picture"]
+        info, scale = source.info, find_scale(source)
+        psf, about = self._psf_of(source, scale)
+        side = psf.psfs if isinstance(psf, Varying) else psf
+        if side.shape[-2] > info.height or side.shape[-1] > info.width:
+            raise UnsupportedError(
+                f"the PSF of {side.shape[-1]} x {side.shape[-2]} px is larger than the picture of "
+                f"{info.width} x {info.height} px", where=info.path, fix="Crop the PSF to the blur itself",
+            )  # fmt: skip
+        if self._options.save_psf is not None and isinstance(psf, Tensor):
+            write_psf(Path(self._options.save_psf), psf, source)
+        noise = self._options.noise
+        crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
+        seen = measured(crops, None if noise is None else noise / 255)
+        chosen, summary = self._choose(source, scale, psf, seen)
+        at = f" at {seen.white:.2f}" if seen.white < 1 else ""
+        decisions = {
+            "psf": "; ".join((f"{side.shape[-1]} x {side.shape[-2]} px", *about)),
+            "noise": f"sigma {seen.sigma * 255:.2f} ({'measured' if noise is None else 'given'}), "
+            f"{seen.clipped:.1%} of the samples clipped{at}",
+            "method": summary,
+        }
+        cost = f"{chosen.method} {tuple(side.shape)}"
+        return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost)
+
+    def _psf_of(self, source: PictureSource, scale: ValueScale) -> tuple[Tensor | Varying, tuple[str, ...]]:
+        """(the PSF for a picture, what to say about it)."""
+        if self._given is None:
+            part = self._decoded(middle_crop(source, scale, _ESTIMATED))
+            return estimated(part, self._options.estimate, self._psf_size)
+        psf, notes = psf_for(self._given, source)
+        if isinstance(psf, Varying):
+            return psf, notes
+        return psf, (*notes, *check_orientation(self._decoded(middle_crop(source, scale, _ESTIMATED)), psf))
+
+    def _choose(
+        self, source: PictureSource, scale: ValueScale, psf: Tensor | Varying, seen: Measured
+    ) -> tuple[Chosen, str]:
+        method, why = self._method, ""
+        if isinstance(psf, Varying):
+            method = methods.of_varying(method)
+            solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
+            return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
+        if psf.numel() == 1:
+            return Chosen("none", psf, lambda y, place: y.pixels), "none: there is no blur to take out"
+        if method == "auto":
+            method, why = methods.automatic(seen, not self._options.estimate, bool(self._networks))
+        elif method == "infwide":
+            method = methods.network_for(seen)
+        network = self._networks.get(method) or self._networks.get("given")
+        if network:
+            solve, summary = methods.by_network(network, psf, seen)
+        elif method == "wiener":
+            boundary = self._options.boundary
+            part = self._decoded(middle_crop(source, scale, _SAMPLE))[None]
+            weight = gcv(extend(part, psf, boundary).pixels, psf)
+            solve, summary = methods.by_wiener(psf, weight * (1.0 if boundary == "none" else _CAUTION))
+        elif method == "hyper-laplacian":
+            solve, summary = methods.by_hyper_laplacian(psf, seen)
+        elif self._prior is not None:
+            solve, summary = methods.by_plug_and_play(psf, seen, self._prior)
+        else:
+            solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
+        return Chosen(method, psf, solve), summary + why
+
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        """B x 1 x C x H x W unit values -> B x C x H x W."""
+        chosen: Chosen = condition.data
+        tiles = [self._deconvolved(tile, chosen, place) for tile, place in zip(x, places, strict=True)]
+        return {"result": torch.cat(tiles)}
+
+    def _deconvolved(self, x: Tensor, chosen: Chosen, place: Place) -> Tensor:
+        """1 x C x H x W, as it lies in the picture -> the same."""
+        wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
+        y = wide.inside(chosen.solve(wide, place))
+        return linear_to_srgb(y) if self._options.linear else y
+
+    def _decoded(self, x: Tensor) -> Tensor:
+        return srgb_to_linear(x) if self._options.linear else x

@@ -1,0 +1,152 @@
+"""Pictures made worse on purpose, for test cases: what `restore degrade` runs.
+
+Every row's noise is a function of (seed, picture, row), so that tiles as wide as the picture leave no trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from restore.analysis.value_range import find_scale, iterate_rows
+from restore.engines.degrade.options import DegradeOptions
+from restore.errors import UnsupportedError
+from restore.inference.engine import Condition, EngineOptions, Outputs, Place
+from restore.models.spec import ModelSpec
+from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, add_noise, plan_noise
+from restore.physics.random import RowSeeds, generator_for, hash_seed
+from restore.picture import PictureInfo, PictureSource
+
+_CONTEXT = 16  # rows around a tile: whole blocks of JPEG, and more than the reach of a camera
+
+# kind -> what to say of it: name, parameter of the plan, factor to the unit people know
+_SHOWN = {
+    "gaussian": (("sigma", "sigma", 255),),
+    "poisson": (("photons", "photons", 1),),
+    "speckle": (("sigma at white", "speckle", 255),),
+    "salt_pepper": (("share", "impulses", 1),),
+    "correlated": (("sigma", "coarse_sigma", 255), ("blur", "blur", 1)),
+    "resize": (("sigma", "coarse_sigma", 255), ("factor", "factor", 1)),
+    "camera": (("ISO", "camera iso", 1),),
+}
+
+# (kind, option) -> field of `NoiseRecipe`, where it is named otherwise
+_FIELDS = {
+    ("speckle", "sigma"): "speckle",
+    ("salt-pepper", "share"): "impulses",
+    ("correlated", "sigma"): "coarse_sigma",
+    ("resize", "sigma"): "coarse_sigma",
+}
+
+
+class _Planned(NamedTuple):
+    """What becomes of a picture: the plan, and the seed of its noise."""
+
+    plan: NoisePlan
+    seed: int
+
+
+class DegradeEngine:
+    """Adds noise to a picture, on the CPU.
+
+    Args:
+        options: of the kind.
+        kind: "gaussian", …; see `restore.tasks`.
+    """
+
+    def __init__(self, options: DegradeOptions, kind: str) -> None:
+        self._recipe = recipe_of(kind, options)
+        self._clip = True if options.clip else False if options.unclipped else None
+        self.fingerprint = f"degrade:{kind}:{sorted(asdict(options).items())}"
+        self.spec = ModelSpec("degrade", tiling="rows", multiple_of=_CONTEXT, radius=_CONTEXT)
+
+    def cast(self, dtype: torch.dtype, device: torch.device) -> DegradeEngine:
+        return self
+
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        """Raises `UnsupportedError` for a kind of noise that wants grey or RGB."""
+        source = sources["picture"]
+        info, scale = source.info, find_scale(source)
+        seed = hash_seed(options.seed or 0, _digest(source))
+        plan = plan_noise(self._recipe, [generator_for(seed)])
+        kind = KINDS[plan.kinds[0]]
+        if info.channels not in (1, 3) and (kind == "camera" or plan.formats[0] != NO_JPEG):
+            raise UnsupportedError(
+                f"{'a camera' if kind == 'camera' else 'JPEG'} has grey or RGB, this picture {info.channels} channels",
+                where=info.path, fix="Use gaussian, poisson, speckle, salt-pepper, correlated or resize",
+            )  # fmt: skip
+        return Condition(scale, _Planned(plan, seed), {"damage": describe(plan)}, accept=self._accept)
+
+    def _accept(self, target: PictureInfo) -> tuple[dict[str, str], list[str]]:
+        """Decisions and warnings about the file that is written.
+
+        Raises `UnsupportedError` if values beyond black and white are to be kept and it cannot hold them.
+        """
+        holds = target.dtype == "float32"
+        if self._clip is False and not holds:
+            raise UnsupportedError(
+                f"{target.format.upper()} with {target.bits} bits cannot hold values below black or above white",
+                where=target.path, fix="Write a .tif with --depth float, or leave out --unclipped",
+            )  # fmt: skip
+        clip = not holds if self._clip is None else self._clip
+        warnings = []
+        if target.format in ("jpeg", "webp"):
+            warnings.append(f"{target.format.upper()} compresses what was made; .png keeps it as it is")
+        return {"values": f"clipped and rounded to {target.dtype}" if clip else "not clipped"}, warnings
+
+    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        """1 x 1 x C x H x W unit values of whole rows -> the same, with noise."""
+        (place,) = places
+        planned: _Planned = condition.data
+        height, width = min(x.shape[-2], place.height - place.top), min(x.shape[-1], place.width)
+        picture = x[:, 0, :, :height, :width].cpu()
+        noisy = add_noise(picture, planned.plan, RowSeeds(planned.seed, place.top))
+        if self._clip:
+            noisy = noisy.clamp(0, 1)
+        beyond = (0, x.shape[-1] - width, 0, x.shape[-2] - height)  # padding of the tile, cut off again
+        return {"result": F.pad(noisy, beyond).to(x.device)}
+
+
+def recipe_of(kind: str, options: DegradeOptions) -> NoiseRecipe:
+    """The recipe of a kind; what is to be exact has a range of one value."""
+    values: dict[str, Any] = asdict(options)
+    jpeg = values.get("jpeg")
+    fields: dict[str, Any] = {"clipped": 0.0} if kind == "random" else {"clipped": 0.0, "roundness": (1.0, 1.0)}
+    for name in ("sigma", "photons", "share", "blur", "dependence", "factor", "quality", "iso"):
+        if values.get(name) is not None:
+            unit = 255 if (kind, name) == ("speckle", "sigma") else 1
+            fields[_FIELDS.get((kind, name), name)] = (values[name] / unit, values[name] / unit)
+    if values.get("camera"):
+        fields["cameras"] = (values["camera"],)
+    if kind != "random":
+        fields["camera_jpeg"] = 0.0
+    if jpeg:
+        fields |= {"jpeg": 1.0, "camera_jpeg": 1.0, "quality": (jpeg, jpeg), "camera_quality": (jpeg, jpeg)}
+    if kind != "random" or options.subsampling:
+        fields["subsampled"] = float(options.subsampling != "444")
+    drawn = KINDS[1:] if kind == "random" else (kind.replace("-", "_"),)
+    return NoiseRecipe(dict.fromkeys(drawn, 1.0), **fields)
+
+
+def describe(plan: NoisePlan) -> str:
+    """What becomes of the first picture of a plan, in words."""
+    kind, format_ = KINDS[plan.kinds[0]], plan.formats[0]
+    words = [] if kind in ("none", "jpeg") else [kind.replace("_", "-")]
+    words += [f"{name} {float(plan.values[value][0]) * unit:.4g}" for name, value, unit in _SHOWN.get(kind, ())]
+    if format_ != NO_JPEG:
+        chroma = "4:4:4" if format_ == FULL else "4:2:0"
+        words.append(f"JPEG of quality {int(plan.values['quality'][0])}, {chroma}")
+    return ", ".join(words) or "none"
+
+
+def _digest(source: PictureSource) -> int:
+    """64 bits of a hash of the stored pixels."""
+    state = hashlib.sha256()
+    for rows in iterate_rows(source):
+        state.update(rows.tobytes())
+    return int.from_bytes(state.digest()[:8], "big")

@@ -1,0 +1,124 @@
+"""Options of the kinds of damage that `restore degrade` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from restore.errors import ConfigError
+from restore.options import Alias, Number, OneOf, Options
+
+CAMERAS = ("raw", "dslr", "phone", "smoothed")
+_QUALITY = Number(1, 100, "QUALITY", whole=True)
+
+
+@dataclass(frozen=True)
+class DegradeOptions(Options):
+    """Of every kind."""
+
+    subsampling: Annotated[str | None, OneOf("420", "444")] = None
+    """Of compression by --jpeg and of jpeg: chroma at half (420, the default) or full resolution."""
+    clip: bool = False
+    """End values at black and white even in float files; other files always do."""
+    unclipped: bool = False
+    """Keep values below black and above white, or refuse: takes a .tif and --depth float."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip and self.unclipped:
+            raise ConfigError("--clip and --unclipped contradict each other", fix="Leave one of them out")
+
+
+@dataclass(frozen=True)
+class NoiseOptions(DegradeOptions):
+    """Of every kind but jpeg."""
+
+    jpeg: Annotated[int | None, _QUALITY] = None
+    """Any kind but jpeg: compress with this quality after the noise."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subsampling and not self.jpeg:
+            raise ConfigError(
+                "--subsampling does not go with noise that is not compressed",
+                fix="It belongs to jpeg, or add --jpeg QUALITY",
+            )
+
+
+@dataclass(frozen=True)
+class NoneOptions(NoiseOptions):
+    """No noise."""
+
+
+@dataclass(frozen=True)
+class RandomOptions(NoiseOptions):
+    """One of the kinds, drawn for each picture."""
+
+
+@dataclass(frozen=True)
+class GaussianOptions(NoiseOptions):
+    """White Gaussian noise."""
+
+    sigma: Annotated[float, Number(0, 255, "LEVEL")] = 25.0
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+
+
+@dataclass(frozen=True)
+class SpeckleOptions(GaussianOptions):
+    """Multiplicative noise."""
+
+
+@dataclass(frozen=True)
+class PoissonOptions(NoiseOptions):
+    """Shot noise."""
+
+    photons: Annotated[float, Number(0.01, 1e6, "COUNT")] = 30.0
+    """poisson: photons at white (30); fewer are noisier."""
+
+
+@dataclass(frozen=True)
+class SaltPepperOptions(NoiseOptions):
+    """Impulses."""
+
+    share: Annotated[float, Number(1e-6, 1, "SHARE")] = 0.05
+    """salt-pepper: share of the samples hit (0.05)."""
+
+
+@dataclass(frozen=True)
+class CorrelatedOptions(NoiseOptions):
+    """Noise with spatial correlation."""
+
+    sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+    blur: Annotated[float, Number(0, 3, "PIXELS")] = 0.8
+    """correlated: std of the Gaussian that correlates the noise (0.8); 0 is white."""
+    dependence: Annotated[float, Number(0, 1, "SHARE")] = 0.0
+    """correlated: how much the variance follows the brightness (0)."""
+
+
+@dataclass(frozen=True)
+class ResizeOptions(NoiseOptions):
+    """White noise of a picture that was enlarged."""
+
+    sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+    factor: Annotated[float, Number(1, 8, "FACTOR")] = 1.7
+    """resize: how much larger the noise is made (1.7)."""
+
+
+@dataclass(frozen=True)
+class CameraOptions(NoiseOptions):
+    """Noise of a camera."""
+
+    camera: Annotated[str | None, OneOf(*CAMERAS), Alias("preset")] = None
+    """camera: which kind of camera; by default one of them."""
+    iso: Annotated[float | None, Number(25, 1e6, "ISO")] = None
+    """camera: its sensitivity; by default one the kind of camera is used at."""
+
+
+@dataclass(frozen=True)
+class JpegOptions(DegradeOptions):
+    """Compression."""
+
+    quality: Annotated[int, _QUALITY] = 30
+    """jpeg: quality of the damage (30). Other kinds: quality of JPEG and WebP files (95)."""

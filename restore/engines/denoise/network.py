@@ -1,0 +1,67 @@
+"""Denoising networks as engines: the noise level of the picture is measured, or given, and laid out as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from restore.engines.denoise.ap_bsn import ApBsnEngine
+from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
+from restore.engines.denoise.noise_level import measure_level
+from restore.engines.network import NetworkEngine
+from restore.inference.engine import Engine, Place
+from restore.models.spec import ModelSpec
+from restore.physics.level import MAP_RADIUS, level_map
+from restore.picture import PictureSource, ValueScale
+from restore.zoo.weights import load
+
+WITHOUT_WEIGHTS = "or work without weights: --method zero-shot"
+
+
+class DenoisingNetwork(NetworkEngine):
+    """A network that may ask for the noise level: a map in units of [0, 1] (`restore.physics.level`).
+
+    Args:
+        sigma: level in 8-bit units instead of the picture's measured noise curve.
+    """
+
+    provides = ("noise_level",)
+
+    def __init__(self, net: nn.Module, spec: ModelSpec, name: str, sha256: str, sigma: float | None = None) -> None:
+        super().__init__(net, spec, name, sha256)
+        self.sigma = sigma
+        if self.spec.conditions:
+            self.spec = replace(self.spec, radius=self.spec.radius + MAP_RADIUS)
+        self.fingerprint += "" if sigma is None else f":sigma={sigma:g}"
+
+    def measure(self, source: PictureSource, scale: ValueScale) -> tuple[Any, dict[str, str]]:
+        if not self.spec.conditions:
+            return super().measure(source, scale)
+        level = measure_level(source, scale, self.sigma)
+        return level.curve, {"noise": level.summary}
+
+    def conditions(self, x: Tensor, data: Any, places: Sequence[Place]) -> dict[str, Tensor]:
+        if not self.spec.conditions:
+            return {}
+        return {"noise_level": level_map(x[:, 0], data.to(x.device).expand(len(x), -1))}
+
+
+def network_of(weights: str | Path, model: str | None = None, sigma: float | None = None) -> DenoisingNetwork:
+    """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`.
+
+    Args:
+        model: the network's class, for weights of one outside this program (`restore.zoo.weights.load`).
+    """
+    loaded = load(weights, "denoise", model, otherwise=WITHOUT_WEIGHTS)
+    return DenoisingNetwork(loaded.net, loaded.spec, loaded.name, loaded.sha256, sigma)
+
+
+def wrapped_for_inference(network: DenoisingNetwork) -> Engine:
+    """How a network is used: blind ones as AP-BSN is, C-BSN without taking away more than the noise."""
+    if network.spec.blind:
+        return ApBsnEngine(network)
+    return NoiseBoundedEngine(network, network.sigma) if network.spec.standardised else network

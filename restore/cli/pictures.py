@@ -1,26 +1,27 @@
-"""What every picture task does on the command line: plan, load, run, tell."""
+"""What every picture task does on the command line: plan, load, run, report."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restore.cli.console import Bar, JsonReport, describe, put, say, shown, telling_log
-from restore.cli.options import FileOptions, ReportOptions, RunOptions
+from restore.cli.options import FileOptions, MachineOptions, ReportOptions
 from restore.cli.plan import Plan, plan_work
 from restore.errors import ConfigError, ExitCode, RestoreError
-from restore.tasks import TASKS
+from restore.inference.options import RunOptions
+from restore.io.options import ReadOptions, SaveOptions
+from restore.options import ExtraOutput, FromInputs, kinds_of
+from restore.tasks import Task, choose_method, options_class
 
 if TYPE_CHECKING:
-    import torch
-
     from restore.api import Restorer
-    from restore.engines.degrade import Degrader
-    from restore.inference.batch import BatchOptions, Job, Summary
+    from restore.inference.batch import BatchOptions, Summary
+    from restore.inference.batch_job import Job
     from restore.inference.ledger import FileRecord, Ledger
 
 
@@ -29,23 +30,30 @@ class Request:
     """What the user asked for.
 
     Attributes:
-        task: name of the task in `restore.tasks`.
-        method: what the task's engine takes, as `restore.load` names it; None is left to the engine.
+        name, task: of `restore.tasks`.
+        method: a name, or "auto".
+        given: options of the method that were asked for.
     """
 
-    task: str
-    method: Mapping[str, Any]
+    name: str
+    task: Task
+    method: str
+    given: Mapping[str, Any]
     files: FileOptions
+    reading: ReadOptions
     running: RunOptions
+    machine: MachineOptions
     report: ReportOptions
-
-    @property
-    def done(self) -> str:
-        """Ending of default output names."""
-        return TASKS[self.task].done
+    saving: SaveOptions
 
     def check(self) -> None:
         """Refuse options that contradict each other."""
+        if self.task.subcommand and self.method not in self.task.methods:
+            from restore.cli.options import hint
+
+            what = f"there is no {self.task.subcommand} {self.method!r}"
+            what = what if self.method else f"no {self.task.subcommand} was named"
+            raise ConfigError(what, fix=hint(self.method, list(self.task.methods)))
         if self.files.in_place and self.running.crop:
             raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
         if self.files.overwrite and self.files.resume:
@@ -53,24 +61,64 @@ class Request:
                 "--overwrite and --resume contradict each other", fix="--resume does only what is missing"
             )
 
-    def load(self) -> Restorer | Degrader:
-        """What does the work."""
-        return _load(self)
+    @property
+    def chosen(self) -> str:
+        """The method that is used, `auto` resolved."""
+        return choose_method(self.task, self.given) if self.method == "auto" else self.method
+
+    def extra_paths(self) -> dict[str, str]:
+        """Where extra outputs go that were asked for with a path."""
+        kinds = self._kinds()
+        return {
+            name: value for name, value in self.given.items()
+            if isinstance(kinds.get(name), ExtraOutput) and isinstance(value, str)
+        }  # fmt: skip
+
+    def load(self, plan: Plan) -> Restorer:
+        """What does the work. An option that takes pictures to learn from takes the inputs where none are named."""
+        import torch
+
+        from restore.api import loaded
+        from restore.cli.machine import usable_cores
+        from restore.inference.precision import choose_dtype, resolve_device
+
+        torch.set_num_threads(self.machine.threads or usable_cores())
+        given = dict(self.given)
+        for name, kind in self._kinds().items():
+            if isinstance(kind, FromInputs) and given.get(name, True) is True:
+                given[name] = [str(path) for path in plan.inputs]
+        run = {name: getattr(self.running, name) for name in RunOptions.__dataclass_fields__}
+        restorer = loaded(self.name, self.chosen, given | run)
+        device = resolve_device(self.running.device)
+        choose_dtype(self.running.precision, restorer.engine.spec, device)  # refuse now, not once for every file
+        return restorer
+
+    def _kinds(self) -> Mapping[str, Any]:
+        if self.chosen not in self.task.methods:
+            return {}
+        return kinds_of(options_class(self.task.methods[self.chosen]))
 
 
 def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
-    """Put files through a task and tell the user; returns the exit code."""
-    json = JsonReport(request.task) if request.report.json else None
+    """Put files through a task and report; returns the exit code."""
+    json = JsonReport(request.name) if request.report.json else None
     try:
         request.check()
-        files = request.files
-        plan = plan_work(paths, request.done, in_place=files.in_place, compare=files.compare)
+        files, task = request.files, request.task
+        example = f"restore {request.name} {request.method + ' ' if task.subcommand else ''}in.png"
+        plan = plan_work(
+            paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
+            frames_dir=files.frames_dir, extra_paths=request.extra_paths(), example=example,
+        )  # fmt: skip
+        with telling_log(request.report.quiet):
+            restorer = request.load(plan)
+        plan = replace(plan, outputs=restorer.spec.outputs)
         total = plan.check()
         options = _batch_options(plan, request)
         if files.dry_run:
             code, facts = _dry_run(request, plan, options, json), {}
         else:
-            summary = _run(request, plan, total, options, json)
+            summary = _run(request, plan, restorer, total, options, json)
             code, facts = summary.exit_code, {"summary": summary.as_dict()}
     except BaseException as error:
         if json:
@@ -81,13 +129,14 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
     return code
 
 
-def _run(request: Request, plan: Plan, total: int, options: BatchOptions, json: JsonReport | None) -> Summary:
+def _run(
+    request: Request, plan: Plan, restorer: Restorer, total: int, options: BatchOptions, json: JsonReport | None
+) -> Summary:
     from restore.inference.batch import run_batch
 
     report = request.report
-    with telling_log(report.quiet):
-        restorer = request.load()
     with ExitStack() as stack:
+        stack.enter_context(telling_log(report.quiet))
         ledger = _open_ledger(plan, restorer, resume=request.files.resume)
         stack.enter_context(ledger or nullcontext())
         bar = stack.enter_context(Bar(quiet=report.quiet))
@@ -98,59 +147,22 @@ def _run(request: Request, plan: Plan, total: int, options: BatchOptions, json: 
     return summary
 
 
-def _load(request: Request) -> Restorer:
-    import torch
-
-    import restore
-    from restore.cli.machine import usable_cores
-    from restore.inference.precision import choose_dtype, resolve_device
-
-    running = request.running
-    torch.set_num_threads(running.threads or usable_cores())
-    device = resolve_device(running.device)
-    restorer = restore.load(
-        request.task,
-        **request.method,
-        device=running.device,
-        tile=running.tile,
-        precision=running.precision,
-        strength=running.strength,
-        seed=running.seed,
-        max_memory=_bytes(running.max_memory, device),
-        crop=running.crop,
-    )
-    choose_dtype(running.precision, restorer.engine.spec, device)  # refuse now rather than once for every file
-    return restorer
-
-
-def _bytes(limit: int | float | None, device: torch.device) -> int | None:
-    """`--max-memory` in bytes; a share is of what is free now on the device (or in the container)."""
-    if not isinstance(limit, float):
-        return limit
-    import torch
-
-    from restore.inference.memory import available_memory
-
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
-    return int(free * limit)
-
-
 def _batch_options(plan: Plan, request: Request) -> BatchOptions:
     from restore.inference.batch import BatchOptions
-    from restore.io.codecs import ReadOptions, SaveOptions
     from restore.report.compare import write_comparison
 
-    files, running = request.files, request.running
+    files = request.files
     return BatchOptions(
-        read=ReadOptions(max_pixels=files.max_pixels, frames=files.frames, salvage=files.salvage),
-        save=SaveOptions(quality=files.quality, strip_metadata=files.strip_metadata, depth=files.depth),
+        read=request.reading,
+        save=request.saving,
         overwrite=files.overwrite or (files.resume and plan.has_ledger),
-        workers=running.workers,
-        compare=partial(write_comparison, crop=running.crop),
+        workers=request.machine.workers,
+        measure=files.measure,  # type: ignore[arg-type]
+        compare=partial(write_comparison, crop=request.running.crop),
     )
 
 
-def _open_ledger(plan: Plan, restorer: Restorer | Degrader, *, resume: bool) -> Ledger | None:
+def _open_ledger(plan: Plan, restorer: Restorer, *, resume: bool) -> Ledger | None:
     """The ledger of a folder run. A single file, or inputs in place without a common folder, have none."""
     from restore.inference.ledger import Ledger
 
@@ -170,7 +182,7 @@ class Teller:
 
     def started(self, job: Job) -> None:
         count = "" if self._single else f"{self._count + 1}/{self._total} "
-        self._bar.start(f"{count}{shown(job.source)}")
+        self._bar.start(f"{count}{shown(job.sources[0])}")
 
     def progress(self, done: float) -> None:
         self._bar.update(done)
@@ -180,7 +192,7 @@ class Teller:
         if record.reason and not job.skip:
             self.started(job)  # shows how far a resumed run has looked
         if self._json:
-            self._json.add(record.as_dict() | {"input": str(job.source), "output": str(job.target)})
+            self._json.add(record.as_dict() | paths_of(job))
         if record.status == "failed" and record.error is not None:
             self._tell_failure(record.error["line"], error)
         elif self._report.quiet:
@@ -188,7 +200,7 @@ class Teller:
         elif record.status == "ok":
             self._tell_success(job, record)
         elif self._report.verbose or self._single:
-            say(f"{shown(job.source)}: skipped, {record.reason}")
+            say(f"{shown(job.sources[0])}: skipped, {record.reason}")
 
     def _tell_failure(self, line: str, error: Exception | None) -> None:
         ours = isinstance(error, RestoreError)
@@ -201,8 +213,8 @@ class Teller:
             for name, value in (record.decisions | _run_facts(record.run)).items():
                 say(f"  {name}: {value}")
         for warning in record.warnings:
-            say(f"restore: warning: {shown(job.source)}: {warning}")
-        say(f"{shown(job.source)} -> {shown(job.target)} ({record.seconds:.1f} s)")
+            say(f"restore: warning: {shown(job.sources[0])}: {warning}")
+        say(f"{shown(job.sources[0])} -> {shown(job.main)} ({record.seconds:.1f} s)")
 
 
 def _run_facts(run: Mapping[str, Any]) -> dict[str, str]:
@@ -232,23 +244,19 @@ def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -
 
 def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> output, size and method of every file, and what would be refused; write nothing."""
-    from restore.inference.batch import check_outputs, explain
-    from restore.inference.stacks import inspect
+    from restore.inference.batch import explain
+    from restore.inference.worker import preview
 
     refused = False
     for job in plan.jobs():
-        entry: dict[str, Any] = {"input": str(job.source), "output": str(job.target), "status": "planned"}
+        entry: dict[str, Any] = {**paths_of(job), "status": "planned"}
         try:
             if job.skip:
                 entry |= {"status": "skipped", "reason": job.skip}
             else:
-                check_outputs(job, replace=options.overwrite)
-                found = inspect(job.source, job.target, options.read, options.save)
-                info, pages = found.info, f"{found.frames} pages of " if found.frames > 1 else ""
-                size = f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
-                entry |= {"size": size, "method": method_of(request)}
+                entry |= {"size": preview(job, options), "method": request.chosen}
         except Exception as error:
-            refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
+            refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.sources[0]))
         if json:
             json.add(entry)
         else:
@@ -256,13 +264,12 @@ def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonRepo
     return ExitCode.SOME_FAILED if refused else ExitCode.OK
 
 
-def method_of(request: Request) -> str:
-    """The method that will be used, `auto` resolved."""
-    method = request.method
-    if method["method"] != "auto":
-        return method["method"]
-    task = TASKS[request.task]
-    return "network" if task.weights or method.get("weights") else task.fallback
+def paths_of(job: Job) -> dict[str, Any]:
+    """Where a job's main input and output are, and all of them where there are several."""
+    paths: dict[str, Any] = {"input": str(job.sources[0]), "output": str(job.main)}
+    if len(job.sources) > 1:
+        paths["inputs"] = [str(path) for path in job.sources]
+    return paths
 
 
 def _plan_line(entry: Mapping[str, Any]) -> str:

@@ -1,3 +1,3 @@
-"""The version of the program."""
+"""The version of this program."""
 
 __version__ = "0.1.0"

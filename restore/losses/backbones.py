@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import ConfigError, WeightsError, nearest
+from restore.io.weights_file import read_weights
 from restore.losses.files import WeightsFile, find
 from restore.losses.pixel import wide
 from restore.losses.ssim import TooSmallError
-from restore.zoo.reading import read_weights
 
 Vector = tuple[float, float, float]
 IMAGENET: tuple[Vector, Vector] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.errors import WeightsError
-from restore.zoo.home import home
+from restore.io.home import home
 
 WEIGHT_FREE = "ms_ssim_l1, or charbonnier with fft"  # what to train with when there are no weights
 

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import ConfigError, WeightsError, nearest
+from restore.io.weights_file import read_weights
 from restore.losses.backbones import Features, load_features
 from restore.losses.files import WeightsFile, find
 from restore.losses.perceptual import unit
 from restore.losses.pixel import wide
-from restore.zoo.reading import read_weights
 
 NETS: dict[str, tuple[str, dict[str, int]]] = {  # net -> backbone, channels of its taps
     "alex": ("alex", {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256}),

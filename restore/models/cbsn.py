@@ -3,7 +3,7 @@
 Source: Jang, Lee, et al., "Self-supervised Image Denoising with Downsampled Invariance Loss and Conditional Blind-Spot
 Network", ICCV 2023, https://arxiv.org/abs/2304.09507. Written from the description; the published code has no licence.
 
-    input     B x C x H x W       each channel of mean 0 and std 1 over the picture (`standardised`)
+    input     B x C x H x W       each channel of mean 0 and std 1 over the picture
     head      B x w x H x W       conv 1 x 1, ReLU
     branch A  B x w x H x W       conditional conv 3 x 3, ReLU; twice conv 1 x 1, ReLU;
                                   9 blocks of dilation 2; conv 1 x 1, ReLU
@@ -84,7 +84,7 @@ class Branch(nn.Module):
 
 
 class CBSN(nn.Module):
-    """See the module's text.
+    """A network with a blind pass and one without, of the same weights.
 
     Args:
         channels: colours in and out.
@@ -94,9 +94,6 @@ class CBSN(nn.Module):
 
     Raises `ConfigError` for arguments that describe no network.
     """
-
-    standardised = True
-    """It is shown channels of mean 0 and std 1 over the whole picture."""
 
     def __init__(self, channels: int = 3, width: int = 128, blocks: int = 9, blind: bool = False) -> None:
         super().__init__()
@@ -127,9 +124,15 @@ class CBSN(nn.Module):
         return self.tail(x)
 
     def spec(self) -> ModelSpec:
-        count = sum(p.numel() for p in self.parameters())
-        paper = "https://arxiv.org/abs/2304.09507"
-        return ModelSpec("denoise", paper, channels=self.channels, radius=2 + 3 * self.depth, parameters=count)
+        return ModelSpec(
+            task="denoise",
+            paper="https://arxiv.org/abs/2304.09507",
+            standardised=True,
+            blind=self.blind,
+            channels=self.channels,
+            radius=2 + 3 * self.depth,
+            parameters=sum(p.numel() for p in self.parameters()),
+        )
 
 
 def _last(x: Tensor) -> Tensor:

@@ -13,11 +13,20 @@ from __future__ import annotations
 from torch import Tensor, cat, nn
 
 from restore.models.spec import ModelSpec
-from restore.models.wiener_layer import Deconvolved, FeatureWiener, ResidualBlock, UNet, half_size, resized, stage
+from restore.models.wiener_layer import (
+    DeconvolutionNetwork,
+    Deconvolved,
+    FeatureWiener,
+    UNet,
+    block5,
+    half_size,
+    resized,
+    stage,
+)
 
 
-class DWDN(nn.Module):
-    """See the module's text.
+class DWDN(DeconvolutionNetwork):
+    """Wiener deconvolution of learned features, refined at half and full size; it measures the noise itself.
 
     Args:
         exact_moments: see `FeatureWiener`; False is what the published weights were trained with.
@@ -30,11 +39,11 @@ class DWDN(nn.Module):
         self.at_half = stage(16, 32)
         self.at_full = stage(48, 32)
         self.unet = UNet(32)
-        self.refine = nn.Sequential(*(ResidualBlock(32) for _ in range(3)))
+        self.refine = nn.Sequential(*(block5(32) for _ in range(3)))
         self.tail = nn.Conv2d(32, 3, 5, padding=2)
 
-    def forward(self, x: Tensor, psf: Tensor, sigma: Tensor | None = None) -> Deconvolved:
-        """B x 3 x H x W, PSF B x 1 x k x k -> pictures of half (rounded up) and full size."""
+    def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
+        """Pictures of half (rounded up) and full size; the noise level is not looked at."""
         maps = self.wiener(self.features(x), psf)
         coarse = self.refine(self.unet(self.at_half(resized(maps, half_size(x)))))
         joined = cat([maps, resized(coarse, (x.shape[-2], x.shape[-1]))], 1)
@@ -42,4 +51,11 @@ class DWDN(nn.Module):
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())
-        return ModelSpec("deconv", "https://arxiv.org/abs/2103.09962", channels=3, tiling="local", parameters=count)
+        return ModelSpec(
+            task="deconv",
+            paper="https://arxiv.org/abs/2103.09962",
+            conditions=("psf", "noise_level"),
+            channels=3,
+            tiling="local",
+            parameters=count,
+        )

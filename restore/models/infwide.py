@@ -18,12 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.models.blocks import ResidualBlock
 from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import (
+    DeconvolutionNetwork,
     Deconvolved,
     FeatureWiener,
-    ResidualBlock,
     UNet,
+    block5,
     fitted,
     half_size,
     median3,
@@ -32,16 +34,9 @@ from restore.models.wiener_layer import (
 )
 
 
-class PlainResidual(nn.Module):
-    """x + conv(relu(conv(x))), both 3 x 3 without biases."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+def _plain(width: int) -> ResidualBlock:
+    """A residual block of 3 x 3 convolutions without biases."""
+    return ResidualBlock(width, bias=False)
 
 
 class DenoiseUNet(nn.Module):
@@ -56,12 +51,11 @@ class DenoiseUNet(nn.Module):
         pairs = list(itertools.pairwise(widths))
         self.head = nn.Conv2d(inputs, widths[0], 3, padding=1, bias=False)
         self.downs = nn.ModuleList(
-            nn.Sequential(PlainResidual(n), PlainResidual(n), nn.Conv2d(n, m, 2, stride=2, bias=False))
-            for n, m in pairs
+            nn.Sequential(_plain(n), _plain(n), nn.Conv2d(n, m, 2, stride=2, bias=False)) for n, m in pairs
         )
-        self.body = nn.Sequential(PlainResidual(widths[-1]), PlainResidual(widths[-1]))
+        self.body = nn.Sequential(_plain(widths[-1]), _plain(widths[-1]))
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.ConvTranspose2d(m, n, 2, stride=2, bias=False), PlainResidual(n), PlainResidual(n))
+            nn.Sequential(nn.ConvTranspose2d(m, n, 2, stride=2, bias=False), _plain(n), _plain(n))
             for n, m in reversed(pairs)
         )
         self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1, bias=False)
@@ -134,9 +128,9 @@ class MergeRefine(nn.Module):
         self.at_half = nn.ModuleList(stage(3, width) for _ in range(2))
         self.at_full = nn.ModuleList(stage(3 + width, width) for _ in range(2))
         self.unet = CrossUNet(width)
-        self.refine = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(3))) for _ in range(2))
+        self.refine = nn.ModuleList(nn.Sequential(*(block5(width) for _ in range(3))) for _ in range(2))
         self.tail = nn.Sequential(
-            ResidualBlock(2 * width),
+            block5(2 * width),
             nn.Conv2d(2 * width, 2 * width, 5, padding=2),
             nn.Conv2d(2 * width, 3, 5, padding=2),
         )
@@ -154,8 +148,8 @@ class MergeRefine(nn.Module):
         return outs, self.tail(torch.cat(outs, 1))
 
 
-class INFWIDE(nn.Module):
-    """See the module's text.
+class INFWIDE(DeconvolutionNetwork):
+    """Deconvolution in feature and picture space, fused at half and full size; it measures the noise itself.
 
     Args:
         exact_moments: see `FeatureWiener`; False is what the published weights were trained with.
@@ -166,22 +160,29 @@ class INFWIDE(nn.Module):
         self.wiener = FeatureWiener(exact_moments)
         self.features = stage(3, 16)
         self.refine = nn.Sequential(
-            stage(16, 32), UNet(32), *(ResidualBlock(32) for _ in range(3)), ResidualBlock(32),
+            stage(16, 32), UNet(32), *(block5(32) for _ in range(3)), block5(32),
             nn.Conv2d(32, 32, 5, padding=2), nn.Conv2d(32, 3, 5, padding=2),
         )  # fmt: skip
         self.denoise = DenoiseUNet()
         self.merge = MergeRefine()
 
-    def forward(self, x: Tensor, psf: Tensor, sigma: Tensor | None = None) -> Deconvolved:
-        """B x 3 x H x W, PSF B x 1 x k x k -> pictures of half (rounded up) and full size, and the clean blurred one;
-        measures the noise itself."""
+    def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
+        """Pictures of half (rounded up) and full size, and the clean blurred one; the noise level is not looked at."""
         from_features = self.refine(self.wiener(self.features(x), psf))
         denoised = self.denoise(torch.cat([x, noise_map(x)], 1))
         return Deconvolved(self.merge(self.wiener(denoised, psf), from_features), denoised)
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())
-        return ModelSpec("deconv", "https://arxiv.org/abs/2207.08201", channels=3, tiling="local", parameters=count)
+        return ModelSpec(
+            task="deconv",
+            paper="https://arxiv.org/abs/2207.08201",
+            conditions=("psf", "noise_level"),
+            channels=3,
+            min_size=2,
+            tiling="local",
+            parameters=count,
+        )
 
 
 def noise_map(x: Tensor) -> Tensor:

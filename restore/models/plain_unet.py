@@ -6,7 +6,8 @@ down and transposed up, additive skips (DRUNet, Zhang et al., TPAMI 2021, https:
 
 Shapes, for channels C = 3, condition channels K, unshuffle u = 2, widths (48, 96), blocks (2, 3, 2):
 
-    input            B x (C + K) x H x W            values in [0, 1]; the K condition planes come last
+    input            B x C x H x W                  values in [0, 1]
+    with noise_level B x (C + K) x H x W            the K condition planes after the colours
     unshuffled       B x (C + K) u^2 x H/2 x W/2    12 planes for K = 0
     head, encoder 0  B x 48 x H/2 x W/2             conv 3 x 3; 2 blocks
     down             B x 96 x H/4 x W/4             conv 2 x 2, stride 2
@@ -28,21 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
+from restore.models.blocks import ResidualBlock, with_planes
 from restore.models.spec import ModelSpec
 
 _MAX_WIDTH, _MAX_BLOCKS, _MAX_LEVELS = 2048, 128, 6
-
-
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3 x 3: B x width x h x w -> the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
 
 
 class PlainUNet(nn.Module):
@@ -50,7 +40,7 @@ class PlainUNet(nn.Module):
 
     Args:
         channels: colour channels in and out.
-        condition_channels: extra input planes after the colours (a noise-level map in units of [0, 1]).
+        condition_channels: planes of the condition `noise_level`; 0: it takes none.
         widths: feature channels of each level, finest first.
         blocks: residual blocks of each stage, in the order they run: encoders, middle, decoders;
             2 * len(widths) - 1 numbers.
@@ -84,13 +74,24 @@ class PlainUNet(nn.Module):
         )
         self.tail = nn.Conv2d(widths[0], channels * phases, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """B x (channels + condition_channels) x H x W -> B x channels x H x W; sides as the spec says."""
-        return x[:, : self.channels] + self.residual(x)
+    def forward(self, x: Tensor, noise_level: Tensor | None = None) -> Tensor:
+        """B x channels x H x W -> the same; sides as the spec says.
 
-    def residual(self, x: Tensor) -> Tensor:
-        """What `forward` adds to the colours, so that a low-precision run can add it in float32."""
-        features = self.head(F.pixel_unshuffle(x, self.unshuffle))  # B x w0 x H/u x W/u
+        Args:
+            noise_level: std of the noise in units of [0, 1], B x K x H x W or B x K x 1 x 1 for K =
+                `condition_channels` (one plane is repeated for all); None for K = 0.
+
+        Raises `ModelError` if the noise level is missing, or not wanted.
+        """
+        return x + self.residual(x, noise_level)
+
+    def residual(self, x: Tensor, noise_level: Tensor | None = None) -> Tensor:
+        """What `forward` adds to the picture, so that a low-precision run can add it in float32."""
+        return self.of_planes(with_planes(x, noise_level, self.condition_channels))
+
+    def of_planes(self, planes: Tensor) -> Tensor:
+        """What `residual` gives, from colours and conditions in one: B x (channels + condition_channels) x H x W."""
+        features = self.head(F.pixel_unshuffle(planes, self.unshuffle))  # B x w0 x H/u x W/u
         skips: list[Tensor] = []
         for stage, down in zip(self.encoders, self.downs, strict=True):
             skips.append(stage(features))
@@ -105,6 +106,8 @@ class PlainUNet(nn.Module):
         multiple_of = self.unshuffle * 2 ** (len(self.widths) - 1)
         return ModelSpec(
             task="denoise",
+            conditions=("noise_level",) if self.condition_channels else (),
+            residual=True,
             channels=self.channels,
             multiple_of=multiple_of,
             min_size=multiple_of,

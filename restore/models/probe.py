@@ -1,4 +1,4 @@
-"""A network's spec held against the network: receptive radius, alignment, sizes, parameters, by trying.
+"""A network's spec held against the network: sizes, outputs, conditions, receptive radius, alignment, parameters.
 
 The radius is structural, found by NaN probing: zeros in, some of them NaN, and the NaN in the output is what
 those can reach. NaN survives convolution, ReLU, softmax, pooling and shuffling, and NaN * 0 is NaN, so
@@ -12,13 +12,14 @@ reaches the end of every strip up to `LONGEST_STRIP` is global.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from restore.errors import ModelError
+from restore.errors import ModelError, RestoreError
 from restore.models.spec import ModelSpec
 
 GLOBAL = None  # the radius of a network whose every output depends on the whole picture
@@ -39,11 +40,32 @@ def measure_radius(net: nn.Module, spec: ModelSpec) -> int | None:
     return GLOBAL if reaches is None else _farthest(reaches)
 
 
+class Shown(NamedTuple):
+    """What a network is called with.
+
+    Attributes:
+        pictures: B x (N colours) x H x W: all inputs, or all frames of a window, stacked along the channels.
+        conditions: by keyword.
+    """
+
+    pictures: Tensor
+    conditions: dict[str, Tensor]
+
+    def colours(self, spec: ModelSpec) -> Tensor:
+        """The one picture that a residual is added to: of several inputs the first, of a window the middle one."""
+        return self.pictures.chunk(spec.pictures, 1)[spec.window // 2]
+
+
 def verify_spec(net: nn.Module, spec: ModelSpec) -> None:
-    """Raise `ModelError` naming every point in which `spec` and `net` differ."""
-    differences = _wrong_sizes(net, spec)
+    """Raise `ModelError` naming every point in which `spec` and `net` differ.
+
+    Sizes, outputs, finite values, conditions, `residual`, `blind` and parameters of every network; the radius and the
+    alignment of those that are tiled exactly.
+    """
+    differences = _wrong_answers(net, spec)
     if not differences:
-        differences = _wrong_reach(net, spec)
+        differences += _wrong_residual(net, spec) + _not_blind(net, spec)
+        differences += _wrong_reach(net, spec) if spec.tiling == "exact" else []
     parameters = sum(p.numel() for p in net.parameters())
     if parameters != spec.parameters:
         differences.append(f"parameters: the spec says {spec.parameters}, the network has {parameters}")
@@ -53,21 +75,86 @@ def verify_spec(net: nn.Module, spec: ModelSpec) -> None:
         )
 
 
-def _wrong_sizes(net: nn.Module, spec: ModelSpec) -> list[str]:
-    """Sizes the spec allows and the network refuses or answers with another shape."""
-    step, least = spec.multiple_of, _least_side(spec)
-    pictures, colours = len(spec.outputs), _colours(spec)
+def example(spec: ModelSpec, height: int, width: int, like: Tensor, batch: int = 1) -> Shown:
+    """Random pictures in [0, 1], the same every time, with valid conditions, of the type and device of `like`.
+
+    Raises `ModelError` for a condition that the probe cannot make.
+    """
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(batch, spec.pictures * _colours(spec), height, width, generator=generator).to(like)
+    return Shown(pictures, {name: _condition(name)(pictures) for name in spec.conditions})
+
+
+def _condition(name: str) -> Callable[[Tensor], Tensor]:
+    """A condition -> its example for pictures B x C x H x W."""
+    known: Mapping[str, Callable[[Tensor], Tensor]] = {
+        "noise_level": lambda x: torch.full_like(x[:, :1], 0.1),
+        "psf": _box,
+    }
+    if name not in known:
+        raise ModelError(f"the probe knows no condition {name!r}", fix=f"Known: {', '.join(known)}")
+    return known[name]
+
+
+def _box(x: Tensor) -> Tensor:
+    """A PSF of 5 x 5 px, or as large as tiny pictures allow: B x 1 x k x k, k odd, sum 1."""
+    side = (min(5, *x.shape[-2:]) - 1) // 2 * 2 + 1
+    return x.new_full((len(x), 1, side, side), 1 / side**2)
+
+
+def _wrong_answers(net: nn.Module, spec: ModelSpec) -> list[str]:
+    """Sizes that the spec allows and the network refuses, or answers with another shape or with no numbers."""
+    step, least, colours = spec.multiple_of, _least_side(spec), _colours(spec)
+    channels = sum(output.channels_of(colours) for output in spec.outputs)
     for height, width in ((least, least), (least, least + step), (least + 3 * step, least + 2 * step)):
-        name = "min_size" if height == width else "multiple_of"
+        name, size = "min_size" if height == width else "multiple_of", f"{height} x {width} pixels"
         try:
-            shape = tuple(_run(net, _blank(net, spec, height, width)).shape)
-        except (RuntimeError, ValueError) as error:
+            y = _run(net, example(spec, height, width, _like(net)))
+        except TypeError as error:
+            return [f"conditions: the network does not take {', '.join(spec.conditions) or 'a picture alone'}: {error}"]
+        except (RuntimeError, ValueError, RestoreError) as error:
             why = str(error).partition("\n")[0]
-            return [f"{name}: the network does not run on {height} x {width} pixels: {why}"]
-        expected = (1, pictures * colours, height * spec.scale, width * spec.scale)
-        if shape != expected:
-            said, got = (" x ".join(map(str, sizes)) for sizes in (expected, shape))
-            return [f"output shape for {height} x {width} pixels: the spec says {said}, the network gives {got}"]
+            return [f"{name}: the network does not run on {size}: {why}"]
+        if not isinstance(y, Tensor):
+            return [f"outputs: the network gives {type(y).__name__}, not one tensor of all outputs' channels"]
+        expected = (1, channels, height * spec.scale, width * spec.scale)
+        if y.shape != expected:
+            said, got = (" x ".join(map(str, sizes)) for sizes in (expected, y.shape))
+            return [f"output shape for {size}: the spec says {said}, the network gives {got}"]
+        if not y.isfinite().all():
+            return [f"values: the network does not give finite numbers for {size} of [0, 1]"]
+    return []
+
+
+def _wrong_residual(net: nn.Module, spec: ModelSpec) -> list[str]:
+    """Whether the picture and `residual` are what `forward` gives."""
+    if not spec.residual:
+        return []
+    if not callable(getattr(net, "residual", None)):
+        return ["residual: the spec says true, the network has no such method"]
+    side = _least_side(spec) + spec.multiple_of
+    shown = example(spec, side, side, _like(net))
+    added, whole = _run(net, shown, net.residual), _run(net, shown)
+    picture = shown.colours(spec)
+    if added.shape != picture.shape:
+        return [f"residual: it gives {' x '.join(map(str, added.shape))}, which is not the picture's shape"]
+    off = float((picture + added - whole).abs().max())
+    return [f"residual: the picture and `residual` differ from `forward` by {off:.3g}"] if off > 1e-4 else []
+
+
+def _not_blind(net: nn.Module, spec: ModelSpec) -> list[str]:
+    """Whether outputs of a blind network have no gradient at their own pixels."""
+    if not spec.blind:
+        return []
+    side = _least_side(spec) + 8 * spec.multiple_of
+    shown = example(spec, side, side, _like(net))
+    x = shown.pictures.requires_grad_()
+    with _evaluating(net), torch.enable_grad():
+        y = net(x, **shown.conditions)
+        for row, column in ((0, 0), (side // 2, side // 3), (side - 1, side - 2)):
+            (gradient,) = torch.autograd.grad(y[0, :, row, column].sum(), x, retain_graph=True)
+            if gradient[0, :, row, column].any():
+                return [f"blind: the spec says true, output ({row}, {column}) depends on its own input pixel"]
     return []
 
 
@@ -75,8 +162,6 @@ def _wrong_reach(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Differences in radius and alignment. Twice the phases, so that too small a multiple_of shows."""
     reaches = _reaches(net, spec, phases=2 * spec.multiple_of)
     if reaches is None:
-        if spec.tiling != "exact":
-            return []
         return [f"tiling: the spec says exact with radius {spec.radius}, the network sees the whole picture"]
     differences = []
     radius = _farthest(reaches)
@@ -109,13 +194,12 @@ def _reaches(net: nn.Module, spec: ModelSpec, phases: int) -> list[list[Reach]] 
 def _axis_reaches(net: nn.Module, spec: ModelSpec, axis: int, length: int, phases: int) -> list[Reach] | None:
     """Reach at each phase, along a strip `length` long; None if the strip is too short."""
     least = _least_side(spec)
-    strip = _blank(net, spec, *((length, least) if axis == 2 else (least, length)))
+    size = (length, least) if axis == 2 else (least, length)
     middle = length // 2 // spec.multiple_of * spec.multiple_of
     found = []
     for position in range(middle, middle + phases):
-        after, before = strip.clone(), strip.clone()
-        after.narrow(axis, position, length - position).fill_(torch.nan)
-        before.narrow(axis, 0, position + 1).fill_(torch.nan)
+        after = _partly_nan(spec, size, _like(net), axis, slice(position, length))
+        before = _partly_nan(spec, size, _like(net), axis, slice(0, position + 1))
         first = _touched(net, spec, after, axis)[0]
         last = _touched(net, spec, before, axis)[-1]
         if first == 0 or last == length - 1:
@@ -124,9 +208,18 @@ def _axis_reaches(net: nn.Module, spec: ModelSpec, axis: int, length: int, phase
     return found
 
 
-def _touched(net: nn.Module, spec: ModelSpec, x: Tensor, axis: int) -> list[int]:
+def _partly_nan(spec: ModelSpec, size: tuple[int, int], like: Tensor, axis: int, where: slice) -> Shown:
+    """Zeros of a size, with NaN at some places along an axis: pictures and maps of the picture's size."""
+    shown = example(spec, *size, like)
+    for values in (shown.pictures, *shown.conditions.values()):
+        if values.shape[-2:] == size:
+            values.zero_().transpose(axis, -1)[..., where] = torch.nan
+    return shown
+
+
+def _touched(net: nn.Module, spec: ModelSpec, shown: Shown, axis: int) -> list[int]:
     """Places along `axis`, in input pixels, where the output is NaN."""
-    touched = _run(net, x).isnan().any(dim=1).any(dim=4 - axis).flatten().nonzero().flatten().tolist()
+    touched = _run(net, shown).isnan().any(dim=1).any(dim=4 - axis).flatten().nonzero().flatten().tolist()
     if not touched:
         fix = "Give its radius by hand"
         raise ModelError(f"{type(net).__name__} swallows NaN, its radius cannot be probed", fix=fix)
@@ -139,17 +232,15 @@ def _period(reaches: list[Reach]) -> int:
     return next(n for n in range(1, count + 1) if reaches[n:] == reaches[: count - n])
 
 
-def _blank(net: nn.Module, spec: ModelSpec, height: int, width: int) -> Tensor:
-    """Zeros, 1 x (colours + condition planes) x height x width, of the parameters' type and device."""
-    planes = _colours(spec) + getattr(net, "condition_channels", 0)
-    like = next(net.parameters(), torch.empty(0))
-    return torch.zeros(1, planes, height, width, dtype=like.dtype, device=like.device)
+def _like(net: nn.Module) -> Tensor:
+    """A tensor of the parameters' type and device."""
+    return next(net.parameters(), torch.empty(0)).detach()
 
 
-def _run(net: nn.Module, x: Tensor) -> Tensor:
+def _run(net: nn.Module, shown: Shown, method: Callable[..., Tensor] | None = None) -> Tensor:
     # Winograd convolutions (cuDNN) mix pixels within their tiles and would show too large a reach.
     with _evaluating(net), torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
-        return net(x)
+        return (method or net)(shown.pictures, **shown.conditions)
 
 
 @contextmanager

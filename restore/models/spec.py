@@ -6,8 +6,14 @@ count parameters and compare precisions.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from restore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Tiling = Literal["exact", "rows", "local", "whole"]
 
@@ -65,6 +71,8 @@ class ModelSpec:
         overlap: least overlap of "local" tiles, px; 0 leaves it to the tiler.
         dtypes: compute types it stays accurate in; float32 always works.
         parameters: number of learned parameters; 0 without weights.
+
+    Raises `ConfigError` for facts that describe no network.
     """
 
     task: str
@@ -90,3 +98,39 @@ class ModelSpec:
     def pictures(self) -> int:
         """How many pictures one call takes: the named inputs, or the frames of a window."""
         return self.window if self.window > 1 else len(self.inputs)
+
+    def __post_init__(self) -> None:
+        names = {"inputs": self.inputs, "conditions": self.conditions, "dtypes": self.dtypes}
+        for field, value in names.items():
+            if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+                raise _unusable(f"{field} is {value!r}", "Give a tuple of names")
+        if not isinstance(self.outputs, tuple) or not all(isinstance(each, Output) for each in self.outputs):
+            raise _unusable(f"outputs is {self.outputs!r}", "Give a tuple of restore.models.spec.Output")
+        names = {"inputs": self.inputs, "outputs": tuple(each.name for each in self.outputs)}
+        for field, value in names.items():
+            if not value or max(Counter(value).values()) > 1:
+                raise _unusable(f"{field} are named {value!r}", "Give one name or more, all different")
+        if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and len(self.inputs) > 1):
+            what = f"window is {self.window} with {len(self.inputs)} inputs"
+            raise _unusable(what, "Give an odd number; more than 1 only with one input")
+        for field, least in (("scale", 1), ("multiple_of", 1), ("min_size", 1), ("radius", 0), ("overlap", 0)):
+            if getattr(self, field) < least:
+                raise _unusable(f"{field} is {getattr(self, field)}", f"Give {least} or more")
+        if self.tiling not in get_args(Tiling):
+            raise _unusable(f"tiling is {self.tiling!r}", f"Give {', '.join(get_args(Tiling))}")
+        if self.residual and (self.scale > 1 or len(self.outputs) > 1):
+            raise _unusable("residual is true", "Only one output of the input's size is a sum with the input")
+
+
+def spec_of(net: nn.Module) -> ModelSpec:
+    """What a network says of itself. Raises `ConfigError` if it says nothing, or what describes no network."""
+    describe = getattr(net, "spec", None)
+    spec = describe() if callable(describe) else None
+    if not isinstance(spec, ModelSpec):
+        fix = "Give the class a method spec() -> restore.models.spec.ModelSpec"
+        raise ConfigError(f"{type(net).__name__} does not say what it needs", fix=fix)
+    return spec
+
+
+def _unusable(what: str, fix: str) -> ConfigError:
+    return ConfigError(f"this spec describes no network: {what}", fix=fix)

@@ -6,19 +6,21 @@ the papers' equations; the published code has no licence.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.models.blocks import ResidualBlock
 from restore.physics.fourier import otf
 
 _NOISE_TO_SIGNAL = 8 / 30
 
 
 class Deconvolved(NamedTuple):
-    """What a deconvolving network gives.
+    """What a deconvolving network gives while it learns.
 
     Attributes:
         pictures: coarse to fine, the last of the input's size.
@@ -27,6 +29,24 @@ class Deconvolved(NamedTuple):
 
     pictures: list[Tensor]
     blurred: Tensor | None = None
+
+
+class DeconvolutionNetwork(nn.Module, ABC):
+    """A network that takes out a known blur, and whose intermediate results are trained too."""
+
+    @abstractmethod
+    def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
+        """All that it gives; arguments as of `forward`."""
+
+    def forward(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Tensor:
+        """The restored picture, B x 3 x H x W float32.
+
+        Args:
+            x: B x 3 x H x W, values in [0, 1].
+            psf: B x 1 x h x w.
+            noise_level: std of the noise in units of [0, 1], B x 1 x 1 x 1; of a map B x 1 x H x W the mean counts.
+        """
+        return self.stages(x, psf, noise_level).pictures[-1].float()
 
 
 class ConvReLU(nn.Conv2d):
@@ -49,21 +69,14 @@ class UpReLU(nn.ConvTranspose2d):
         return F.relu(super().forward(input, output_size))
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 5 x 5, nothing after the sum."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 5, padding=2)
-        self.conv2 = nn.Conv2d(width, width, 5, padding=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+def block5(width: int) -> ResidualBlock:
+    """A residual block of 5 x 5 convolutions."""
+    return ResidualBlock(width, 5)
 
 
 def stage(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """A convolution with ReLU, then three residual blocks."""
-    return nn.Sequential(ConvReLU(inputs, outputs, stride), *(ResidualBlock(outputs) for _ in range(3)))
+    return nn.Sequential(ConvReLU(inputs, outputs, stride), *(block5(outputs) for _ in range(3)))
 
 
 class UNet(nn.Module):
@@ -73,8 +86,8 @@ class UNet(nn.Module):
         super().__init__()
         self.encoder1 = stage(width, 2 * width, stride=2)
         self.encoder2 = stage(2 * width, 4 * width, stride=2)
-        self.decoder2 = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(3)), UpReLU(4 * width, 2 * width))
-        self.decoder1 = nn.Sequential(*(ResidualBlock(2 * width) for _ in range(3)), UpReLU(2 * width, width))
+        self.decoder2 = nn.Sequential(*(block5(4 * width) for _ in range(3)), UpReLU(4 * width, 2 * width))
+        self.decoder1 = nn.Sequential(*(block5(2 * width) for _ in range(3)), UpReLU(2 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         half = self.encoder1(x)

@@ -24,9 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.plain_unet import PlainUNet, ResidualBlock
+from restore.models.blocks import ResidualBlock
+from restore.models.plain_unet import PlainUNet
 from restore.models.spec import ModelSpec
-from restore.models.wiener_layer import Deconvolved
+from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.physics.batch import per_sample
 from restore.physics.fourier import data_step, difference_power, otf
 
@@ -35,8 +36,8 @@ _STEP = 4  # px, that the U-Nets need sides to be a multiple of
 _LEAST = 0.2 / 255  # level, below the rounding to 8 bits
 
 
-class WienerUNet(nn.Module):
-    """See the module's text.
+class WienerUNet(DeconvolutionNetwork):
+    """Wiener steps that alternate with one shared U-Net, for circular pictures.
 
     Args:
         steps: Wiener steps and passes of the shared U-Net.
@@ -64,9 +65,9 @@ class WienerUNet(nn.Module):
         self.log_trust = nn.Parameter(torch.full((steps,), math.log(0.23)))  # a_k
         self.log_weight = nn.Parameter(torch.full((features,), math.log(24.0)))  # of features, at level 1
 
-    def forward(self, x: Tensor, psf: Tensor, sigma: Tensor) -> Deconvolved:
-        """Circular pictures B x 3 x H x W; PSF B x 1 x h x w; noise std B, units of [0, 1]."""
-        level = sigma.to(x).clamp(_LEAST, _FIRST)
+    def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
+        """One picture, and the clean blurred one of networks that denoise first."""
+        level = noise_level.to(x.dtype).mean((1, 2, 3)).clamp(_LEAST, _FIRST)  # B
         blurred = None if self.denoise is None else x.float() + _correction(self.denoise, x, level)
         y = x.float() if blurred is None else blurred
         maps = self.features(x)
@@ -105,7 +106,8 @@ class WienerUNet(nn.Module):
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())
-        return ModelSpec("deconv", channels=3, tiling="local", parameters=count)
+        conditions = ("psf", "noise_level")
+        return ModelSpec("deconv", conditions=conditions, channels=3, tiling="local", parameters=count)
 
 
 def _correction(net: PlainUNet, x: Tensor, level: Tensor, *maps: Tensor) -> Tensor:
@@ -113,4 +115,5 @@ def _correction(net: PlainUNet, x: Tensor, level: Tensor, *maps: Tensor) -> Tens
     height, width = x.shape[-2:]
     planes = torch.cat([x, per_sample(level).expand(-1, -1, height, width), *maps], 1)
     planes = F.pad(planes, (0, -width % _STEP, 0, -height % _STEP), mode="replicate")
-    return net.residual(planes.contiguous(memory_format=torch.channels_last))[..., :height, :width].float()
+    planes = planes.contiguous(memory_format=torch.channels_last)
+    return net.of_planes(planes)[..., :height, :width].float()

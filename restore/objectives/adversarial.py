@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from restore.errors import ConfigError, nearest
 from restore.losses.adversarial import ADVERSARIAL, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from restore.objectives.objective import Phase
-from restore.objectives.supervised import Loss, Supervised, restored
+from restore.objectives.supervised import Loss, Supervised
 from restore.physics.noise import NoiseRecipe
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class Adversarial(Supervised):
         clean, noisy, level = self.damaged(batch)
         if phase == "discriminate":
             with torch.no_grad():
-                output = restored(self.network, noisy, level)
+                output = self.restored(self.network, noisy, level)
             return self._discriminate(clean, output, step, generator)
-        output = restored(self.network, noisy, level)
+        output = self.restored(self.network, noisy, level)
         total, parts = self.compared(output, clean)
         real = self.discriminator(clean) if self.kind == "relativistic" else None
         fooled = generator_loss(self.kind, self.discriminator(output), real)

@@ -72,7 +72,7 @@ class BlindSpot(NoisyAlone):
         if pd < 1 or sub < 2 or weight < 0 or ramp < 0:
             fix = "pd is 1 or more, sub 2 or more, weight and ramp 0 or more"
             raise ConfigError("objective.arguments describe no blind-spot training", fix=fix)
-        if getattr(network, "blind", False) and ramp:
+        if self.spec.blind and ramp:
             raise ConfigError("a network that is always blind learns from the blind loss alone", fix="Give ramp: 0")
         self.pd, self.sub, self.weight, self.ramp = pd, sub, weight, ramp
 

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from restore.losses.pixel import l1_loss
 from restore.losses.table import Loss, build_losses
-from restore.objectives.objective import Objective, Phase
+from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
+from restore.objectives.objective import Objective, Phase, needs_of
 from restore.physics.blurred_noise import blurred_noises
 from restore.physics.blurring import BlurRecipe, Blurred, blur, draw_bank
 from restore.physics.fourier import convolve, otf
 
 if TYPE_CHECKING:
     from restore.data.batches import Batch
-    from restore.models.wiener_layer import Deconvolved
 
 PAPER = {"l1": 0.4, "l2": 0.2, "ssim": 0.2, "smoothness": 0.2}
 PAPER_BLURRED = {"l1": 0.5, "l2": 0.3, "smoothness": 0.2}
@@ -36,7 +36,8 @@ class Deconvolution(Objective):
     """One network, one phase.
 
     Args:
-        network: (B x 3 x H x W, PSF B x 1 x h x w, noise std B) -> `restore.models.wiener_layer.Deconvolved`.
+        network: B x 3 x H x W -> the same, with any of the conditions `psf` (B x 1 x h x w) and `noise_level`
+            (B x 1 x 1 x 1, units of [0, 1]). The intermediate results of a `DeconvolutionNetwork` are compared too.
         losses: name -> (weight, loss), on the restored pictures; by default the paper's.
         blurred_losses: name -> weight, on the clean blurred picture that a network gives beside.
         blurred_weight, closed_loop: weights of those two parts.
@@ -54,6 +55,7 @@ class Deconvolution(Objective):
         recipe: BlurRecipe | None = None,
     ) -> None:
         super().__init__()
+        self.conditions = needs_of(network, ["psf", "noise_level"]).conditions
         self.network = network
         self.losses = dict(losses or build_losses(PAPER))
         self.blurred_losses = build_losses(blurred_losses or PAPER_BLURRED)
@@ -90,10 +92,14 @@ class Deconvolution(Objective):
         with torch.autocast(batch.clean.device.type, enabled=False):
             return blur(batch.clean, self.recipe, self.bank, batch.seed, batch.step, batch.first_index)
 
-    @staticmethod
-    def restored(network: nn.Module, made: Blurred) -> Deconvolved:
+    def restored(self, network: nn.Module, made: Blurred) -> Deconvolved:
+        """What the network (or an average of it) makes of blurred pictures, with the noise that they show."""
         noisy = made.noisy.contiguous(memory_format=torch.channels_last)
-        return network(noisy, made.psf, blurred_noises(made.noisy).clamp(min=_LEAST_NOISE))
+        level = blurred_noises(made.noisy).clamp(min=_LEAST_NOISE)[:, None, None, None]
+        given = {name: value for name, value in (("psf", made.psf), ("noise_level", level)) if name in self.conditions}
+        if isinstance(network, DeconvolutionNetwork):
+            return network.stages(noisy, **given)
+        return Deconvolved([network(noisy, **given)])
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         made = self.damaged(batch)

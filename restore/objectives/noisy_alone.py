@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.objectives.objective import Objective, Phase
+from restore.objectives.objective import Objective, Phase, needs_of
 from restore.physics.noise import NoiseRecipe, degrade
 from restore.physics.random import generator_for
 from restore.physics.resample import draw_neighbours, pick_cells
@@ -31,15 +31,13 @@ class NoisyAlone(Objective):
     """What they have in common: one network, noisy pictures in [0, 1].
 
     Args:
-        network: B x C x H x W -> the same.
+        network: B x C x H x W -> the same, without conditions.
         noise: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
     """
 
     def __init__(self, network: nn.Module, noise: NoiseRecipe | None = None) -> None:
         super().__init__()
-        if getattr(network, "condition_channels", 0):
-            fix = "Give a network without condition_channels"
-            raise ConfigError("learning from noisy pictures alone knows no noise level to tell", fix=fix)
+        self.spec = needs_of(network, [])
         self.network, self.noise = network, noise
         self.phases = (Phase("restore", list(network.parameters())),)
 

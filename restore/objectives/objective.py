@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from restore.errors import ConfigError
+from restore.models.spec import ModelSpec, spec_of
+
 if TYPE_CHECKING:
     from restore.data.batches import Batch
 
@@ -59,3 +62,19 @@ class Objective(nn.Module, ABC):
 
         B x C x H x W by name, values in [0, 1]: "input", "output" and, where it is known, "target".
         """
+
+
+def needs_of(network: nn.Module, given: Sequence[str]) -> ModelSpec:
+    """The spec of a network that an objective is to train.
+
+    Args:
+        given: the conditions that the objective can give.
+    Raises:
+        ConfigError: the network says nothing of itself, or wants a condition that is not given.
+    """
+    spec = spec_of(network)
+    for name in spec.conditions:
+        if name not in given:
+            what = f"the network {type(network).__name__} needs the condition {name!r}, which this objective has not"
+            raise ConfigError(what, fix="Choose another objective, or a network without this condition")
+    return spec

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.losses.pixel import charbonnier_loss
-from restore.objectives.objective import Objective, Phase
+from restore.objectives.objective import Objective, Phase, needs_of
 from restore.physics.color import to_luma
 from restore.physics.level import level_map, noise_curve
 from restore.physics.noise import NoiseRecipe, degrade
@@ -28,8 +28,8 @@ class Supervised(Objective):
     """One network, one phase ("restore"), a weighted sum of losses.
 
     Args:
-        network: B x (C + K) x H x W -> B x C x H x W; its K = `condition_channels` last inputs (0 or 1) are the
-            noise-level map, in units of [0, 1].
+        network: B x C x H x W -> the same; if its spec names the condition `noise_level`, it is given the map,
+            B x 1 x H x W in units of [0, 1].
         losses: name -> (weight, loss(output, target)); by default Charbonnier alone. Modules among them move
             with the objective but are never trained.
         noise: how clean pictures are damaged.
@@ -45,6 +45,7 @@ class Supervised(Objective):
         grey_every: int = 0,
     ) -> None:
         super().__init__()
+        self.takes_level = "noise_level" in needs_of(network, ["noise_level"]).conditions
         self.network = network
         self.losses = dict(losses or {"charbonnier": (1.0, charbonnier_loss)})
         self.loss_modules = nn.ModuleList(loss for _, loss in self.losses.values() if isinstance(loss, nn.Module))
@@ -59,7 +60,7 @@ class Supervised(Objective):
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         clean, noisy, level = self.damaged(batch)
-        total, parts = self.compared(restored(self.network, noisy, level), clean)
+        total, parts = self.compared(self.restored(self.network, noisy, level), clean)
         return {"loss": total} | parts
 
     def compared(self, output: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -88,12 +89,10 @@ class Supervised(Objective):
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         clean, noisy, level = self.damaged(batch)
-        output = restored(network, noisy, level).float()
+        output = self.restored(network, noisy, level).float()
         return {name: x.clamp(0, 1) for name, x in (("input", noisy), ("output", output), ("target", clean))}
 
-
-def restored(network: nn.Module, noisy: Tensor, level: Tensor) -> Tensor:
-    """B x C x H x W through the network, with the level map where it has an input for one."""
-    if getattr(network, "condition_channels", 0):
-        noisy = torch.cat([noisy, level], dim=1)
-    return network(noisy.contiguous(memory_format=torch.channels_last))
+    def restored(self, network: nn.Module, noisy: Tensor, level: Tensor) -> Tensor:
+        """B x C x H x W through the network (or an average of it), with the level map where it takes one."""
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        return network(noisy, noise_level=level) if self.takes_level else network(noisy)

@@ -173,7 +173,8 @@ def _check_buildable(settings: Settings) -> None:
 
     from restore.losses.table import build_losses
     from restore.models import build
-    from restore.training.run import objective_factory, spec_of
+    from restore.models.spec import spec_of
+    from restore.training.run import objective_factory
 
     with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
         with torch.device("meta"):

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 
-from restore import __version__
 from restore.data.batches import CropBatches, hold_out, validation_batches
 from restore.data.cache import CropCache, open_cache
 from restore.data.pairs import match_pairs, pair_caches
@@ -18,7 +17,7 @@ from restore.errors import ConfigError
 from restore.inference.memory import tune_allocator
 from restore.losses.table import build_losses
 from restore.models import build, model_class
-from restore.models.spec import ModelSpec
+from restore.models.spec import spec_of
 from restore.naming import imported
 from restore.objectives.adversarial import Adversarial
 from restore.objectives.blind_spot import BlindSpot
@@ -31,6 +30,7 @@ from restore.physics.noise import NoiseRecipe
 from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
 from restore.training.settings import ObjectiveSettings, Settings
+from restore.version import __version__
 
 OBJECTIVES = {
     "supervised": "restore.training.run:supervised",
@@ -77,15 +77,6 @@ def run(
     return train(
         objective, draw, settings.train, folder, validation=looks, resume=resume, facts=_plain(facts), tell=tell
     )
-
-
-def spec_of(network: nn.Module) -> ModelSpec:
-    """What a network says of itself. Raises `ConfigError` if it says nothing."""
-    spec = getattr(network, "spec", lambda: None)()
-    if not isinstance(spec, ModelSpec):
-        fix = "Give the class a method spec() -> restore.models.spec.ModelSpec"
-        raise ConfigError(f"{type(network).__name__} does not say what it needs", fix=fix)
-    return spec
 
 
 class Pictures(NamedTuple):
@@ -150,7 +141,7 @@ def adversarial(network: nn.Module, settings: ObjectiveSettings) -> Adversarial:
     """The objective "adversarial"; `discriminator` among its arguments names a class and its arguments."""
     rest = dict(settings.arguments)
     described = dict(rest.pop("discriminator", {}))
-    described.setdefault("channels", getattr(network, "channels", 3))
+    described.setdefault("channels", spec_of(network).channels or 3)
     discriminator = build(described.pop("name", DISCRIMINATOR), **described)
     return _made(Adversarial, settings, network, discriminator, **rest)
 

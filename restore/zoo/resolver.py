@@ -6,12 +6,13 @@ program.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from restore.errors import WeightsError
+from restore.io.home import home
 from restore.models import nearest
-from restore.zoo.home import home
 
 if TYPE_CHECKING:
     from restore.zoo.card import WeightsCard
@@ -43,21 +44,38 @@ def available() -> dict[str, Path]:
     return found
 
 
-def resolve(name_or_path: str | Path) -> Path:
+def available_for(task: str) -> list[str]:
+    """Names of the weights of a task on this machine, by their labels alone; unreadable files are left out."""
+    from restore.zoo.weights import label_of
+
+    found = []
+    for name, path in available().items():
+        try:
+            label = label_of(path)
+        except WeightsError:  # `restore weights verify` says what is wrong with it
+            continue
+        found += [name] if label.card.task == task else []
+    return found
+
+
+def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
     """The weights file meant by a name ("denoise-color-s") or a path ("my.safetensors", "runs/last.pth").
 
-    Raises `WeightsError` naming the file, every place looked at, and the way without weights.
+    Args:
+        otherwise: what else can be done, the end of the error's sentence.
+    Raises:
+        WeightsError: naming the file and every place looked at.
     """
     text = str(name_or_path)
     path = Path(name_or_path).expanduser()
     if isinstance(name_or_path, Path) or path.suffix.lower() in _FILES or path.name != text:
         if path.is_file():
             return path
-        raise _absent(path, [path.absolute().parent], nearest(path.stem, available()))
+        raise _absent(path, [path.absolute().parent], nearest(path.stem, available()), otherwise)
     known = available()
     if text in known:
         return known[text]
-    raise _absent(f"{text}.safetensors", places(), nearest(text, known))
+    raise _absent(f"{text}.safetensors", places(), nearest(text, known), otherwise)
 
 
 def verify_all() -> list[Verified]:
@@ -73,10 +91,10 @@ def verify_all() -> list[Verified]:
     return results
 
 
-def _absent(where: str | Path, looked: tuple[Path, ...] | list[Path], hint: str) -> WeightsError:
+def _absent(where: str | Path, looked: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
     return WeightsError(
         "these weights are not on this machine",
         where=where,
         why=f"looked in {', '.join(map(str, looked))}",
-        fix=f"{hint}Put the file into {places()[0]}, or work without weights: --method zero-shot",
+        fix=f"{hint}Put the file into {places()[0]}" + (f", {otherwise}" if otherwise else ""),
     )

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from restore.errors import ConfigError, FileError, WeightsError
 from restore.io.atomic import AtomicFile, write_error
+from restore.io.weights_file import DOWNLOAD_AGAIN, Stored, read_texts, read_weights
 from restore.models import MODELS, build, nearest
-from restore.models.spec import ModelSpec
+from restore.models.spec import ModelSpec, spec_of
 from restore.naming import portable
 from restore.zoo.card import Label, WeightsCard
 from restore.zoo.published import recognised
-from restore.zoo.reading import DOWNLOAD_AGAIN, Stored, read_weights
 
 LAYOUT = 1  # version of the label
 _SHOWN = 4  # differences of each kind in a message
@@ -33,14 +33,23 @@ _SHOWN = 4  # differences of each kind in a message
 class Loaded(NamedTuple):
     """A network with its weights: in eval mode, float32, on the CPU.
 
-    `spec` is the network's with the task and the compute types of the card. `card` is None for files that carry
-    none. `sha256` is of the tensors as stored.
+    Attributes:
+        spec: the network's, with the task and the compute types of the card.
+        card: None for files that carry none.
+        sha256: of the tensors as stored.
+        path: of the file.
     """
 
     net: nn.Module
     spec: ModelSpec
     card: WeightsCard | None
     sha256: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What the weights are called: the file's name without its ending."""
+        return self.path.stem
 
 
 def save_weights(
@@ -108,13 +117,13 @@ def load_weights(path: str | Path, model: str | None = None, arguments: Mapping[
     spec = _spec(path, net)
     if card is not None:
         spec = replace(spec, task=card.task, dtypes=card.dtypes or spec.dtypes)
-    return Loaded(net.float().eval(), spec, card, sha256)
+    return Loaded(net.float().eval(), spec, card, sha256, path)
 
 
 def label_of(path: str | Path) -> Label:
-    """What a weights file of this program says of itself. Raises `WeightsError`."""
+    """What a weights file of this program says of itself; its tensors are not read. Raises `WeightsError`."""
     path = Path(path)
-    text = read_weights(path).metadata.get("restore")
+    text = read_texts(path).get("restore")
     if text is None:
         raise WeightsError("the file does not say which network it belongs to", where=path)
     return _label(path, text)
@@ -224,12 +233,11 @@ def _check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def _spec(path: Path, net: nn.Module) -> ModelSpec:
-    describe = getattr(net, "spec", None)
-    spec = describe() if callable(describe) else None
-    if not isinstance(spec, ModelSpec):
-        fix = "Give the class a method spec() -> restore.models.spec.ModelSpec"
-        raise WeightsError(f"{type(net).__name__} does not say what it needs", where=path, fix=fix)
-    return spec
+    try:
+        return spec_of(net)
+    except ConfigError as error:
+        what = f"the network {type(net).__name__} cannot be used"
+        raise WeightsError(what, where=path, why=error.what, fix=error.fix) from error
 
 
 def _write(path: Path, data: bytes, sha256: str) -> None:

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from restore.errors import FileError, WeightsError
+from restore.io.weights_file import Stored
 from restore.models import build
 from restore.models.probe import verify_spec
 from restore.models.spec import ModelSpec
 from restore.zoo import weights
 from restore.zoo.card import DataSource, Result, WeightsCard
-from restore.zoo.reading import Stored
 from restore.zoo.weights import load_weights, save_weights, tensors_sha256
 
 ARGUMENTS = {"channels": 1, "condition_channels": 1, "widths": [4, 6], "blocks": [1, 1, 1]}

@@ -63,8 +63,20 @@ def read_weights(path: Path) -> Stored:
         pickled = head.startswith((b"PK\x03\x04", b"\x80"))
         return _read_pickled(path) if pickled else _read_safetensors(path)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise WeightsError("the weights cannot be read", where=path, why=why, fix="Check the file") from error
+        raise _unreadable(path, error) from error
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file, without its tensors; none for other files.
+
+    Raises `WeightsError` as `read_weights`.
+    """
+    try:
+        with path.open("rb") as file:
+            is_safetensors = file.read(9)[8:] == b"{"
+        return _check_header(path) if is_safetensors else read_weights(path).metadata
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _read_safetensors(path: Path) -> Stored:
@@ -160,6 +172,11 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     while prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    why = error.strerror or str(error)
+    return WeightsError("the weights cannot be read", where=path, why=why, fix="Check the file")
 
 
 def _damaged(path: Path, why: str) -> WeightsError:

@@ -155,7 +155,7 @@ class Options:
     def __post_init__(self) -> None:
         for name, kind, default in declared(type(self)):
             value = getattr(self, name)
-            if value is not default and value != default and not kind.accepts(value):
+            if value is not default and not kind.accepts(value):
                 raise wrong_value(flag(name), value, kind)
 
 

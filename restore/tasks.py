@@ -189,13 +189,12 @@ def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
         if option in takes:
             continue
         owners = [name for name, each in task.methods.items() if option in option_names(each)]
+        if not owners:
+            known = {name for each in task.methods.values() for name in option_names(each)}
+            raise ConfigError(f"there is no option {flag(option)} here", fix=nearest(option, known) + "Leave it out")
         asked = method if task.subcommand else f"--method {method}"
         of = " or ".join(owners) if task.subcommand else f"--method {' or '.join(owners)}"
-        known = {name for each in task.methods.values() for name in option_names(each)}
-        raise ConfigError(
-            f"{flag(option)} does not go with {asked}",
-            fix=f"It belongs to {of}" if owners else nearest(option, known) + "Leave it out",
-        )
+        raise ConfigError(f"{flag(option)} does not go with {asked}", fix=f"It belongs to {of}")
 
 
 def _by_their_names(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from restore.engines.deconv.network import WITHOUT_WEIGHTS
 from restore.engines.network import NetworkEngine
+from restore.errors import WeightsError
 from restore.physics.level import MAP_RADIUS
 from restore.zoo.resolver import available
-from restore.zoo.weights import load
+from restore.zoo import load
 
 PRIORS = ("deconv_prior", "denoise_white", "denoise")
 """Shipped weights, the best first: one that learned to be given the level of white noise, or what is nearest to it.
@@ -46,4 +47,9 @@ def prior_of(weights: str | Path | None = None) -> DenoisingPrior:
     if weights is None:
         weights = next((name for name in PRIORS if name in available()), PRIORS[-1])
     loaded = load(weights, "denoise", otherwise=WITHOUT_WEIGHTS)
+    if "noise_level" not in loaded.spec.conditions:
+        raise WeightsError(
+            "these weights cannot be the prior of plug-and-play", where=loaded.path,
+            why="their network cannot be given a noise level", fix=f"Use {', '.join(PRIORS)}",
+        )  # fmt: skip
     return DenoisingPrior(loaded.net, loaded.spec, loaded.name, loaded.sha256)

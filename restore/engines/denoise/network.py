@@ -17,7 +17,7 @@ from restore.inference.engine import Engine, Place
 from restore.models.spec import ModelSpec
 from restore.physics.level import MAP_RADIUS, level_map
 from restore.picture import PictureSource, ValueScale
-from restore.zoo.weights import load
+from restore.zoo import load
 
 WITHOUT_WEIGHTS = "or work without weights: --method zero-shot"
 

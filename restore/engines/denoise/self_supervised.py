@@ -36,9 +36,10 @@ from restore.models.spec import ModelSpec
 from restore.physics.random import generator_for
 from restore.picture import PictureSource
 from restore.zoo.card import DataSource, Result, WeightsCard
-from restore.zoo.home import home
+from restore.io.home import home
 from restore.zoo.resolver import resolve
-from restore.zoo.weights import Loaded, label_of, load, load_weights, save_weights
+from restore.zoo import load
+from restore.zoo.weights import Loaded, label_of, load_weights, save_weights
 
 _VALIDATED, _SCORED = 500_000, 3_000_000  # pixels of the pictures that are scored while it learns, and at the end
 _WEAK = 2.0  # held-out error over the noise's variance: beyond, scenes are harder to guess than the noise is strong

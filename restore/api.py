@@ -129,8 +129,9 @@ class Restorer:
             condition = self.prepare(sources) if condition is None else condition
             report = self.apply(condition, sources, create)
         finally:
-            for source in sources:
-                source.close()
+            for source, given in zip(sources, pictures, strict=True):
+                if isinstance(given, str | Path):
+                    source.close()
         return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
     @_speaks_python
@@ -139,14 +140,12 @@ class Restorer:
 
         What is measured is measured for each frame; pass a `condition` to `restore` for what holds for all.
         """
-        from restore.inference.sequence import windows
+        from restore.inference.sequences import windows
 
         for window in windows(map(opened, pictures), self.spec.window):
             yield self.restore(*window)  # type: ignore[arg-type]
 
-    def prepare(
-        self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None
-    ) -> Condition:
+    def prepare(self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None) -> Condition:
         """What is measured, chosen or learned, once, for one source of each named input."""
         from restore.inference.runner import prepare
 
@@ -276,7 +275,7 @@ def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
 
 def read(path: str | Path) -> Picture:
     """Read a picture file into memory, upright, with its depth, alpha and metadata."""
-    from restore.io.picture_file import read_picture
+    from restore.io import read_picture
 
     return read_picture(Path(path))
 
@@ -286,7 +285,7 @@ def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: A
     """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
     `restore.io.options.SaveOptions` (quality, depth, …)."""
     from restore.io.options import SaveOptions
-    from restore.io.picture_file import write_picture
+    from restore.io import write_picture
 
     if isinstance(picture, Result):
         picture = picture.picture

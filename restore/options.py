@@ -116,14 +116,15 @@ class Parsed(Kind):
         return value
 
     def accepts(self, value: Any) -> bool:
-        return self.allows(value)
+        try:
+            return self.allows(value)
+        except TypeError:  # a value of another type, such as the text that the command line would parse
+            return False
 
 
 @dataclass(frozen=True)
 class OptionalPath(Kind):
-    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for.
-
-    """
+    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for."""
 
     metavar: str = "[FILE]"
 

@@ -39,7 +39,9 @@ def task_command(name: str, task: Task) -> type:
     for group, options in _SHARED:
         shown = options if options is ReportOptions else flag_class(options, left_out=names)
         declared.append((group, shown, field(default_factory=shown)))
-    optional = {name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)}
+    optional = {
+        name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)
+    }
     older = {name for options in classes for name, now in aliases_of(options).items() if now in optional}
 
     def run(self: Any) -> int:
@@ -94,4 +96,3 @@ def _plain(value: Any, options: type) -> Any:
 
 def _values(value: Any, options: type | None = None) -> dict[str, Any]:
     return {each.name: getattr(value, each.name) for each in fields(options or type(value))}  # type: ignore[arg-type]
-

@@ -139,7 +139,7 @@ class Restorer:
 
         What is measured is measured for each frame; pass a `condition` to `restore` for what holds for all.
         """
-        from restore.inference.sequence import windows
+        from restore.inference.sequences import windows
 
         for window in windows(map(opened, pictures), self.spec.window):
             yield self.restore(*window)  # type: ignore[arg-type]

@@ -65,12 +65,14 @@ def prepare(
     """What the engine finds out about pictures, once; `apply` may then be called for these or for others like them.
 
     Args:
-        sources: one for each of the spec's named inputs.
+        sources: one for each of the spec's named inputs; of a window of frames the middle one is looked at.
         progress: called with the finished share of what takes long, such as a fit.
     Raises:
         RestoreError: see `restore.errors`.
     """
     options = options or RunOptions()
+    if len(sources) == engine.spec.window:
+        sources = [sources[engine.spec.window // 2]]
     if len(sources) != len(engine.spec.inputs):
         raise UnsupportedError(f"this task takes {len(engine.spec.inputs)} pictures at once, got {len(sources)}")
     if changes_nothing(engine.spec, options):

@@ -120,29 +120,34 @@ class Restorer:
         """
         sources = [opened(each) for each in pictures]
         try:
-            sinks: dict[str, MemorySink] = {}
-
-            def create(name: str, info: PictureInfo) -> MemorySink:
-                sinks[name] = MemorySink(info)
-                return sinks[name]
-
-            condition = self.prepare(sources) if condition is None else condition
-            report = self.apply(condition, sources, create)
+            return self._restored(sources, condition)
         finally:
-            for source in sources:
-                source.close()
-        return self._result(report, {name: sink.picture for name, sink in sinks.items()})
+            for source, given in zip(sources, pictures, strict=True):
+                if isinstance(given, str | Path):
+                    source.close()
 
-    @_speaks_python
-    def frames(self, pictures: Iterable[Pictured]) -> Iterator[Result]:
+    def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
         """Restore the frames of a sequence in order, each with its neighbours where the engine wants them.
 
-        What is measured is measured for each frame; pass a `condition` to `restore` for what holds for all.
+        Args:
+            condition: what `prepare` found and holds for all frames; None looks at each.
         """
         from restore.inference.sequences import windows
 
         for window in windows(map(opened, pictures), self.spec.window):
-            yield self.restore(*window)  # type: ignore[arg-type]
+            yield self._restored(window, condition)
+
+    @_speaks_python
+    def _restored(self, sources: Sequence[PictureSource], condition: Condition | None) -> Result:
+        sinks: dict[str, MemorySink] = {}
+
+        def create(name: str, info: PictureInfo) -> MemorySink:
+            sinks[name] = MemorySink(info)
+            return sinks[name]
+
+        condition = self.prepare(sources) if condition is None else condition
+        report = self.apply(condition, sources, create)
+        return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
     def prepare(
         self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None

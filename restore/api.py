@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from restore.inference.runner import RunReport
 
 Pictured = Picture | np.ndarray | str | Path
-Call, Value = ParamSpec("Call"), TypeVar("Value")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Result:
         return next(iter(self.pictures.values()))
 
 
-def _speaks_python(function: Callable[Call, Value]) -> Callable[Call, Value]:
+def _speaks_python(function: Function) -> Function:
     """Errors name options as keywords, not as flags of the command line."""
 
     @functools.wraps(function)
-    def wrapped(*args: Call.args, **kwargs: Call.kwargs) -> Value:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except RestoreError as error:
             raise error.reworded(in_python)  # noqa: B904  the same error
 
-    return wrapped
+    return cast(Function, wrapped)
 
 
 class Restorer:
@@ -149,9 +149,7 @@ class Restorer:
         report = self.apply(condition, sources, create)
         return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
-    def prepare(
-        self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None
-    ) -> Condition:
+    def prepare(self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None) -> Condition:
         """What is measured, chosen or learned, once, for one source of each named input."""
         from restore.inference.runner import prepare
 
@@ -281,7 +279,7 @@ def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
 
 def read(path: str | Path) -> Picture:
     """Read a picture file into memory, upright, with its depth, alpha and metadata."""
-    from restore.io.picture_file import read_picture
+    from restore.io import read_picture
 
     return read_picture(Path(path))
 
@@ -290,8 +288,8 @@ def read(path: str | Path) -> Picture:
 def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: Any) -> None:
     """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
     `restore.io.options.SaveOptions` (quality, depth, …)."""
+    from restore.io import write_picture
     from restore.io.options import SaveOptions
-    from restore.io.picture_file import write_picture
 
     if isinstance(picture, Result):
         picture = picture.picture

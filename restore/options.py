@@ -121,9 +121,7 @@ class Parsed(Kind):
 
 @dataclass(frozen=True)
 class OptionalPath(Kind):
-    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for.
-
-    """
+    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for."""
 
     metavar: str = "[FILE]"
 

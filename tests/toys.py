@@ -1,4 +1,4 @@
-"""Toy tasks that take and give every kind of thing the house is built for; `RESTORE_TASKS=tests.toys` registers them."""
+"""Toy tasks that take and give every kind of thing engines can; `RESTORE_TASKS=tests.toys` registers them."""
 
 from __future__ import annotations
 

@@ -100,4 +100,8 @@ def _annotation(options: type, field: dataclasses.Field[Any], default: Any) -> A
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default is not dataclasses.MISSING else dataclasses.field(default_factory=field.default_factory)  # type: ignore[arg-type, misc]
+    return (
+        field.default
+        if field.default is not dataclasses.MISSING
+        else dataclasses.field(default_factory=field.default_factory)
+    )  # type: ignore[arg-type, misc]

@@ -129,7 +129,10 @@ def parse(words: Sequence[str]) -> Command:
 def _with_empty_values(words: Sequence[str], optional: Collection[str]) -> list[str]:
     """Flags that need no value, with an empty one where an option or nothing follows them."""
     follows = [*words[1:], "-"]
-    return [f"{word}=" if word in optional and after.startswith("-") else word for word, after in zip(words, follows, strict=True)]
+    return [
+        f"{word}=" if word in optional and after.startswith("-") else word
+        for word, after in zip(words, follows, strict=True)
+    ]
 
 
 def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Command:

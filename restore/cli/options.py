@@ -91,5 +91,3 @@ class ReportOptions:
     """Say only errors."""
     debug: Flag = False
     """Show the traceback of the error that ended the program."""
-
-

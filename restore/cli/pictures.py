@@ -242,9 +242,7 @@ def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -
         say(f"restore: interrupted{hint}")
 
 
-def _dry_run(
-    request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None
-) -> int:
+def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> output, size and method of every file, and what would be refused; write nothing."""
     from restore.inference.inputs import check_outputs, inspect
     from restore.inference.worker import explain

@@ -39,14 +39,17 @@ def task_command(name: str, task: Task) -> type:
     for group, options in _SHARED:
         shown = options if options is ReportOptions else flag_class(options, left_out=names)
         declared.append((group, shown, field(default_factory=shown)))
-    optional = {name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)}
+    optional = {
+        name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)
+    }
     older = {name for options in classes for name, now in aliases_of(options).items() if now in optional}
 
     def run(self: Any) -> int:
         return _run(self, name, task, names)
 
     namespace = {
-        "__doc__": task.summary, "__post_init__": lambda self: None, "__optional_paths__": frozenset(map(flag, optional | older)), "run": run,
+        "__doc__": task.summary, "__post_init__": lambda self: None, "run": run,
+        "__optional_paths__": frozenset(map(flag, optional | older)),
     }  # fmt: skip
     return make_dataclass(
         f"{name.title().replace('-', '')}Command", declared, bases=tuple(classes), frozen=True, namespace=namespace
@@ -57,12 +60,12 @@ def _paths(task: Task) -> Any:
     first = "KIND " if task.subcommand else ""
     several = len(task.inputs) > 1
     inputs = " ".join(each.upper() for each in task.inputs) if several else "IN..."
-    words = tyro.conf.arg(
-        metavar=f"{first}{inputs} [OUT]", help_behavior_hint="",
-        help=(f"The {task.subcommand}; then p" if first else "P") + "ictures or folders. The last of two or more is the "
-        f"output, a file or a folder; without one it is photo_{task.ending}.png beside photo.png, "
-        f"photos_{task.ending}/ beside photos/.",
-    )  # fmt: skip
+    text = (
+        "Pictures or folders. The last of two or more is the output, a file or a folder; without one it is "
+        f"photo_{task.ending}.png beside photo.png, photos_{task.ending}/ beside photos/."
+    )
+    text = f"The {task.subcommand}; then p{text[1:]}" if first else text
+    words = tyro.conf.arg(metavar=f"{first}{inputs} [OUT]", help_behavior_hint="", help=text)
     return Annotated[tyro.conf.Positional[tuple[str, ...]], words]
 
 
@@ -94,4 +97,3 @@ def _plain(value: Any, options: type) -> Any:
 
 def _values(value: Any, options: type | None = None) -> dict[str, Any]:
     return {each.name: getattr(value, each.name) for each in fields(options or type(value))}  # type: ignore[arg-type]
-

@@ -18,9 +18,9 @@ from restore.inference.alpha import ColourView
 from restore.inference.bands import BandReader, BandWriter
 from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
+from restore.inference.options import RunOptions
 from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.precision import choose_dtype, resolve_device
-from restore.inference.options import RunOptions
 from restore.inference.tile import TileRunner
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.inference.values import target_scale, to_unit

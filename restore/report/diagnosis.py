@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from restore.engines.diagnosis import Diagnosis
+from restore.engines.denoise.diagnosis import Diagnosis
 from restore.inference.alpha import ColourView
 from restore.io.codecs import SaveOptions, create
 from restore.picture import PictureInfo, PictureSource, ValueScale

@@ -117,9 +117,7 @@ def by_plug_and_play(psf: Tensor, seen: Measured, prior: DenoisingPrior) -> tupl
     return solve, f"pnp, 8 steps with {prior.name}"
 
 
-def by_richardson_lucy(
-    method: str, psf: Tensor | Varying, seen: Measured, iterations: int | None
-) -> tuple[Solve, str]:
+def by_richardson_lucy(method: str, psf: Tensor | Varying, seen: Measured, iterations: int | None) -> tuple[Solve, str]:
     """ "rl" or "rl-tv", with a model of clipping where pixels are clipped."""
     tv = 0.0 if method == "rl" else min(max(0.25 * seen.sigma, 0.001), 0.02)
     model = seen.saturated

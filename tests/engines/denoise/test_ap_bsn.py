@@ -7,10 +7,10 @@ import datetime
 import numpy as np
 import pytest
 import torch
+from restore.engines.ap_bsn import PASSES, ApBsnEngine, drawn
 from torch import nn
 
 import restore
-from restore.engines.ap_bsn import PASSES, ApBsnEngine, drawn
 from restore.engines.network import NetworkEngine
 from restore.errors import ConfigError
 from restore.inference.engine import Condition

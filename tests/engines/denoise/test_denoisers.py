@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from restore.engines.classical import ALGORITHMS, ClassicalEngine
 from restore.engines.zero_shot import ZeroShotEngine
+
 from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
 from tests.inference.engines import restore

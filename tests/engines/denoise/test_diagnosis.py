@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from restore.engines.measure import Level
 
 from restore.engines.denoise import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
-from restore.engines.measure import Level
 from restore.errors import UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture

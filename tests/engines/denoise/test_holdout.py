@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from restore.engines.hidden_pixels import SHARE, Hidden, block_side, clearly_better, errors, hide
+
 from restore.errors import ConfigError
 from restore.inference.engine import Condition, Unchanged
 from restore.models.spec import ModelSpec

@@ -33,7 +33,8 @@ def task_command(name: str, task: Task) -> type:
     names = [entry[0] for entry in own]
     declared: list[tuple[str, Any, Any]] = [("paths", _paths(task), ())]
     if not task.subcommand:
-        method = Annotated[str, primitive(OneOf(*method_names(task)), "--method")]
+        words = tyro.conf.arg(help="How it is done; auto chooses by the other options and the picture, and says why.")
+        method = Annotated[str, primitive(OneOf(*method_names(task)), "--method"), words]
         declared.append(("method", method, "auto"))
     declared += own
     for group, options in _SHARED:

@@ -28,8 +28,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect", "load",
-    "read", "write",
+    "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect",
+    "load", "read", "write",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

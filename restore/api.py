@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from restore.inference.runner import RunReport
 
 Pictured = Picture | np.ndarray | str | Path
-Call, Value = ParamSpec("Call"), TypeVar("Value")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Result:
         return next(iter(self.pictures.values()))
 
 
-def _speaks_python(function: Callable[Call, Value]) -> Callable[Call, Value]:
+def _speaks_python(function: Function) -> Function:
     """Errors name options as keywords, not as flags of the command line."""
 
     @functools.wraps(function)
-    def wrapped(*args: Call.args, **kwargs: Call.kwargs) -> Value:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except RestoreError as error:
             raise error.reworded(in_python)  # noqa: B904  the same error
 
-    return wrapped
+    return cast(Function, wrapped)
 
 
 class Restorer:
@@ -120,30 +120,34 @@ class Restorer:
         """
         sources = [opened(each) for each in pictures]
         try:
-            sinks: dict[str, MemorySink] = {}
-
-            def create(name: str, info: PictureInfo) -> MemorySink:
-                sinks[name] = MemorySink(info)
-                return sinks[name]
-
-            condition = self.prepare(sources) if condition is None else condition
-            report = self.apply(condition, sources, create)
+            return self._restored(sources, condition)
         finally:
             for source, given in zip(sources, pictures, strict=True):
                 if isinstance(given, str | Path):
                     source.close()
-        return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
-    @_speaks_python
-    def frames(self, pictures: Iterable[Pictured]) -> Iterator[Result]:
+    def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
         """Restore the frames of a sequence in order, each with its neighbours where the engine wants them.
 
-        What is measured is measured for each frame; pass a `condition` to `restore` for what holds for all.
+        Args:
+            condition: what `prepare` found and holds for all frames; None looks at each.
         """
         from restore.inference.sequences import windows
 
         for window in windows(map(opened, pictures), self.spec.window):
-            yield self.restore(*window)  # type: ignore[arg-type]
+            yield self._restored(window, condition)
+
+    @_speaks_python
+    def _restored(self, sources: Sequence[PictureSource], condition: Condition | None) -> Result:
+        sinks: dict[str, MemorySink] = {}
+
+        def create(name: str, info: PictureInfo) -> MemorySink:
+            sinks[name] = MemorySink(info)
+            return sinks[name]
+
+        condition = self.prepare(sources) if condition is None else condition
+        report = self.apply(condition, sources, create)
+        return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
     def prepare(self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None) -> Condition:
         """What is measured, chosen or learned, once, for one source of each named input."""
@@ -284,8 +288,8 @@ def read(path: str | Path) -> Picture:
 def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: Any) -> None:
     """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
     `restore.io.options.SaveOptions` (quality, depth, …)."""
-    from restore.io.options import SaveOptions
     from restore.io import write_picture
+    from restore.io.options import SaveOptions
 
     if isinstance(picture, Result):
         picture = picture.picture

@@ -7,6 +7,7 @@ whole range of `bits`; float samples are as stored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -132,6 +133,59 @@ class PictureSink(Protocol):
 
     def commit(self) -> None:
         """All rows are there: make the result durable and visible."""
+        ...
+
+    def abort(self) -> None:
+        """Forget everything; leaves no trace. Safe to call twice and after `commit`."""
+        ...
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """Pictures that follow each other: a stack of pages, a folder of numbered frames, a video.
+
+    Going forward once is what every member does cheaply; `frame` may have to begin again to go back. A frame
+    belongs to who asked for it, may outlive the next one, and ends with the sequence.
+    """
+
+    @property
+    def info(self) -> PictureInfo:
+        """Header of the first frame."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many frames there are; None if only the end will show it."""
+        ...
+
+    def time(self, index: int) -> float | None:
+        """When a frame is shown, seconds from the start; None for frames without times."""
+        ...
+
+    def where(self, index: int) -> str | Path:
+        """How messages call a frame ("scan.tif, page 3")."""
+        ...
+
+    def __iter__(self) -> Iterator[PictureSource]:
+        """All frames in order, each opened when it is asked for."""
+        ...
+
+    def frame(self, index: int) -> PictureSource:
+        """One frame, 0 <= index < count; ascending order is the fast one."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FrameSink(Protocol):
+    """Frames written one after another. Nothing appears under the final name before `commit`."""
+
+    def next_frame(self, info: PictureInfo) -> PictureSink:
+        """The sink of the next frame, like `info`; the frame before must be committed. Aborting one gives up all."""
+        ...
+
+    def commit(self) -> None:
+        """All frames are there: make the result durable and visible."""
         ...
 
     def abort(self) -> None:

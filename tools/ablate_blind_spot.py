@@ -29,10 +29,11 @@ from train_zoo import blind_spot
 
 import restore
 from restore.data.batches import Batch
-from restore.engines.ap_bsn import ApBsnEngine
-from restore.engines.network import NetworkEngine
-from restore.engines.noise_bounded import NoiseBoundedEngine
+from restore.engines.denoise.ap_bsn import ApBsnEngine
+from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.inference.engine import Engine
+from restore.inference.options import RunOptions
 from restore.objectives.blind_spot import BlindSpot
 from restore.physics.noise import NoiseRecipe
 from restore.physics.random import generator_for
@@ -81,7 +82,7 @@ def trained(variant: str, seed: int, args: argparse.Namespace) -> nn.Module:
 def engines(variant: str, net: nn.Module) -> dict[str, Engine]:
     """How a network of a variant is used."""
     net.blind = variant == "blind"
-    alone = NetworkEngine(net, net.spec(), variant, "")
+    alone = DenoisingNetwork(net, net.spec(), variant, "")
     found: dict[str, Engine] = {variant: alone, f"{variant}, bounded": NoiseBoundedEngine(alone)}
     return found | ({"blind, as AP-BSN": ApBsnEngine(alone)} if net.blind else {})
 
@@ -99,7 +100,7 @@ def grid(error: np.ndarray) -> float:
 
 
 def measured(engine: Engine, pictures: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    restorer = restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options)
+    restorer = restore.Restorer("denoise", engine, RunOptions(device="cpu"))
     scores, grids = [], []
     for _, clean, noisy in pictures:
         clean, noisy = clean[:SIDE, :SIDE], np.ascontiguousarray(noisy[:SIDE, :SIDE])

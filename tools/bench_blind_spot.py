@@ -37,13 +37,14 @@ from skimage.restoration import estimate_sigma
 
 import restore
 from restore.data.batches import Batch
-from restore.engines.ap_bsn import ApBsnEngine
-from restore.engines.fitting import crops
-from restore.engines.network import NetworkEngine, from_weights
-from restore.engines.noise_bounded import NoiseBoundedEngine
+from restore.engines.denoise.ap_bsn import ApBsnEngine
+from restore.engines.denoise.learners import crops
+from restore.engines.denoise.network import DenoisingNetwork, network_of
+from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.evaluation.protocol import Case
 from restore.evaluation.samples import Sample, Source
 from restore.inference.engine import Engine
+from restore.inference.options import RunOptions
 from restore.models.plain_unet import PlainUNet
 from restore.objectives.noisy_alone import Noise2Void
 from restore.physics.camera import PRESETS
@@ -119,7 +120,7 @@ def camera_methods(
         return lambda clean, noisy: restorer(noisy)
 
     def by(engine: Engine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        return ours(restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options))
+        return ours(restore.Restorer("denoise", engine, RunOptions(device="cpu")))
 
     def peer(method: Callable[[Sample], np.ndarray], told: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         def run(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
@@ -140,9 +141,9 @@ def camera_methods(
     found["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
     found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:
-        engine = from_weights(weights)
+        engine = network_of(weights)
         found[f"{engine.name}, alone"], found[f"{engine.name}, bounded"] = by(engine), by(NoiseBoundedEngine(engine))
-        if engine.blind:
+        if engine.spec.blind:
             found[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
     return found
 
@@ -169,7 +170,7 @@ def folder(args: argparse.Namespace) -> list[list[str]]:
         print("# " + " | ".join(row), flush=True)
         return row
 
-    fit = {"method": "self-supervised", "fit": scratch / "noisy", "budget": args.budget, "device": "cpu"}
+    fit = {"method": "self-supervised", "adapt": scratch / "noisy", "budget": args.budget, "device": "cpu"}
     shown = [noisy for _, noisy in pairs]
     methods: dict[str, Callable[[], Denoise]] = {
         "input": lambda: lambda noisy: noisy,
@@ -202,8 +203,8 @@ def noise2void(pictures: Sequence[np.ndarray], seconds: float) -> Denoise:
         optimizer.step()
         step += 1
     print(f"# Noise2Void: {step} steps")
-    engine = NetworkEngine(net, net.spec(), "noise2void", "")
-    return restore.Restorer("denoise", engine, restore.load("denoise", device="cpu").options)
+    engine = DenoisingNetwork(net, net.spec(), "noise2void", "")
+    return restore.Restorer("denoise", engine, RunOptions(device="cpu"))
 
 
 def careamics(pictures: Sequence[np.ndarray], seconds: float, scratch: Path) -> Denoise:

@@ -44,10 +44,9 @@ from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import richardson_lucy
 from restore.classical.wiener import gcv, wiener
-from restore.engines.deconvolving import denoiser_of
-from restore.engines.deconvolving_network import DeconvolvingNetwork
-from restore.engines.network import from_weights
-from restore.engines.psf import load_psf
+from restore.engines.deconv.network import network_of
+from restore.engines.deconv.prior import prior_of
+from restore.engines.deconv.psf import load_psf
 from restore.inference.memory import tune_allocator
 from restore.physics.blurred_noise import blurred_noise
 from restore.physics.fourier import convolve, otf
@@ -121,7 +120,7 @@ def levin(folder: Path) -> Iterator[Sample]:
 
 def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
     """By name: alternatives, of which the best counts for each picture."""
-    prior = denoiser_of(from_weights(args.denoiser))
+    prior = prior_of(args.denoiser).denoise
     levels = (1.0, 1.6, 2.5) if args.what == "low-light" else (1.0,)
 
     def skimage_wiener(y: Extended, psf: Tensor, sigma: float) -> Tensor:
@@ -162,8 +161,10 @@ def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
 
         found["DPIR schedule, FFDNet weights"] = [pnp(told, k, masked=False) for k in levels]
     for name in args.networks:
-        network = DeconvolvingNetwork(name)
-        found[f"network {network.name}"] = [lambda y, psf, sigma, network=network: network(y.pixels, psf, sigma)]
+        network = network_of(name)
+        found[f"network {network.name}"] = [
+            lambda y, psf, sigma, network=network: network.deconvolve(y.pixels, psf, sigma)
+        ]
     return {name: each for name, each in found.items() if args.only in name}
 
 

@@ -62,13 +62,13 @@ def build(method: str):
         return restore.load("denoise", method=name, device="cpu", **options)
     import torch
 
-    from restore.engines.network import NetworkEngine
-    from restore.inference.runner import RunOptions
+    from restore.engines.denoise.network import DenoisingNetwork
+    from restore.inference.options import RunOptions
     from restore.models.plain_unet import PlainUNet
 
     torch.manual_seed(0)
     net = PlainUNet(channels=3, widths=(64,), blocks=(9,)).eval()
-    engine = NetworkEngine(net, net.spec(), "seeded", "0" * 64)
+    engine = DenoisingNetwork(net, net.spec(), "seeded", "0" * 64)
     return restore.Restorer("denoise", engine, RunOptions(device="cpu", precision="fp32"))
 
 
@@ -86,7 +86,7 @@ def child(args: argparse.Namespace) -> None:
     source = open_picture(args.source, ReadOptions())
     start, cpu = time.perf_counter(), time.process_time()
     save = SaveOptions()
-    report = restorer.run(source, lambda info: create(args.target, target_info(info, args.target, save), save))
+    report = restorer.run([source], lambda _, info: create(args.target, target_info(info, args.target, save), save))
     source.close()
     figures = {
         "megapixels": report.height * report.width / 1e6,

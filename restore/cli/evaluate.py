@@ -13,8 +13,8 @@ from restore.cli.console import Bar, put, put_json, say, shown
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, number, one_of, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
-from restore.options import INF
 from restore.metrics.table import METRICS, require_weights, resolve
+from restore.options import INF
 
 if TYPE_CHECKING:
     from restore.evaluation.protocol import Case, EvaluationProtocol

@@ -38,7 +38,8 @@ class InspectReading(ReadOptions):
     """Animations and multipage files: `one` refuses them, `first` takes their first picture."""
 
 
-_Reading: Any = flag_class(InspectReading)
+if not TYPE_CHECKING:
+    InspectReading = flag_class(InspectReading)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Inspect:
     """Also draw what was measured: a PNG for one picture; for several a folder, photo_noise.png for photo.jpg."""
     overwrite: Flag = False
     """Replace drawn reports that exist."""
-    reading: _Reading = field(default_factory=_Reading)
+    reading: InspectReading = field(default_factory=InspectReading)
     telling: InspectReport = field(default_factory=InspectReport)
 
     def run(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from restore.cli.console import Bar, JsonReport, describe, put, say, shown, telling_log
 from restore.cli.options import FileOptions, MachineOptions, ReportOptions
 from restore.cli.plan import Plan, plan_work
-from restore.errors import ConfigError, ExitCode, RestoreError
+from restore.errors import ConfigError, ExitCode, FileError, RestoreError
 from restore.inference.options import RunOptions
 from restore.io.options import ReadOptions, SaveOptions
 from restore.options import ExtraOutput, FromInputs, kinds_of
@@ -116,7 +116,7 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         total = plan.check()
         options = _batch_options(plan, request)
         if files.dry_run:
-            code, facts = _dry_run(request, plan, options, json), {}
+            code, facts = _dry_run(request, plan, restorer, options, json), {}
         else:
             summary = _run(request, plan, restorer, total, options, json)
             code, facts = summary.exit_code, {"summary": summary.as_dict()}
@@ -182,7 +182,7 @@ class Teller:
 
     def started(self, job: Job) -> None:
         count = "" if self._single else f"{self._count + 1}/{self._total} "
-        self._bar.start(f"{count}{shown(job.sources[0])}")
+        self._bar.start(f"{count}{shown(job.source)}")
 
     def progress(self, done: float) -> None:
         self._bar.update(done)
@@ -200,7 +200,7 @@ class Teller:
         elif record.status == "ok":
             self._tell_success(job, record)
         elif self._report.verbose or self._single:
-            say(f"{shown(job.sources[0])}: skipped, {record.reason}")
+            say(f"{shown(job.source)}: skipped, {record.reason}")
 
     def _tell_failure(self, line: str, error: Exception | None) -> None:
         ours = isinstance(error, RestoreError)
@@ -213,8 +213,8 @@ class Teller:
             for name, value in (record.decisions | _run_facts(record.run)).items():
                 say(f"  {name}: {value}")
         for warning in record.warnings:
-            say(f"restore: warning: {shown(job.sources[0])}: {warning}")
-        say(f"{shown(job.sources[0])} -> {shown(job.main)} ({record.seconds:.1f} s)")
+            say(f"restore: warning: {shown(job.source)}: {warning}")
+        say(f"{shown(job.source)} -> {shown(job.target)} ({record.seconds:.1f} s)")
 
 
 def _run_facts(run: Mapping[str, Any]) -> dict[str, str]:
@@ -242,10 +242,10 @@ def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -
         say(f"restore: interrupted{hint}")
 
 
-def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonReport | None) -> int:
+def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> output, size and method of every file, and what would be refused; write nothing."""
-    from restore.inference.batch import explain
-    from restore.inference.worker import preview
+    from restore.inference.inputs import check_outputs, inspect
+    from restore.inference.worker import explain
 
     refused = False
     for job in plan.jobs():
@@ -254,9 +254,15 @@ def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonRepo
             if job.skip:
                 entry |= {"status": "skipped", "reason": job.skip}
             else:
-                entry |= {"size": preview(job, options), "method": request.chosen}
+                if job.problem:
+                    raise FileError(job.problem, where=job.source)
+                check_outputs(job, replace=options.overwrite)
+                contents = inspect(job, restorer.spec, options)
+                info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
+                size = f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
+                entry |= {"size": size, "method": request.chosen}
         except Exception as error:
-            refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.sources[0]))
+            refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
         if json:
             json.add(entry)
         else:
@@ -266,7 +272,7 @@ def _dry_run(request: Request, plan: Plan, options: BatchOptions, json: JsonRepo
 
 def paths_of(job: Job) -> dict[str, Any]:
     """Where a job's main input and output are, and all of them where there are several."""
-    paths: dict[str, Any] = {"input": str(job.sources[0]), "output": str(job.main)}
+    paths: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
     if len(job.sources) > 1:
         paths["inputs"] = [str(path) for path in job.sources]
     return paths

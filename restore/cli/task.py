@@ -33,7 +33,8 @@ def task_command(name: str, task: Task) -> type:
     names = [entry[0] for entry in own]
     declared: list[tuple[str, Any, Any]] = [("paths", _paths(task), ())]
     if not task.subcommand:
-        method = Annotated[str, primitive(OneOf(*method_names(task)), "--method")]
+        words = tyro.conf.arg(help="How it is done; auto chooses by the other options and the picture, and says why.")
+        method = Annotated[str, primitive(OneOf(*method_names(task)), "--method"), words]
         declared.append(("method", method, "auto"))
     declared += own
     for group, options in _SHARED:
@@ -48,7 +49,8 @@ def task_command(name: str, task: Task) -> type:
         return _run(self, name, task, names)
 
     namespace = {
-        "__doc__": task.summary, "__post_init__": lambda self: None, "__optional_paths__": frozenset(map(flag, optional | older)), "run": run,
+        "__doc__": task.summary, "__post_init__": lambda self: None, "run": run,
+        "__optional_paths__": frozenset(map(flag, optional | older)),
     }  # fmt: skip
     return make_dataclass(
         f"{name.title().replace('-', '')}Command", declared, bases=tuple(classes), frozen=True, namespace=namespace
@@ -59,12 +61,12 @@ def _paths(task: Task) -> Any:
     first = "KIND " if task.subcommand else ""
     several = len(task.inputs) > 1
     inputs = " ".join(each.upper() for each in task.inputs) if several else "IN..."
-    words = tyro.conf.arg(
-        metavar=f"{first}{inputs} [OUT]", help_behavior_hint="",
-        help=(f"The {task.subcommand}; then p" if first else "P") + "ictures or folders. The last of two or more is the "
-        f"output, a file or a folder; without one it is photo_{task.ending}.png beside photo.png, "
-        f"photos_{task.ending}/ beside photos/.",
-    )  # fmt: skip
+    text = (
+        "Pictures or folders. The last of two or more is the output, a file or a folder; without one it is "
+        f"photo_{task.ending}.png beside photo.png, photos_{task.ending}/ beside photos/."
+    )
+    text = f"The {task.subcommand}; then p{text[1:]}" if first else text
+    words = tyro.conf.arg(metavar=f"{first}{inputs} [OUT]", help_behavior_hint="", help=text)
     return Annotated[tyro.conf.Positional[tuple[str, ...]], words]
 
 

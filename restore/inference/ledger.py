@@ -1,7 +1,7 @@
-"""The ledger of a folder run: one JSON line per finished file, appended and synced once its output is safe.
+"""The ledger of a folder run: one JSON line per finished job, appended and synced once its outputs are safe.
 
-A run may be killed at any instant: a torn last line is ignored when the ledger is read, and an output
-without a line is simply done again. An output counts as done only while it still has the recorded
+A run may be killed at any instant: a torn last line is ignored when the ledger is read, and outputs
+without a line are simply done again. A job counts as done only while every output still has its recorded
 size and hash. Opening the ledger locks its folder against a second run.
 """
 
@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import re
-import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,10 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from restore.errors import ExitCode, FileError
-from restore.io.atomic import PARTIAL_SUFFIX
+from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
+from restore.io.hashes import combined_sha256, file_sha256
 
 LEDGER_NAME = "restore-ledger.jsonl"
-_CARRIED = 200  # bytes of an output's name that its temporary names carry
 _LEFTOVER = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}(?:\.\w+)?)+", re.DOTALL)
 Status = Literal["ok", "failed", "skipped"]
 
@@ -36,13 +36,45 @@ class LedgerError(FileError):
 
 
 @dataclass(frozen=True)
+class Written:
+    """One output that was written: where (as the ledger calls it), the hash and the number of its bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Where one output is.
+
+    Attributes:
+        path: the file, or the folder of `frames`.
+        frames: names of a sequence's files in the folder, in order; what else the folder holds does not count.
+    """
+
+    path: Path
+    frames: tuple[str, ...] = ()
+
+    def written(self, name: str) -> Written:
+        """Hash what is there, as `name`. Raises `OSError` if it is not."""
+        if not self.frames:
+            return Written(name, file_sha256(self.path), self.path.stat().st_size)
+        files = [self.path / frame for frame in self.frames]
+        hashes = map(file_sha256, files)
+        sha256 = combined_sha256(zip(self.frames, hashes, strict=True))
+        return Written(name, sha256, sum(file.stat().st_size for file in files))
+
+
+@dataclass(frozen=True)
 class FileRecord:
-    """What became of one file; one line of the ledger, one entry of `--json`.
+    """What became of one job; one line of the ledger, one entry of `--json`.
 
     Attributes:
         status: "ok", "failed", or "skipped" (not a picture, or already done by an earlier run).
-        input, output: paths relative to the run's folders, as the user would write them.
-        input_sha256, output_sha256: of the files' bytes.
+        inputs: paths relative to the run's folders, as the user would write them.
+        outputs: what was written, by the outputs' names, the main one first.
+        input_sha256: of the files' bytes, of each input.
         decisions, run, warnings: what was found, chosen and noticed; device, precision and tiles in `run`.
         key: see `work_key`; None if the input could not even be read.
         error: {"code", "line"} of a failure.
@@ -50,12 +82,10 @@ class FileRecord:
     """
 
     status: Status
-    input: str
-    output: str | None = None
+    inputs: tuple[str, ...]
+    outputs: dict[str, Written] = field(default_factory=dict)
     key: str | None = None
-    input_sha256: str | None = None
-    output_sha256: str | None = None
-    output_bytes: int | None = None
+    input_sha256: tuple[str, ...] = ()
     seconds: float = 0.0
     decisions: dict[str, str] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
@@ -68,40 +98,31 @@ class FileRecord:
         return {name: value for name, value in asdict(self).items() if value not in (None, {}, (), "")}
 
 
-def work_key(input_sha256: str, settings: str, output: str) -> str:
-    """Names one piece of work: these input bytes, with these settings, under this output name.
+def work_key(input_sha256: Sequence[str], settings: str, outputs: Mapping[str, str]) -> str:
+    """Names one piece of work: these input bytes, with these settings, to outputs of these names and paths.
 
     For a file changed in place it is the *result's* hash that goes in: what an earlier run left there is
     then recognised as finished, and never restored twice.
     """
-    return hashlib.sha256(f"{input_sha256}\0{settings}\0{output}".encode(errors="surrogatepass")).hexdigest()
-
-
-def staged_name(target: Path) -> Path:
-    """Where a result in place waits until it is recorded; `find_leftovers` knows the name."""
-    real = Path(os.path.realpath(target))
-    return real.with_name(f".{_short(real).name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{real.suffix}")
+    facts = json.dumps([list(input_sha256), settings, sorted(outputs.items())])
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def find_leftovers(folder: Path) -> dict[Path, list[Path]]:
-    """Half-written files of killed runs below a folder, by the output they were to become."""
+    """Half-written files and folders of killed runs below a folder, by the output they were to become."""
     found: dict[Path, list[Path]] = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
             match = _LEFTOVER.fullmatch(name)
             if match:
                 found.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
+        folders[:] = [name for name in folders if not _LEFTOVER.fullmatch(name)]
     return found
 
 
 def _short(target: Path) -> Path:
     """The output's name as far as temporary names carry it."""
-    return target.with_name(os.fsdecode(os.fsencode(target.name)[:_CARRIED]))
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return target.with_name(os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED]))
 
 
 class Ledger:
@@ -145,18 +166,24 @@ class Ledger:
         """Release the folder."""
         self._file.close()
 
-    def is_done(self, key: str, target: Path) -> bool:
-        """Whether this work was finished and its output is still there, byte for byte."""
+    def is_done(self, key: str, outputs: Mapping[str, OutputFiles]) -> bool:
+        """Whether this work was finished and every one of its outputs is still there, byte for byte."""
         proof = self._done.get(bytes.fromhex(key))
+        if proof is None:
+            return False
         try:
-            return proof is not None and proof == _proof(target.stat().st_size, file_sha256(target))
+            there = {name: files.written("") for name, files in outputs.items()}
         except OSError:
             return False
+        return proof == _proof({name: (one.bytes, one.sha256) for name, one in there.items()})
 
     def clear_leftovers(self, target: Path) -> None:
         """Remove what a killed run left half-written of this output."""
         for leftover in self._leftovers.pop(_short(target), ()):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def add(self, record: FileRecord) -> None:
         """Append a line and force it to the disk. Raises `FileError` if that fails."""
@@ -194,16 +221,19 @@ def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_done(path: Path) -> dict[bytes, bytes]:
-    """work key -> proof of the output, for what was finished; 32 + 16 bytes a file, whatever its lines hold."""
+    """work key -> proof of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
     done: dict[bytes, bytes] = {}
     for entry in read_ledger(path):
-        if entry.get("status") == "ok" and isinstance(entry.get("key"), str):
-            done[bytes.fromhex(entry["key"])] = _proof(entry.get("output_bytes"), entry.get("output_sha256"))
+        if entry.get("status") == "ok":
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a line of another layout
+                outputs = {name: (one["bytes"], one["sha256"]) for name, one in entry["outputs"].items()}
+                done[bytes.fromhex(entry["key"])] = _proof(outputs)
     return done
 
 
-def _proof(size: int | None, sha256: str | None) -> bytes:
-    return hashlib.blake2b(f"{size} {sha256}".encode(), digest_size=16).digest()
+def _proof(outputs: Mapping[str, tuple[int, str]]) -> bytes:
+    facts = json.dumps(sorted((name, *fact) for name, fact in outputs.items()))
+    return hashlib.blake2b(facts.encode(), digest_size=16).digest()
 
 
 def _now() -> str:

@@ -18,9 +18,9 @@ from restore.inference.alpha import ColourView
 from restore.inference.bands import BandReader, BandWriter
 from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
+from restore.inference.options import RunOptions
 from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.precision import choose_dtype, resolve_device
-from restore.inference.options import RunOptions
 from restore.inference.tile import TileRunner
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.inference.values import target_scale, to_unit
@@ -65,12 +65,14 @@ def prepare(
     """What the engine finds out about pictures, once; `apply` may then be called for these or for others like them.
 
     Args:
-        sources: one for each of the spec's named inputs.
+        sources: one for each of the spec's named inputs; of a window of frames the middle one is looked at.
         progress: called with the finished share of what takes long, such as a fit.
     Raises:
         RestoreError: see `restore.errors`.
     """
     options = options or RunOptions()
+    if len(sources) == engine.spec.window:
+        sources = [sources[engine.spec.window // 2]]
     if len(sources) != len(engine.spec.inputs):
         raise UnsupportedError(f"this task takes {len(engine.spec.inputs)} pictures at once, got {len(sources)}")
     if changes_nothing(engine.spec, options):

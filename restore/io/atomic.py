@@ -12,25 +12,35 @@ from restore.errors import FileError
 
 PARTIAL_SUFFIX = ".partial"
 _NAME_MAX = 255
+NAME_CARRIED = 200
+"""Bytes of an output's name that its temporary names carry."""
 
 
 class AtomicFile:
-    """A temporary file beside `path`, renamed over it by `commit`.
+    """A temporary file beside `path`, renamed over it by `commit`, or later by `publish` if it is held.
 
-    A symbolic link at `path` stays and its target is replaced. Until `commit` a file that is already
-    there is untouched. Raises `FileError` at once if the folder cannot be written.
+    A symbolic link at `path` stays and its target is replaced. Until then a file that is already there is
+    untouched. Raises `FileError` at once if the folder cannot be written.
+
+    Args:
+        held: `commit` makes the file complete, durable and checked, but leaves it under its temporary name: what
+            belongs together is written first, and published when all of it is there.
+        target: where the file goes if not to `path`, which is then only its name in messages.
+
+    Attributes:
+        partial: the temporary file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, held: bool = False, target: Path | None = None) -> None:
         self.path = path
-        self._target = Path(os.path.realpath(path))
+        self._held, self._committed = held, False
+        self._target = Path(os.path.realpath(target or path))
         name = self._target.name
         if len(os.fsencode(name)) > _NAME_MAX:
             raise FileError("cannot write: the file name is too long", where=path, fix="Choose a shorter name")
         if self._target.is_dir():
             raise FileError("cannot write: a folder has this name", where=path, fix="Name a file")
-        stem = os.fsdecode(os.fsencode(name)[:200])
-        self.partial = self._target.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+        self.partial = partial_path(self._target)
         try:
             handle = os.open(self.partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
@@ -38,27 +48,50 @@ class AtomicFile:
         self.file = os.fdopen(handle, "w+b", buffering=1 << 20)
 
     def commit(self, check: Callable[[Path], None]) -> None:
-        """Flush to the disk, let `check` read the file back (it raises if wrong), and rename."""
+        """Flush to the disk, let `check` read the file back (it raises if wrong), and rename unless it is held."""
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
             check(self.partial)
-            self.partial.replace(self._target)
         except OSError as error:
-            self.abort()
+            self.discard()
             raise write_error(error, self.path) from error
         except BaseException:
-            self.abort()
+            self.discard()
             raise
-        _sync_folder(self._target.parent)
+        self._committed = True
+        if not self._held:
+            self.publish()
+
+    def publish(self) -> None:
+        """Give the finished file its name. On failure it is gone."""
+        try:
+            self.partial.replace(self._target)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError):
+                raise write_error(error, self.path) from error
+            raise
+        sync_folder(self._target.parent)
 
     def abort(self) -> None:
-        """Leave no trace. Safe to call at any time, also after `commit`."""
+        """Leave no trace. Safe to call at any time; after `commit` it does nothing."""
+        if not self._committed:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the temporary file, also one that was committed and is held."""
         with contextlib.suppress(OSError):
             self.file.close()  # flushing may fail again on a full disk; the file goes anyway
         with contextlib.suppress(FileNotFoundError):
             self.partial.unlink()
+
+
+def partial_path(target: Path) -> Path:
+    """A new temporary name beside a file or folder that is to be written."""
+    stem = os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED])
+    return target.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
 
 
 def write_error(error: OSError, path: Path) -> FileError:
@@ -80,7 +113,7 @@ def write_error(error: OSError, path: Path) -> FileError:
     return FileError("cannot write this file", where=path, why=error.strerror or str(error), fix=fix)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name itself durable, on systems where folders can be synced."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -54,6 +54,35 @@ def find_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], N
     return _walk(folder, on_skip or (lambda skipped: None), ())
 
 
+def list_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], None] | None = None) -> Iterator[Path]:
+    """Pictures in one folder, sorted by name; everything else, folders too, is handed to `on_skip`.
+
+    Raises `FileError` if `folder` is none or cannot be listed.
+    """
+    folder, on_skip = Path(folder), on_skip or (lambda skipped: None)
+    if not folder.is_dir():
+        raise FileError("cannot list this: it is not a folder", where=folder, fix="Name an existing folder")
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths: memory for 100,000 files
+    except OSError as error:
+        raise FileError("cannot list this folder", where=folder, why=error.strerror or "", fix="Check it") from error
+    for path, reason in _entries(folder, names, on_skip):
+        if reason == "":
+            yield path
+        else:
+            on_skip(Skipped(path, reason or "a folder"))
+
+
+def _entries(folder: Path, names: list[str], on_skip: Callable[[Skipped], None]) -> Iterator[tuple[Path, str | None]]:
+    """The entries of a folder that are no clutter, with why each is no picture (see `_skip_reason`)."""
+    for name in names:
+        path = folder / name
+        if name.startswith(".") or name.lower() in _SYSTEM_NAMES or name.endswith(PARTIAL_SUFFIX):
+            on_skip(Skipped(path, "a hidden, system or temporary file", clutter=True))
+        else:
+            yield path, _skip_reason(path)
+
+
 def _walk(folder: Path, on_skip: Callable[[Skipped], None], above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     try:
         status = folder.stat()
@@ -65,12 +94,7 @@ def _walk(folder: Path, on_skip: Callable[[Skipped], None], above: tuple[tuple[i
     if here in above:
         on_skip(Skipped(folder, "a link back to a folder above it"))
         return
-    for name in names:
-        path = folder / name
-        if name.startswith(".") or name.lower() in _SYSTEM_NAMES or name.endswith(PARTIAL_SUFFIX):
-            on_skip(Skipped(path, "a hidden, system or temporary file", clutter=True))
-            continue
-        reason = _skip_reason(path)
+    for path, reason in _entries(folder, names, on_skip):
         if reason == "":
             yield path
         elif reason is None:
@@ -97,6 +121,12 @@ def default_output(path: str | os.PathLike[str], suffix: str) -> Path:
     path = Path(path)
     extension = path.suffix if path.suffix.lower() in WRITABLE else ".png"
     return path.with_name(f"{path.stem}_{suffix}{extension}")
+
+
+def written_name(name: str) -> str:
+    """The name a picture's result has elsewhere: its own, but `.png` for formats that are only read."""
+    path = Path(name)
+    return name if path.suffix.lower() in WRITABLE else path.with_suffix(".png").name
 
 
 def check_output(

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from restore.errors import FileError
+from restore.io import read_picture, write_picture
 from restore.io.atomic import AtomicFile
+from restore.picture import Picture
 
 
 def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
@@ -19,15 +21,8 @@ def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     """
     if path.suffix.lower() == ".npy":
         return _numbers(path, _load(path)), False
-    from restore.io.codecs import open_picture
-
-    source = open_picture(path)
-    try:
-        info = source.info
-        pixels = source.read_rows(0, info.height)[..., : info.channels]
-    finally:
-        source.close()
-    return pixels.astype(np.float64), info.dtype == "uint8"
+    picture = read_picture(path)
+    return picture.pixels[..., : picture.info.channels].astype(np.float64), picture.info.dtype == "uint8"
 
 
 def read_psfs(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -61,14 +56,5 @@ def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:
         np.save(file.file, psf)
         file.commit(lambda written: None)
         return
-    from restore.io.codecs import SaveOptions, create, target_info
-    from restore.picture import Picture
-
-    codes = np.rint(psf / psf.max() * 65535).astype(np.uint16)[..., None]
-    picture, save = Picture.from_array(codes), SaveOptions()
-    sink = create(path, target_info(picture.info, path, save), save)
-    try:
-        sink.write_rows(picture.pixels)
-        sink.commit()
-    finally:
-        sink.abort()
+    codes = np.rint(psf / psf.max() * 65535).astype(np.uint16)
+    write_picture(Picture.from_array(codes), path)

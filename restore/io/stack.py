@@ -17,33 +17,42 @@ _CLASSIC = 2**32 - (64 << 20)
 
 
 class StackSink:
-    """Pages of one TIFF or BigTIFF. Nothing appears under the final name before `commit`.
+    """A `FrameSink`: pages of one TIFF or BigTIFF. Nothing appears under the final name before `commit`.
 
     Args:
         nbytes: decoded bytes of all pages together: decides between TIFF and BigTIFF.
+        header: what of a page's header the file holds (see `target_info`).
         check: reads the finished file back and raises if its pages are not like these.
+        out: where the bytes go; None opens a file for `path`.
     """
 
     def __init__(
-        self, path: Path, nbytes: int, options: SaveOptions, check: Callable[[Path, list[PictureInfo]], None]
+        self,
+        path: Path,
+        nbytes: int,
+        options: SaveOptions,
+        header: Callable[[PictureInfo], PictureInfo],
+        check: Callable[[Path, list[PictureInfo]], None],
+        out: AtomicFile | None = None,
     ) -> None:
-        self.path, self.options, self._check = path, options, check
+        self.path, self.options, self._header, self._check = path, options, header, check
         self.big = nbytes > streams.BIG_TIFF_ABOVE
         self._pages: list[PictureInfo] = []
         self._page: _Page | None = None
-        self._out = AtomicFile(path)
+        self._out = out or AtomicFile(path)
         try:
             self.link = streams.begin_tiff(self._out.file, self.big)
         except OSError as error:
             self.abort()
             raise write_error(error, path) from error
 
-    def next_page(self, info: PictureInfo) -> PictureSink:
-        """A sink for the next page, like `info` (from `target_info`); the page before must be committed.
+    def next_frame(self, info: PictureInfo) -> PictureSink:
+        """A sink for the next page, like `info` as far as TIFF holds it; the page before must be committed.
 
         Its abort gives up the whole stack. Raises `ValueError` if it is not its turn.
         """
         self._check_turn()
+        info = self._header(info)
         self._page = _Page(self, self._out, info)
         self._pages.append(replace(info, metadata=Metadata(), notes=()))  # what is checked, and no more
         return self._page

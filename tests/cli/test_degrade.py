@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from restore.cli.degrade import OPTIONS, PRESETS
 
 from restore.analysis.noise import clipped_moments
-from restore.cli.degrade import OPTIONS, PRESETS
 from restore.engines import degrade as engine
 from restore.inference.ledger import LEDGER_NAME
 from restore.physics import camera

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from restore.cli.denoise import Denoise
 
 from .conftest import write_noisy

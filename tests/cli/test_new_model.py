@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,14 +16,9 @@ from restore.naming import beside, imported, portable
 from restore.zoo.weights import load_weights
 from tests.cli.conftest import environment
 from tests.data.conftest import save, scene
+from tests.documents import ROOT, lines
 
-PAGE = Path(__file__).parents[2] / "docs" / "new_model.md"
-
-
-def commands() -> list[list[str]]:
-    """What the page's `sh` blocks say, line by line."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+PAGE = ROOT / "docs" / "new_model.md"
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_walk_through(here, restore):
-    words = commands()
+    words = lines(PAGE)
     assert [each[:2] for each in words] == [
         ["restore", "new-model"], ["python", "-m"], ["restore", "train"], ["restore", "denoise"], ["restore", "eval"],
         ["restore", "score"],
@@ -63,9 +56,9 @@ def test_the_walk_through(here, restore):
 
 
 def test_few_lines_are_ones_own():
-    lines = [line for text in TEMPLATES.values() for line in text.splitlines()]
-    assert len([line for line in lines if line.strip()]) < 80
-    assert f"{len(lines)} lines together" in PAGE.read_text(encoding="utf-8")
+    written = [line for text in TEMPLATES.values() for line in text.splitlines()]
+    assert len([line for line in written if line.strip()]) < 80
+    assert f"{len(written)} lines together" in PAGE.read_text(encoding="utf-8")
 
 
 def test_tiles_of_a_new_model_equal_the_whole(here, restore):

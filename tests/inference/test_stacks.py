@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from restore.inference.stacks import inspect, restore_frames
 
 import restore.inference.batch as batch_module
 from restore.errors import ExitCode, FileError, LimitError, ModelError, UnsupportedError
 from restore.inference.batch import BatchOptions, Job, run_batch
 from restore.inference.ledger import LEDGER_NAME, Ledger, read_ledger
-from restore.inference.stacks import inspect, restore_frames
 from restore.io.codecs import ReadOptions, SaveOptions, open_picture
 from restore.picture import MemorySink, Picture
 from tests import corpus

@@ -15,10 +15,10 @@ from torch import nn
 import restore.training.loop as loop
 from restore.data.batches import Batch
 from restore.errors import ConfigError, FileError, ModelError
+from restore.options import seconds_of
 from restore.training.checkpoint import checkpoints, load_checkpoint
 from restore.training.learner import moving_average
 from restore.training.loop import learning_rate, train
-from restore.options import seconds_of
 from tests.training.tiny import Pairs, draw, network, settings
 
 CLOCK = {"seconds", "seconds_per_step", "data_share", "left_seconds"}

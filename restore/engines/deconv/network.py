@@ -9,8 +9,8 @@ from torch import Tensor
 
 from restore.engines.network import NetworkEngine
 from restore.physics.low_light import HEADROOM
-from restore.zoo.resolver import available
 from restore.zoo import load
+from restore.zoo.resolver import available
 
 DAYLIGHT, LOW_LIGHT = "deconv", "deconv_low_light"
 """Names of the shipped weights of the two regimes."""

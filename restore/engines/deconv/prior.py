@@ -12,8 +12,8 @@ from restore.engines.deconv.network import WITHOUT_WEIGHTS
 from restore.engines.network import NetworkEngine
 from restore.errors import WeightsError
 from restore.physics.level import MAP_RADIUS
-from restore.zoo.resolver import available
 from restore.zoo import load
+from restore.zoo.resolver import available
 
 PRIORS = ("deconv_prior", "denoise_white", "denoise")
 """Shipped weights, the best first: one that learned to be given the level of white noise, or what is nearest to it.

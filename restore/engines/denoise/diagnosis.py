@@ -1,4 +1,4 @@
-"""What is found out about a picture's noise, for people and programs. `restore.engines.denoise.auto.diagnose` makes it."""
+"""What is found out about a picture's noise, for people and programs; `diagnose` of `auto.py` makes it."""
 
 from __future__ import annotations
 

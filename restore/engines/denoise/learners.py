@@ -105,7 +105,7 @@ LEARNERS = {
 
 
 def crop_side(pictures: Sequence[Tensor], most: int, multiple: int) -> int:
-    """Side of the crops that fit all pictures, at most `most`. Raises `ConfigError` if there is nothing to learn from."""
+    """Side of crops that fit all pictures, at most `most`. Raises `ConfigError` if there is nothing to learn from."""
     smallest = min(min(x.shape[-2:]) for x in pictures)
     side = min(most, smallest) // multiple * multiple
     if side < _LEAST_CROP:

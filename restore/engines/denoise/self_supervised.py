@@ -32,13 +32,13 @@ from restore.engines.denoise.options import SelfSupervisedOptions, ZeroShotOptio
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings, fit
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
+from restore.io.home import home
 from restore.models.spec import ModelSpec
 from restore.physics.random import generator_for
 from restore.picture import PictureSource
-from restore.zoo.card import DataSource, Result, WeightsCard
-from restore.io.home import home
-from restore.zoo.resolver import resolve
 from restore.zoo import load
+from restore.zoo.card import DataSource, Result, WeightsCard
+from restore.zoo.resolver import resolve
 from restore.zoo.weights import Loaded, label_of, load_weights, save_weights
 
 _VALIDATED, _SCORED = 500_000, 3_000_000  # pixels of the pictures that are scored while it learns, and at the end

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-
 from restore.engines.deconvolve import METHODS, DeconvolutionEngine
 from restore.engines.psf import load_psf
+
 from restore.errors import ConfigError, FileError, ModelError, UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
@@ -184,6 +184,7 @@ def test_what_is_refused(tmp_path, psf, pair):
 
 def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
     from restore.engines.psf import load_psf
+
     from restore.physics.psf import motion
 
     truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)

@@ -71,7 +71,9 @@ def test_the_engine_does_what_the_diagnosis_says(kind, sigma, weights, why):
     condition = engine.prepare({"picture": source}, EngineOptions())
     found = diagnose(source, names=("general", "fine"))
     assert (found.weights, found.why) == (weights, why)
-    assert condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.summary}
+    assert (
+        condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.summary}
+    )
     white, curve = condition.data
     assert white == found.white and curve.tolist() == found.level.curve.tolist()
 

@@ -7,12 +7,12 @@ import datetime
 import numpy as np
 import pytest
 import torch
+from restore.engines.noise_bounded import RADIUS, SLACK, NoiseBoundedEngine
 from scipy.ndimage import uniform_filter
 from torch import nn
 
 import restore
 from restore.engines.network import NetworkEngine
-from restore.engines.noise_bounded import RADIUS, SLACK, NoiseBoundedEngine
 from restore.errors import ConfigError
 from restore.inference.engine import EngineOptions
 from restore.models.cbsn import CBSN

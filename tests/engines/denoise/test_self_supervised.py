@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from restore.engines.ap_bsn import ApBsnEngine
+from restore.engines.noise_bounded import NoiseBoundedEngine
+from restore.engines.self_supervised import _chosen, _key, by_fit, gathered
+from restore.engines.zero_shot import ZeroShotEngine
 
 import restore
 from restore.cli import denoise
 from restore.engines import fitting, self_supervised
-from restore.engines.ap_bsn import ApBsnEngine
 from restore.engines.fitting import LEARNERS
 from restore.engines.network import NetworkEngine
-from restore.engines.noise_bounded import NoiseBoundedEngine
-from restore.engines.self_supervised import _chosen, _key, by_fit, gathered
-from restore.engines.zero_shot import ZeroShotEngine
 from restore.errors import ConfigError, DecodeError, RestoreError
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void

@@ -1,10 +1,9 @@
-"""Stacks of pages: what is read is every picture of the file, what is written is whole or absent."""
+"""Stacks of pages that are read: every picture of the file, and never fewer in silence."""
 
 from __future__ import annotations
 
 import struct
 import weakref
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +12,21 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError, UnsupportedError
-from restore.io import codecs, streams, tiff_pages
-from restore.io import stack as stack_module
+from restore.errors import DecodeError, LimitError, RestoreError, TruncatedError, UnsupportedError
+from restore.io import picture_file, tiff_pages
 from restore.io.codecs import (
     ReadOptions,
-    SaveOptions,
-    create_stack,
     open_frames,
     open_picture,
     probe,
     probe_frames,
-    target_info,
 )
-from restore.picture import Metadata, Picture
+from restore.picture import Picture
 from tests import corpus
 
+from .stacks import pages, read, same, write
+
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-
-
-def pages(count: int, samples: int = 1, dtype: str = "uint8", height: int = 9, width: int = 11) -> list[np.ndarray]:
-    return [corpus.pattern(height, width, samples, dtype, seed=seed) for seed in range(count)]
-
-
-def read(path: Path, **options) -> list[np.ndarray]:
-    found = []
-    for source in open_frames(path, ReadOptions(**options)):
-        found.append(source.read_rows(0, source.info.height).copy())
-        source.close()
-    return found
-
-
-def write(path: Path, arrays: list[np.ndarray], metadata: list[Metadata] | None = None, **options) -> None:
-    save = SaveOptions(**options)
-    stack = create_stack(path, sum(array.nbytes for array in arrays), save)
-    for index, array in enumerate(arrays):
-        info = Picture.from_array(array, alpha=False).info
-        info = replace(info, metadata=metadata[index] if metadata else Metadata())
-        page = stack.next_page(target_info(info, path, save))
-        for row in range(0, len(array), 4):
-            page.write_rows(array[row : row + 4])
-        page.commit()
-        page.abort()  # says nothing after a commit
-    stack.commit()
-    stack.abort()
-
-
-def same(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
-    pairs = zip(found, expected, strict=True)
-    return all(a.dtype == b.dtype and np.array_equal(a, np.atleast_3d(b)) for a, b in pairs)
 
 
 def single_directory(path: Path, array: np.ndarray) -> Path:
@@ -182,7 +147,7 @@ def test_streamed_pages_share_the_file_and_closing_one_keeps_the_others(tmp_path
 def test_one_frame_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.tif", pages(6))
     decoded: list[weakref.ref] = []
-    real = codecs._decoded
+    real = picture_file._decoded
 
     def watched(*args):
         assert all(one() is None for one in decoded), "the frame before is gone when the next is decoded"
@@ -190,7 +155,7 @@ def test_one_frame_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         decoded.append(weakref.ref(picture))
         return picture
 
-    monkeypatch.setattr(codecs, "_decoded", watched)
+    monkeypatch.setattr(picture_file, "_decoded", watched)
     sources = open_frames(tmp_path / "a.tif")
     for _ in range(6):
         next(sources)
@@ -314,134 +279,6 @@ def test_flipped_bytes_end_in_pictures_or_in_our_error(data, tmp_path: Path) -> 
             assert rows.shape == (source.info.height, source.info.width, source.info.samples)
     except RestoreError as error:
         assert str(error).startswith(str(path))
-
-
-# --- writing -------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    count=st.integers(1, 5),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    samples=st.sampled_from([1, 2, 3, 4, 8]),
-    dtype=st.sampled_from(["uint8", "uint16", "float32"]),
-    compression=st.sampled_from(["fast", "small", "none"]),
-    big=st.booleans(),
-)
-def test_round_trip(count, size, samples, dtype, compression, big, tmp_path: Path) -> None:
-    arrays = pages(count, samples, dtype, *size)
-    with pytest.MonkeyPatch.context() as patch:
-        if big:
-            patch.setattr(streams, "BIG_TIFF_ABOVE", 0)
-        write(tmp_path / "a.tif", arrays, compression=compression)
-    assert (tmp_path / "a.tif").read_bytes()[:4] == (b"II+\0" if big else b"II*\0")
-    assert same(read(tmp_path / "a.tif"), arrays)
-    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
-        assert len(tif.pages) == count
-        assert same([np.atleast_3d(page.asarray().reshape(*size, samples)) for page in tif.pages], arrays)
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.tif"]
-
-
-def test_the_size_of_the_whole_decides_about_big_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = pages(3)
-    for limit, magic in ((3 * 99 - 1, b"II+\0"), (3 * 99, b"II*\0")):
-        monkeypatch.setattr(streams, "BIG_TIFF_ABOVE", limit)
-        write(tmp_path / "a.tif", arrays)
-        assert (tmp_path / "a.tif").read_bytes()[:4] == magic
-
-
-def test_a_stack_that_outgrows_its_offsets_is_an_error_not_a_broken_file(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(stack_module, "_CLASSIC", 100)
-    with pytest.raises(FileError, match=r"a\.tif: outgrew a TIFF of 4 GB"):
-        write(tmp_path / "a.tif", pages(3))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_every_page_keeps_its_own_metadata(tmp_path: Path) -> None:
-    given_ = [
-        Metadata(exif=corpus.exif(1, gps=True), xmp=b"<x/>", dpi=(300.0, 240.0)),
-        Metadata(),
-        Metadata(xmp=b"<y/>", dpi=(72.0, 72.0)),
-    ]
-    write(tmp_path / "a.tif", pages(3), given_)
-    found = [info.metadata for info in probe_frames(tmp_path / "a.tif")]
-    assert [(one.xmp, one.dpi) for one in found] == [(b"<x/>", (300.0, 240.0)), (None, None), (b"<y/>", (72.0, 72.0))]
-    assert [one.exif is not None for one in found] == [True, False, False]
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.avif", "a"])
-def test_only_tiff_takes_a_stack(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"cannot write a stack.*\. Write \.tif, or use --frames first"):
-        create_stack(tmp_path / name, 100)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_appears_before_the_commit_and_nothing_is_left_after_an_abort(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    path.write_bytes(b"mine")
-    array = pages(1)[0]
-    info = target_info(Picture.from_array(array).info, path)
-    for give_up in ("stack", "page", "bad rows"):
-        stack = create_stack(path, 200)
-        first = stack.next_page(info)
-        first.write_rows(array)
-        first.commit()
-        second = stack.next_page(info)
-        second.write_rows(array[:3])
-        if give_up == "bad rows":
-            with pytest.raises(ValueError, match="do not fit"):
-                second.write_rows(array[:, :5])
-        else:
-            (stack if give_up == "stack" else second).abort()
-        assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"] and path.read_bytes() == b"mine"
-        for use in (stack.commit, lambda stack=stack: stack.next_page(info)):
-            with pytest.raises(ValueError, match="after commit or abort"):
-                use()
-
-
-def test_a_page_must_be_whole_before_the_next(tmp_path: Path) -> None:
-    info = target_info(Picture.from_array(pages(1)[0]).info, tmp_path / "a.tif")
-    stack = create_stack(tmp_path / "a.tif", 200)
-    stack.next_page(info)
-    for use in (stack.commit, lambda: stack.next_page(info)):
-        with pytest.raises(ValueError, match="was not committed"):
-            use()
-    stack.abort()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("broken", "words"), [("lost", "2 pages instead of 3"), ("wrong", "width 5 instead of 11")])
-def test_a_stack_is_read_back_before_it_gets_its_name(broken, words, tmp_path, monkeypatch) -> None:
-    if broken == "lost":  # the last directory is not linked
-        finish = stack_module._Page._finish
-
-        def forgetful(self):
-            last = len(self._stack._pages) == 3
-            if last:
-                self._link = self._out.file.tell() - 4  # somewhere harmless, in its own pixels
-            finish(self)
-
-        monkeypatch.setattr(stack_module._Page, "_finish", forgetful)
-    else:
-        entries = streams.TiffSink._entries
-
-        def narrow(self):
-            return entries(self) | {256: (4, struct.pack("<I", 5))}
-
-        monkeypatch.setattr(streams.TiffSink, "_entries", narrow)
-    with pytest.raises(FileError, match=rf"a\.tif: was written wrong and is discarded \({words}"):
-        write(tmp_path / "a.tif", pages(3), compression="none")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failing_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("restore.io.atomic.os.fsync", full)
-    with pytest.raises(FileError, match=r"a\.tif: cannot write this file \(No space left on device\)"):
-        write(tmp_path / "a.tif", pages(2))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_junk_is_a_decode_error(tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""What a batch is given: jobs, options, and the contract of the restorer that does them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from restore.io.options import ReadOptions, SaveOptions
+from restore.models.spec import ModelSpec
+from restore.picture import PictureInfo, PictureSink, PictureSource
+
+CreateSink = Callable[[str, PictureInfo], PictureSink]
+"""Makes the sink of an output, by the output's name, for a picture with this header."""
+Progress = Callable[[float], None]
+"""Is called with the finished share, 0..1."""
+
+
+class Report(Protocol):
+    """What a restorer tells about one picture."""
+
+    decisions: dict[str, str]
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+class Restores(Protocol):
+    """What a batch needs of a restorer (`restore.api.Restorer` is one).
+
+    `sources` are `spec.pictures` many: the named inputs in order, or the frames of a window, the wanted one in the
+    middle. The fingerprint names everything that shapes the output besides the input: engine, weights, options,
+    version.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
+        """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
+        ...
+
+    def apply(
+        self,
+        condition: Any,
+        sources: Sequence[PictureSource],
+        create_sink: CreateSink,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Restore into the sinks it makes, one an output; each is committed, or aborted on any error."""
+        ...
+
+    def run(
+        self, sources: Sequence[PictureSource], create_sink: CreateSink, progress: Progress | None = None
+    ) -> Report:
+        """Prepare from these sources, and apply to them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work: what is read at once, and what is written of it.
+
+    Attributes:
+        sources: a file for each named input; where it is a `sequence`, possibly a folder of numbered frames.
+        targets: where each output goes, by its name, the main output first.
+        names, outputs: the same two as the ledger and messages call them (relative to the run's folders).
+        in_place: the main output replaces the first source, which is its target.
+        compare: where to put a before/after picture of the first input and the main output, if anywhere.
+        skip: why it is left alone (not a picture), "" if it is not.
+        problem: why it cannot be done and fails, "" if it can.
+        sequence: sources may be folders, each one sequence of frames; so are then the targets.
+    """
+
+    sources: tuple[Path, ...]
+    targets: dict[str, Path]
+    names: tuple[str, ...]
+    outputs: dict[str, str]
+    in_place: bool = False
+    compare: Path | None = None
+    skip: str = ""
+    problem: str = ""
+    sequence: bool = False
+
+    @property
+    def source(self) -> Path:
+        """The first input."""
+        return self.sources[0]
+
+    @property
+    def main(self) -> str:
+        """Name of the main output."""
+        return next(iter(self.targets))
+
+    @property
+    def target(self) -> Path:
+        """Where the main output goes; the source itself for a job that writes nothing."""
+        return next(iter(self.targets.values()), self.source)
+
+    @cached_property
+    def of_folders(self) -> bool:
+        """Whether folders of frames are read and written."""
+        return self.sequence and self.source.is_dir()
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What a batch does with files; what is done to pixels is the restorer's.
+
+    Attributes:
+        overwrite: existing outputs may be replaced (a resumed run needs it for what changed).
+        workers: see `run_pipeline`.
+        measure: how often a sequence is measured: "each" frame by itself, "once" for all of them, or "auto": pages
+            of a stack each, numbered frames once.
+        compare: writes a comparison (before, after, path) for jobs that want one.
+    """
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    save: SaveOptions = field(default_factory=SaveOptions)
+    overwrite: bool = False
+    workers: int = 2
+    measure: Literal["auto", "each", "once"] = "auto"
+    compare: Callable[[PictureSource, PictureSource, Path], None] | None = None
+
+    def measures_once(self, job: Job) -> bool:
+        """Whether the frames of this job share one measurement."""
+        return self.measure == "once" or (self.measure == "auto" and job.of_folders)

@@ -1,0 +1,213 @@
+"""What a job reads: its sources opened once, and what their headers say about the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from restore.errors import FileError, UnsupportedError
+from restore.inference.batch_job import BatchOptions, Job
+from restore.inference.ledger import OutputFiles
+from restore.io.codecs import check_stack, target_info
+from restore.io.frame_folder import check_folder
+from restore.io.frames import FrameFolder, StackFrames, check_alike
+from restore.io.options import ReadOptions
+from restore.io.paths import check_name, check_output, same_file, written_name
+from restore.io.picture_file import PictureFile
+from restore.models.spec import ModelSpec
+from restore.picture import PictureInfo, PictureSource
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a job's sources hold, from their headers.
+
+    Attributes:
+        infos: the first picture of each input.
+        frames: how many pictures of each input are to be restored.
+        sequence: whether frames are written, into a stack or a folder; one page alone is an ordinary picture.
+        nbytes: decoded bytes of each output, as it will be written.
+        outputs: where each output will be.
+        notes: what was noticed about the sources as a whole.
+    """
+
+    infos: tuple[PictureInfo, ...]
+    frames: int
+    sequence: bool
+    nbytes: dict[str, int]
+    outputs: dict[str, OutputFiles]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> PictureInfo:
+        """The first picture of the first input."""
+        return self.infos[0]
+
+
+class Inputs:
+    """A job's sources, opened. Use as a context manager, or close it when the pictures were read.
+
+    Raises:
+        FileError, LimitError: a source that cannot be opened.
+    """
+
+    def __init__(self, job: Job, read: ReadOptions, *, hashed: bool = False) -> None:
+        self.files: list[PictureFile | StackFrames | FrameFolder] = []
+        try:
+            for path in job.sources:
+                self.files.append(_opened(path, job, read, hashed=hashed))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Inputs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release all files. Safe to call twice."""
+        for file in self.files:
+            file.close()
+
+    def sha256(self) -> tuple[str, ...]:
+        """Hash of each source's bytes."""
+        return tuple(file.sha256() for file in self.files)
+
+    def check_unchanged(self) -> None:
+        """Raise `FileError` if a source was written to since it was opened."""
+        for file in self.files:
+            file.check_unchanged()
+
+    @property
+    def are_sequences(self) -> bool:
+        """Whether every source can be read frame by frame (if only of one page)."""
+        return not any(isinstance(file, PictureFile) for file in self.files)
+
+    def pictures(self) -> list[PictureSource]:
+        """The one picture of each source. Raises `UnsupportedError` for a folder of frames."""
+        return [_picture(file) for file in self.files]
+
+    def frames(self) -> list[StackFrames | FrameFolder]:
+        """The sequence of each source."""
+        return [file for file in self.files if not isinstance(file, PictureFile)]
+
+
+def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+    """Read all headers; refuses what the targets' formats cannot hold, judged by the outputs' own sizes.
+
+    Raises:
+        RestoreError: as `PictureFile.infos`, `FrameFolder.infos`, `target_info` and `check_stack` do; sequences of
+            different lengths; frames that differ where they are looked at together.
+    """
+    if inputs.are_sequences:
+        return _survey_sequences(inputs, job, spec, options)
+    infos = tuple(file.info for file in inputs.files)
+    return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
+
+
+def _survey_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+    alike = spec.window > 1 or options.measures_once(job)
+    first, *others = inputs.frames()
+    frames, nbytes, outputs = 0, dict.fromkeys(job.targets, 0), _single_outputs(job)
+    if isinstance(first, FrameFolder):
+        names = tuple(map(written_name, first.names))
+        outputs = {name: OutputFiles(target, names) for name, target in job.targets.items()}
+    for info in _with_look_ahead(first, job):
+        if alike and frames:
+            check_alike(first.info, info, first.where(frames))
+        for name, size in _output_bytes(info, job, spec, options, frame=frames, outputs=outputs).items():
+            nbytes[name] += size
+        frames += 1
+    for path, other in zip(job.sources[1:], others, strict=True):
+        if other.count != frames:
+            raise UnsupportedError(f"has {other.count} frames, and the first input has {frames}", where=path)
+    sequence = frames > 1 or isinstance(first, FrameFolder)
+    infos = tuple(one.info for one in (first, *others))
+    notes = tuple(note for file in inputs.files if isinstance(file, FrameFolder) for note in file.notes)
+    return Contents(infos, frames, sequence, nbytes, outputs, notes)
+
+
+def _with_look_ahead(first: StackFrames | FrameFolder, job: Job) -> Iterator[PictureInfo]:
+    """The headers; targets that cannot hold a stack are refused before any page is judged by itself."""
+    infos = first.infos()
+    begin = [info for info in (next(infos, None), next(infos, None)) if info is not None]
+    if len(begin) > 1 and isinstance(first, StackFrames):
+        for target in job.targets.values():
+            check_stack(target)
+    yield from begin
+    yield from infos
+
+
+def _output_bytes(
+    info: PictureInfo,
+    job: Job,
+    spec: ModelSpec,
+    options: BatchOptions,
+    *,
+    frame: int = 0,
+    outputs: dict[str, OutputFiles] | None = None,
+) -> dict[str, int]:
+    """Decoded bytes of each output of one picture. Raises `UnsupportedError` for what a target cannot hold."""
+    from restore.inference.engine import output_info  # not above: it loads torch
+
+    sizes = {}
+    for output in spec.outputs:
+        target = job.targets[output.name]
+        if outputs is not None and outputs[output.name].frames:
+            target /= outputs[output.name].frames[frame]
+        sizes[output.name] = target_info(output_info(info, output, spec.scale), target, options.save).nbytes
+    return sizes
+
+
+def _single_outputs(job: Job) -> dict[str, OutputFiles]:
+    return {name: OutputFiles(target) for name, target in job.targets.items()}
+
+
+def _picture(file: PictureFile | StackFrames | FrameFolder) -> PictureSource:
+    if isinstance(file, FrameFolder):
+        raise UnsupportedError("is a folder of frames, and another input is one picture", where=file.path)
+    return (file.file if isinstance(file, StackFrames) else file).picture()
+
+
+def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> PictureFile | StackFrames | FrameFolder:
+    if job.sequence and path.is_dir():
+        return FrameFolder(path, read, hashed=hashed)
+    file = PictureFile(path, read)
+    return StackFrames(file) if read.frames == "all" else file
+
+
+def inspect(job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+    """What a job holds and would write, without doing it: for a dry run. Raises as `survey` does."""
+    with Inputs(job, options.read) as inputs:
+        return survey(inputs, job, spec, options)
+
+
+def check_outputs(job: Job, *, replace: bool) -> None:
+    """Raise `FileError` if a job's outputs would destroy something they may not."""
+    if job.in_place and job.of_folders:
+        raise FileError("frames in a folder are not replaced in place", where=job.source, fix="Name an output folder")
+    first, *others = job.sources
+    for name, target in job.targets.items():
+        if job.of_folders:
+            check_name(target)
+            check_folder(target, overwrite=replace)
+            _refuse_same(first, target)
+        else:
+            check_output(first, target, in_place=job.in_place and name == job.main, overwrite=replace)
+        for other in others:
+            _refuse_same(other, target)
+    if job.compare is not None:
+        check_output(first, job.compare, overwrite=replace)
+        for other in others:
+            _refuse_same(other, job.compare)
+
+
+def _refuse_same(source: Path, target: Path) -> None:
+    if same_file(source, target):
+        raise FileError("is the input itself: writing would replace it", where=target, fix="Name another output")

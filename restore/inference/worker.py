@@ -1,0 +1,321 @@
+"""One job from its files to its files: read, restored, written under temporary names, put in place together.
+
+A worker knows no ledger, no summary and no other job; a recorder (`restore.inference.batch`) keeps what it did.
+Worker, job and what comes back can be pickled if the restorer can, so that other processes may do the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from restore.errors import FileError, LimitError, RestoreError
+from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
+from restore.inference.inputs import Contents, Inputs, check_outputs, survey
+from restore.inference.ledger import FileRecord, OutputFiles, Written, work_key
+from restore.inference.sequences import restore_sequence
+from restore.io.atomic import AtomicFile
+from restore.io.codecs import create, create_stack, open_picture, target_info
+from restore.io.frame_folder import FolderSink
+from restore.io.options import ReadOptions
+from restore.picture import FrameSink, MemorySink, PictureInfo, PictureSink, PictureSource
+
+BIG = 128 << 20
+"""Decoded bytes above which a picture is not decoded ahead of its turn."""
+
+IsDone = Callable[[str, Mapping[str, OutputFiles]], bool]
+"""Whether the work of this key was finished, with these outputs (`Ledger.is_done`)."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job.
+
+    Attributes:
+        error: what the failure in the record was.
+        staged: the finished result that is to replace the job's target once the record is kept, of a job in place;
+            every other output is where it belongs.
+    """
+
+    job: Job
+    record: FileRecord
+    error: Exception | None = None
+    staged: Path | None = None
+
+
+@dataclass(eq=False)
+class Work:
+    """A job on its way through the steps, with what is known about it so far."""
+
+    job: Job
+    seconds: float = 0.0
+    inputs: Inputs | None = None
+    input_sha256: tuple[str, ...] = ()
+    key: str | None = None
+    contents: Contents | None = None
+    big: bool = False
+    sources: list[PictureSource] = field(default_factory=list)
+    memory: dict[str, MemorySink] = field(default_factory=dict)
+    staged: dict[str, AtomicFile | FolderSink] = field(default_factory=dict)
+    report: Report | None = None
+    record: FileRecord | None = None  # set when nothing is left to do
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Count the seconds of a step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def keep(self) -> None:
+        """An earlier run did it: leave everything as it is."""
+        self.release()
+        self.record = FileRecord("skipped", self.job.names, key=self.key, reason="already done")
+
+    def finish(self, error: Exception | None = None) -> Done:
+        """What became of it; the staged result in place is from then on the caller's to move or remove."""
+        self.release()
+        if error is not None or self.record is None:
+            error = error or RuntimeError("no result")
+            return Done(self.job, self.failure(error), error)
+        main = self.staged.pop(self.job.main) if self.job.in_place and self.staged else None
+        return Done(self.job, self.record, staged=main.partial if main else None)
+
+    def failure(self, error: Exception) -> FileRecord:
+        """The record of a job that this stopped."""
+        known = explain(error, self.job.source)
+        return FileRecord(
+            "failed", self.job.names, key=self.key, input_sha256=self.input_sha256,
+            seconds=round(self.seconds, 3), error={"code": known.code, "line": str(known)},
+        )  # fmt: skip
+
+    def release(self) -> None:
+        """Close the inputs and let go of all pixels."""
+        for source in self.sources:
+            source.close()
+        self.sources, self.memory = [], {}
+        if self.inputs is not None:
+            self.inputs.close()
+
+    def close(self) -> None:
+        """Release, and remove what was written and did not become a result. Safe to call twice."""
+        self.release()
+        for out in self.staged.values():
+            out.discard()
+        self.staged = {}
+
+
+class Worker:
+    """Does jobs with one restorer: all at once (`do`), or in steps that a pipeline overlaps."""
+
+    def __init__(self, restorer: Restores, options: BatchOptions) -> None:
+        self.restorer, self.options = restorer, options
+        self.settings = settings_hash(restorer.fingerprint, options)
+
+    def do(self, job: Job, is_done: IsDone | None = None, progress: Progress | None = None) -> Done:
+        """A whole job; only what is no `Exception` (an interrupt) leaves it, and then nothing half-written stays."""
+        work = Work(job)
+        try:
+            self.identify(work)
+            if work.key is not None and is_done is not None and is_done(work.key, outputs_of(work)):
+                work.keep()
+            self.decode(work)
+            self.compute(work, progress)
+            self.encode(work)
+            return work.finish()
+        except Exception as error:
+            return work.finish(error)
+        finally:
+            work.close()
+
+    def identify(self, work: Work) -> None:
+        """Open the sources, read their headers and hash them; or refuse, or skip."""
+        job = work.job
+        with work.clock():
+            if job.skip:
+                work.record = FileRecord("skipped", job.names, reason=job.skip)
+                return
+            if job.problem:
+                raise FileError(job.problem, where=job.source, fix="Give each picture its counterpart, or move it away")
+            check_outputs(job, replace=self.options.overwrite)
+            work.inputs = Inputs(job, self.options.read, hashed=True)
+            work.contents = survey(work.inputs, job, self.restorer.spec, self.options)
+            work.input_sha256 = work.inputs.sha256()
+            work.key = work_key(work.input_sha256, self.settings, job.outputs)
+
+    def decode(self, work: Work) -> None:
+        """Read ordinary pictures into memory; big ones and sequences are read while they are restored."""
+        if work.record is not None or work.inputs is None or work.contents is None:
+            return
+        with work.clock():
+            contents = work.contents
+            sizes = [*(info.nbytes for info in contents.infos), *contents.nbytes.values()]
+            work.big = contents.sequence or max(sizes) > BIG
+            if not work.big:
+                work.sources = work.inputs.pictures()
+                work.inputs.close()
+            work.inputs.check_unchanged()
+
+    def compute(self, work: Work, progress: Progress | None = None) -> None:
+        """The device's part: into memory, or straight into files for a big picture or a sequence."""
+        if work.record is not None or work.inputs is None or work.contents is None:
+            return
+        with work.clock():
+            if work.contents.sequence:
+                self._restore_sequence(work, work.inputs, work.contents, progress)
+            else:
+                work.sources = work.sources or work.inputs.pictures()
+                frames = work.sources * self.restorer.spec.window  # a single picture is its own neighbour
+                work.report = self.restorer.run(frames, self._sinks(work), progress)
+            if work.big:
+                work.inputs.check_unchanged()
+
+    def encode(self, work: Work) -> None:
+        """Write what is in memory; when all outputs are complete, put them in place; say what was done."""
+        if work.record is not None:
+            return
+        with work.clock():
+            for name, sink in work.memory.items():
+                self._write(work, name, sink)
+            written = {name: self._written(work, name) for name in work.job.targets}
+            for name, out in work.staged.items():
+                if not (work.job.in_place and name == work.job.main):
+                    out.publish()
+            extra = self._compare(work)
+        work.record = self._success(work, written, extra)
+
+    # --- the parts ---------------------------------------------------------------------------------------------
+
+    def _sinks(self, work: Work) -> Callable[[str, PictureInfo], PictureSink]:
+        def in_memory(name: str, info: PictureInfo) -> PictureSink:
+            work.memory[name] = MemorySink(target_info(info, work.job.targets[name], self.options.save))
+            return work.memory[name]
+
+        return (lambda name, info: self._into_file(work, name, info)) if work.big else in_memory
+
+    def _into_file(self, work: Work, name: str, info: PictureInfo) -> PictureSink:
+        target, save = work.job.targets[name], self.options.save
+        return create(target, target_info(info, target, save), save, self._staged_file(work, name))
+
+    def _write(self, work: Work, name: str, memory: MemorySink) -> None:
+        sink = self._into_file(work, name, memory.info)
+        try:
+            sink.write_rows(memory.picture.pixels)
+            sink.commit()
+        finally:
+            sink.abort()
+
+    def _restore_sequence(self, work: Work, inputs: Inputs, contents: Contents, progress: Progress | None) -> None:
+        """All frames into each output, which appears only if every one succeeded."""
+        job = work.job
+        sinks = {name: self._frame_sink(work, name, contents) for name in job.targets}
+
+        try:
+            work.report = restore_sequence(
+                inputs.frames(), contents.frames, self.restorer, lambda name, info: sinks[name].next_frame(info),
+                once=self.options.measures_once(job), progress=progress,
+            )  # fmt: skip
+            for sink in sinks.values():
+                sink.commit()
+        finally:
+            for sink in sinks.values():
+                sink.abort()
+
+    def _frame_sink(self, work: Work, name: str, contents: Contents) -> FrameSink:
+        target, save = work.job.targets[name], self.options.save
+        frames = contents.outputs[name].frames
+        if not frames:
+            return create_stack(target, contents.nbytes[name], save, self._staged_file(work, name))
+        _make_folder(target.parent)
+        sink = FolderSink(target, frames, save, overwrite=self.options.overwrite, held=True)
+        work.staged[name] = sink
+        return sink
+
+    def _staged_file(self, work: Work, name: str) -> AtomicFile:
+        target = work.job.targets[name]
+        _make_folder(target.parent)
+        work.staged[name] = file = AtomicFile(target, held=True)
+        return file
+
+    def _written(self, work: Work, name: str) -> Written:
+        frames = outputs_of(work)[name].frames
+        return OutputFiles(work.staged[name].partial, frames).written(work.job.outputs[name])
+
+    def _success(self, work: Work, written: dict[str, Written], extra: tuple[str, ...]) -> FileRecord:
+        report, job = work.report, work.job
+        if report is None:
+            raise RuntimeError("nothing was restored")
+        key = work.key
+        if job.in_place:
+            key = work_key((written[job.main].sha256, *work.input_sha256[1:]), self.settings, job.outputs)
+        facts = report.as_dict()
+        notes = [note for source in work.sources for note in source.info.notes]
+        notes += work.contents.notes if work.contents is not None else ()
+        return FileRecord(
+            "ok", job.names, written, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),
+            {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
+            tuple(dict.fromkeys((*notes, *report.warnings, *extra))),
+        )  # fmt: skip
+
+    def _compare(self, work: Work) -> tuple[str, ...]:
+        """Write the before/after picture, of a sequence's first frame; its failure is a warning, the result is safe."""
+        compare, target = self.options.compare, work.job.compare
+        if compare is None or target is None or work.inputs is None:
+            return ()
+        main = work.job.main
+        path = work.staged[main].partial if work.job.in_place else work.job.target
+        frames = outputs_of(work)[main].frames
+        try:
+            before = work.sources[0] if work.sources else work.inputs.frames()[0].frame(0)
+            after = open_picture(path / frames[0] if frames else path, ReadOptions(frames="first"))
+            with closing(before), closing(after):
+                compare(before, after, target)
+        except Exception as error:
+            return (f"no comparison was written: {explain(error, target)}",)
+        return ()
+
+
+def outputs_of(work: Work) -> dict[str, OutputFiles]:
+    """Where the outputs of an identified job will be."""
+    return work.contents.outputs if work.contents is not None else {}
+
+
+def settings_hash(fingerprint: str, options: BatchOptions) -> str:
+    """Hash of everything but the input that shapes an output file's bytes."""
+    read = options.read
+    facts = [fingerprint, asdict(options.save), read.frames, read.salvage, options.measure]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def explain(error: BaseException, where: Path) -> RestoreError:
+    """Any exception as one of ours: what went wrong with this file, and what to do."""
+    if isinstance(error, RestoreError):
+        return error.at(where)
+    if isinstance(error, MemoryError):
+        return LimitError("out of memory", where=where, why=str(error), fix="Use --workers 1 or a smaller --tile")
+    if isinstance(error, OSError):
+        return FileError(
+            "reading or writing failed", where=error.filename or where, why=error.strerror or str(error),
+            fix="Check the disk and try again",
+        )  # fmt: skip
+    return RestoreError(
+        f"unexpected {type(error).__name__}", where=where, why=str(error),
+        fix="This is a bug: please report it with the output of -v",
+    )  # fmt: skip
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            "the output folder cannot be made", where=folder, why=error.strerror or str(error),
+            fix="Choose another output",
+        ) from error  # fmt: skip

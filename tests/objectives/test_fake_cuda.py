@@ -1,0 +1,101 @@
+"""Every objective once on a pretended "cuda": all its phases forward and backward, and what it shows."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import restore.objectives
+from restore.data.batches import Batch
+from restore.models import build
+from restore.objectives.adversarial import Adversarial
+from restore.objectives.blind_spot import BlindSpot
+from restore.objectives.deconvolution import Deconvolution
+from restore.objectives.discriminator import PatchDiscriminator
+from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
+from restore.objectives.objective import Objective
+from restore.objectives.supervised import Supervised
+from restore.physics.blurring import BlurRecipe
+from restore.physics.noise import KINDS, NoiseRecipe
+from tests.fake_cuda import CUDA, gradients, moved, pretended_cuda
+
+NOISE = NoiseRecipe(dict.fromkeys(KINDS, 1.0))
+STEP = 16
+
+
+def unet(condition_channels: int = 0) -> nn.Module:
+    return build("plain_unet", condition_channels=condition_channels, widths=(4, 6), blocks=(1, 1, 1))
+
+
+def wiener() -> nn.Module:
+    return build("wiener_unet", steps=1, widths=(4, 6), blocks=(1, 1, 1))
+
+
+MAKERS: dict[str, Callable[[], Objective]] = {
+    "Supervised": lambda: Supervised(unet(1), noise=NOISE, grey_every=3),
+    "Adversarial": lambda: Adversarial(
+        unet(1), PatchDiscriminator(width=4, depth=2), noise=NOISE, kind="wgan", r1=1.0, r1_every=STEP, ramp=1
+    ),
+    "BlindSpot": lambda: BlindSpot(build("cbsn", width=4), NOISE, pd=2, ramp=1),
+    "Deconvolution": lambda: Deconvolution(wiener(), recipe=BlurRecipe("low-light", bank=6)),
+    "Noise2Void": lambda: Noise2Void(unet(), NOISE),
+    "Neighbor2Neighbor": lambda: Neighbor2Neighbor(unet(), NOISE),
+    "Blind2Unblind": lambda: Blind2Unblind(unet(), NOISE),
+}
+
+
+def objectives() -> set[str]:
+    """Classes of the room that can be made."""
+    found = set()
+    for info in pkgutil.iter_modules(restore.objectives.__path__):
+        for value in vars(importlib.import_module(f"restore.objectives.{info.name}")).values():
+            if inspect.isclass(value) and issubclass(value, Objective) and not inspect.isabstract(value):
+                found.add(value.__name__)
+    return found
+
+
+def test_every_objective_has_an_entry():
+    assert set(MAKERS) == objectives()
+
+
+def batch() -> Batch:
+    return Batch(torch.rand(6, 3, 64, 64, device=CUDA), seed=1, step=STEP, first_index=0)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_phase_learns_on_the_device(name):
+    objective = MAKERS[name]()
+    with pretended_cuda():
+        moved(objective)
+        for phase in objective.phases:
+            losses = objective(batch(), phase.name, STEP, torch.Generator(CUDA))
+            found = gradients(losses["loss"], list(objective.parameters()))
+            assert {each.device for each in losses.values()} == {CUDA}
+            assert {each.device for each in found if each is not None} == {CUDA}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_shown_is_on_the_device(name):
+    objective = MAKERS[name]()
+    with pretended_cuda(), torch.no_grad():
+        moved(objective)
+        shown = objective.preview(batch(), objective.averaged)
+    assert {"input", "output"} <= set(shown)
+    assert {each.device for each in shown.values()} == {CUDA}
+
+
+def test_pairs_damaged_elsewhere():
+    objective = MAKERS["Supervised"]()
+    clean = torch.rand(2, 3, 32, 32)
+    with pretended_cuda():
+        moved(objective)
+        pairs = Batch(clean.to(CUDA), 1, STEP, 0, noisy=clean.to(CUDA))
+        assert objective(pairs, "restore", STEP, torch.Generator(CUDA))["loss"].device == CUDA
+        with pytest.raises(RuntimeError, match="cpu"):
+            objective(Batch(clean.to(CUDA), 1, STEP, 0, noisy=clean), "restore", STEP, torch.Generator(CUDA))

@@ -1,0 +1,256 @@
+"""Every operator of `restore.physics` once on a pretended "cuda": its result is there, and so are its gradients."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, Protocol
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorDeviceMismatchError
+from torch.utils._pytree import tree_leaves
+
+import restore.physics
+from restore.physics import (
+    batch,
+    blur,
+    blurred_noise,
+    blurring,
+    camera,
+    color,
+    fourier,
+    jpeg,
+    level,
+    low_light,
+    noise,
+    operators,
+    random,
+    resample,
+)  # fmt: skip
+from tests.fake_cuda import CUDA, gradients, pretended_cuda
+
+
+@dataclass
+class Inputs:
+    """Tensors on `CUDA` that an operator is given."""
+
+    made: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, *shape: int) -> Tensor:
+        self.made.append(torch.rand(*shape, device=CUDA).requires_grad_())
+        return self.made[-1]
+
+    def plain(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, device=CUDA)
+
+    def complex(self, *shape: int) -> Tensor:
+        return torch.complex(self(*shape), self(*shape))
+
+    def generators(self, count: int) -> list[torch.Generator]:
+        return [torch.Generator(CUDA) for _ in range(count)]
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator(CUDA)
+
+    def camera(self, count: int) -> camera.Camera:
+        return camera.Camera(*(self(count) for _ in camera.Camera._fields))
+
+    def sensor(self, count: int) -> low_light.Sensor:
+        return low_light.Sensor(*(self(count) for _ in low_light.Sensor._fields))
+
+
+def both(blur_: Any, x: Tensor) -> Tensor:
+    return blur_.adjoint(blur_.forward(x))
+
+
+def mixture(**options: Any) -> noise.NoiseRecipe:
+    return noise.NoiseRecipe(dict.fromkeys(noise.KINDS, 1.0), jpeg=0.5, clipped=0.5, **options)
+
+
+def planned(count: int) -> noise.NoisePlan:
+    return noise.plan_noise(mixture(), [torch.Generator().manual_seed(i) for i in range(count)])
+
+
+def curve_of(cuda: Inputs) -> Tensor:
+    return cuda(2, level.KNOTS)
+
+
+DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
+    "batch.per_sample": lambda cuda: batch.per_sample(cuda(4)),
+    "blur.box_mean": lambda cuda: blur.box_mean(cuda(2, 3, 20, 17), 3),
+    "blur.filter_each": lambda cuda: blur.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
+    "blur.gaussian_kernels": lambda cuda: blur.gaussian_kernels(cuda(4), cuda(4), cuda(4)),
+    "blurred_noise.blurred_noises": lambda cuda: blurred_noise.blurred_noises(cuda(2, 3, 20, 17)),
+    "color.linear_to_srgb": lambda cuda: color.linear_to_srgb(cuda(2, 3, 8, 9)),
+    "color.srgb_to_linear": lambda cuda: color.srgb_to_linear(cuda(2, 3, 8, 9)),
+    "color.to_luma": lambda cuda: color.to_luma(cuda(2, 3, 8, 9)),
+    "fourier.convolve": lambda cuda: fourier.convolve(cuda(2, 3, 8, 10), cuda.complex(2, 1, 8, 6)),
+    "fourier.correlate": lambda cuda: fourier.correlate(cuda(2, 3, 8, 10), cuda.complex(2, 1, 8, 6)),
+    "fourier.data_step": lambda cuda: fourier.data_step(
+        cuda(2, 3, 8, 10), cuda(2, 3, 8, 10), cuda.complex(2, 1, 8, 6), cuda(2, 1, 1, 1)
+    ),
+    "fourier.otf": lambda cuda: fourier.otf(cuda(2, 1, 5, 5), (16, 18)).abs(),
+    "level.level_map": lambda cuda: level.level_map(cuda(2, 3, 20, 17), curve_of(cuda)),
+    "level.noise_curve": lambda cuda: level.noise_curve(cuda(2, 3, 20, 17), cuda(2, 3, 20, 17)),
+    "low_light.add_low_light": lambda cuda: low_light.add_low_light(
+        cuda(2, 3, 20, 17), cuda.sensor(2), cuda.generator()
+    ),
+    "low_light.clip_lights": lambda cuda: low_light.clip_lights(cuda(2, 3, 20, 17)),
+    "noise.add_correlated": lambda cuda: noise.add_correlated(
+        cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2, 7, 7), cuda(2)
+    ),
+    "noise.add_gaussian": lambda cuda: noise.add_gaussian(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
+    "noise.add_poisson": lambda cuda: noise.add_poisson(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
+    "noise.add_resized": lambda cuda: noise.add_resized(
+        cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2), cuda(2)
+    ),
+    "noise.add_salt_pepper": lambda cuda: noise.add_salt_pepper(cuda(2, 3, 20, 17), cuda(2), cuda.generator()),
+    "noise.add_speckle": lambda cuda: noise.add_speckle(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
+    "noise.quantise": lambda cuda: noise.quantise(cuda(2, 3, 20, 17)),
+    "operators.CircularBlur": lambda cuda: both(
+        operators.CircularBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)
+    ),
+    "operators.VaryingBlur": lambda cuda: both(
+        operators.VaryingBlur(cuda(4, 5, 5), operators.grid_maps(2, 2), cuda(1, 3, 20, 18), 17, 15),
+        cuda(1, 3, 20, 18),
+    ),
+    "operators.ZeroBlur": lambda cuda: both(operators.ZeroBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)),
+    "random.poisson": lambda cuda: random.poisson(cuda(2, 3, 4, 5), cuda.generators(2)),
+    "resample.enlarge_each": lambda cuda: resample.enlarge_each(
+        cuda(2, 3, 20, 17), cuda(2), (cuda(2), cuda(2)), (16, 14)
+    ),
+    "resample.halve": lambda cuda: resample.halve(cuda(2, 3, 9, 8)),
+    "resample.pick_cells": lambda cuda: resample.pick_cells(
+        cuda(2, 3, 9, 8), resample.draw_cells(2, 9, 8, 2, cuda.generator()), 2
+    ),
+    "resample.pixel_shuffle_batch": lambda cuda: resample.pixel_shuffle_batch(cuda(8, 3, 4, 5), 2),
+    "resample.pixel_unshuffle_batch": lambda cuda: resample.pixel_unshuffle_batch(cuda(2, 3, 8, 10), 2),
+}
+FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or work in place
+    "batch.constant": lambda cuda: batch.constant((1.0, 2.0), CUDA),
+    "blurring.blur": lambda cuda: [
+        blurring.blur(cuda.plain(6, 3, 40, 48), blurring.BlurRecipe(regime, bank=6), blurring.draw_bank(6), 0, 1, 0)
+        for regime in ("gaussian", "low-light")
+    ],
+    "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
+    "fourier.difference_power": lambda cuda: fourier.difference_power((8, 10), cuda(1)),
+    "fourier.frequency": lambda cuda: fourier.frequency((8, 10), cuda(1)),
+    "fourier.multiplicity": lambda cuda: fourier.multiplicity((8, 10), cuda(1)),
+    "jpeg.jpeg": lambda cuda: [
+        jpeg.jpeg(cuda.plain(2, channels, 20, 17), 100 * cuda(2), subsampled=subsampled)
+        for channels in (1, 3)
+        for subsampled in (True, False)
+    ],
+    "noise.add_noise": lambda cuda: noise.add_noise(cuda(40, 3, 24, 24), planned(40), cuda.generators(40)),
+    "noise.degrade": lambda cuda: noise.degrade(cuda.plain(40, 3, 24, 24), mixture(), 0, 1, 0),
+    "random.normal": lambda cuda: random.normal((2, 3, 4), cuda.generators(2), CUDA),
+    "random.uniform": lambda cuda: random.uniform((2, 3, 4), cuda.generator(), CUDA),
+    "resample.draw_cells": lambda cuda: resample.draw_cells(2, 9, 8, 2, cuda.generator()),
+    "resample.draw_neighbours": lambda cuda: resample.draw_neighbours(2, 9, 8, cuda.generator()),
+}
+READS_BACK: dict[str, Callable[[Inputs], Any]] = {
+    "blurred_noise.blurred_noise": lambda cuda: blurred_noise.blurred_noise([cuda.plain(3, 20, 17)]),
+}
+"""Those whose answer is a number on the host."""
+ON_THE_HOST = {
+    "blurring.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_traces", "noise.plan_noise",
+    "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",
+    "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised",
+}  # fmt: skip
+"""They plan: small numbers and PSFs, which others bring to the device."""
+
+
+def public() -> set[str]:
+    """Functions and classes of the room, but for those that only hold data."""
+    found = set()
+    for info in pkgutil.iter_modules(restore.physics.__path__):
+        module = importlib.import_module(f"restore.physics.{info.name}")
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") != module.__name__ or name.startswith("_") or _holds_data(value):
+                continue
+            if inspect.isclass(value) or callable(value):
+                found.add(f"{info.name}.{name}")
+    return found
+
+
+def _holds_data(value: Any) -> bool:
+    return inspect.isclass(value) and (is_dataclass(value) or issubclass(value, tuple) or Protocol in value.__bases__)
+
+
+def test_every_operator_has_an_entry():
+    tables = [set(DIFFERENTIABLE), set(FORWARD_ONLY), set(READS_BACK), ON_THE_HOST]
+    assert set().union(*tables) == public()
+    assert sum(map(len, tables)) == len(public()), "one entry each"
+
+
+def on_cuda(result: Any) -> list[Tensor]:
+    tensors = [each for each in tree_leaves(result) if isinstance(each, Tensor)]
+    assert tensors
+    assert {each.device for each in tensors} == {CUDA}
+    return tensors
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENTIABLE))
+def test_result_and_gradients_are_on_the_device(name):
+    with pretended_cuda():
+        inputs = Inputs()
+        result = on_cuda(DIFFERENTIABLE[name](inputs))[0]
+        found = [each for each in gradients(result.sum(), inputs.made) if each is not None]
+    assert found
+    assert {each.device for each in found} == {CUDA}
+
+
+@pytest.mark.parametrize("name", sorted(FORWARD_ONLY))
+def test_result_is_on_the_device(name):
+    with pretended_cuda():
+        on_cuda(FORWARD_ONLY[name](Inputs()))
+
+
+@pytest.mark.parametrize("name", sorted(READS_BACK))
+def test_runs_to_where_its_number_is_read(name):
+    with pretended_cuda(), pytest.raises(DataDependentOutputException, match="_local_scalar_dense"):
+        READS_BACK[name](Inputs())
+
+
+MISTAKES: dict[str, tuple[Callable[[Inputs], Any], type[Exception], str]] = {
+    "a kernel left on the host": (
+        lambda cuda: blur.filter_each(cuda(2, 3, 20, 17), torch.rand(2, 5, 5)),
+        RuntimeError, "weight is on cpu, different from other tensors on cuda:0",
+    ),
+    "a level left on the host": (
+        lambda cuda: noise.add_gaussian(cuda(2, 3, 20, 17), torch.rand(2), cuda.generators(2)),
+        FakeTensorDeviceMismatchError, "at least two devices, cpu and cuda:0",
+    ),
+    "a generator of the host": (
+        lambda cuda: noise.add_gaussian(cuda(2, 3, 20, 17), cuda(2), [torch.Generator(), torch.Generator()]),
+        RuntimeError, "a generator on cpu draws on cuda:0",
+    ),
+    "a generator of the device for the host": (
+        lambda cuda: low_light.draw_sensors(2, cuda.generator()),
+        RuntimeError, "a generator on cuda:0 draws on cpu",
+    ),
+    "a decision by what is on the device": (
+        lambda cuda: bool(cuda.plain(2).sum() > 0), DataDependentOutputException, "_local_scalar_dense",
+    ),
+    "a result left on the host": (lambda cuda: on_cuda(cuda(2).cpu()), AssertionError, "cpu"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mix_of_devices_fails(name):
+    make, error, text = MISTAKES[name]
+    with pretended_cuda(), pytest.raises(error, match=text):
+        make(Inputs())
+
+
+def test_gradients_are_those_of_the_engine():
+    """On the CPU, where the engine can be asked."""
+    x, kernels = torch.rand(2, 3, 12, 11).requires_grad_(), torch.rand(2, 3, 3).requires_grad_()
+    y = (blur.filter_each(x, kernels).relu() * x[..., 1:-1, 1:-1]).square().mean()
+    for ours, theirs in zip(gradients(y, [x, kernels]), torch.autograd.grad(y, [x, kernels]), strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from restore.data.batches import Batch
 from restore.errors import ConfigError
+from restore.models.spec import ModelSpec, spec_of
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void, NoisyAlone
-from restore.physics.level import level_map
+from restore.physics.level import MAP_RADIUS, level_map
 from restore.physics.random import generator_for
 
 _LEAST_CROP = 32
@@ -36,6 +38,11 @@ class WithNoiseLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, noise_level=level_map(x, self.curve.expand(len(x), -1)))
+
+    def spec(self) -> ModelSpec:
+        """The network's, without the condition that it is given here."""
+        spec = spec_of(self.network)
+        return replace(spec, conditions=(), residual=False, radius=spec.radius + MAP_RADIUS)
 
 
 class NoiseStats(NamedTuple):

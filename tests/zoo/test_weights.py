@@ -80,11 +80,12 @@ def rewritten(path: Path, *, state: dict[str, torch.Tensor] | None = None, label
 
 
 def test_round_trip_is_exact(saved):
-    net, spec, card, sha256 = load_weights(saved)
+    net, spec, card, sha256, path = load_weights(saved)
     original = tiny()
-    x = torch.rand(1, 2, 12, 16)
+    x, level = torch.rand(1, 1, 12, 16), torch.rand(1, 1, 12, 16)
     with torch.no_grad():
-        assert torch.equal(net(x), original(x))
+        assert torch.equal(net(x, noise_level=level), original(x, noise_level=level))
+    assert path == saved
     assert not net.training
     assert all(p.dtype == torch.float32 for p in net.parameters())
     assert sha256 == tensors_sha256(original.state_dict())
@@ -310,7 +311,7 @@ def test_weights_that_are_not_finite(saved):
 def test_other_stored_types_load_as_float32(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     safetensors.torch.save_file({n: v.to(dtype) for n, v in tiny().state_dict().items()}, path)
-    net, _, card, _ = load_weights(path, "plain_unet", ARGUMENTS)
+    net, _, card, *_ = load_weights(path, "plain_unet", ARGUMENTS)
     assert card is None
     assert torch.equal(net.get_parameter("head.bias"), tiny().get_parameter("head.bias").to(dtype).float())
 
@@ -414,7 +415,7 @@ def test_pickled_code_is_never_run(tmp_path, how):
 def test_state_dicts_are_found_in_their_wrappings(tmp_path, wrap):
     path = tmp_path / "x.pth"
     torch.save(wrap(tiny().state_dict()), path)
-    net, spec, card, sha256 = load_weights(path, "plain_unet", ARGUMENTS)
+    net, spec, card, sha256, _ = load_weights(path, "plain_unet", ARGUMENTS)
     assert all(torch.equal(v, tiny().state_dict()[n]) for n, v in net.state_dict().items())
     assert (card, spec.task) == (None, "denoise")
     assert sha256 == tensors_sha256(tiny().state_dict())

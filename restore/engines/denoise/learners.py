@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from restore.data.batches import Batch
 from restore.errors import ConfigError
+from restore.models.spec import ModelSpec, spec_of
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void, NoisyAlone
 from restore.physics.level import level_map
@@ -36,6 +38,10 @@ class WithNoiseLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x, noise_level=level_map(x, self.curve.expand(len(x), -1)))
+
+    def spec(self) -> ModelSpec:
+        """That of the network, which needs no condition any more."""
+        return replace(spec_of(self.network), conditions=(), residual=False)
 
 
 class NoiseStats(NamedTuple):

@@ -299,3 +299,18 @@ def test_the_file_is_closed_before_its_turn_if_it_is_in_memory(photos, tmp_path,
     worker.compute(work)
     worker.encode(work)
     assert seen == [True] and work.finish().record.status == "ok"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_interrupt_closes_what_was_opened_ahead(photos, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(worker_module, "BIG", 0)
+    files = []
+    real = PictureFile.__init__
+
+    def remembered(self, *args):
+        real(self, *args)
+        files.append(self._file)
+
+    monkeypatch.setattr(PictureFile, "__init__", remembered)
+    summary, _ = run(photos, tmp_path / "out", two_outputs(fails={"map": KeyboardInterrupt()}), workers=workers)
+    assert summary.interrupted and files and all(file.closed for file in files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +108,11 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         example = f"restore {request.name} {request.method + ' ' if task.subcommand else ''}in.png"
         plan = plan_work(
             paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
-            frames_dir=files.frames_dir, extra_paths=request.extra_paths(), example=example,
+            frames_dir=files.frames_dir, example=example,
         )  # fmt: skip
         with telling_log(request.report.quiet):
             restorer = request.load(plan)
-        plan = replace(plan, outputs=restorer.spec.outputs)
+        plan = plan.writing(restorer.spec.outputs, request.extra_paths())
         total = plan.check()
         options = _batch_options(plan, request)
         if files.dry_run:

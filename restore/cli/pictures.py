@@ -54,6 +54,8 @@ class Request:
             what = f"there is no {self.task.subcommand} {self.method!r}"
             what = what if self.method else f"no {self.task.subcommand} was named"
             raise ConfigError(what, fix=hint(self.method, list(self.task.methods)))
+        if self.files.in_place and not self.task.in_place:
+            raise ConfigError(f"{self.name} does not replace its inputs with worse ones", fix="Name an output")
         if self.files.in_place and self.running.crop:
             raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
         if self.files.overwrite and self.files.resume:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +10,7 @@ from restore.inference.ledger import Ledger
 from restore.inference.sequences import MEASURED_FRAMES, FramesAsOne, spread
 from restore.picture import Picture
 
-from .clips import KINDS, averaging, clip, frames_of, made, run, sequence
+from .clips import averaging, clip, frames_of, made, run, sequence
 from .toys import job, records
 
 
@@ -97,19 +95,3 @@ def test_pages_that_differ_are_not_looked_at_together(tmp_path, size, measure):
     else:
         assert summary.failures[0][1].startswith(f"{tmp_path / 'a.tif'}, page 3: is 16 x 9 with")
         assert restorer.prepared == [] and not (tmp_path / "b.tif").exists()
-
-
-@KINDS
-def test_a_sequence_that_changes_while_it_is_restored_fails(tmp_path, kind):
-    source, target = made(kind, tmp_path / "in", clip(3))
-    restorer = averaging(1)
-    before = restorer.function
-
-    def touching(arrays):
-        file = source if source.is_file() else source / "f_8.png"
-        os.utime(file, ns=(1, 1))
-        return before(arrays)
-
-    restorer.function = touching
-    assert "the file changed while it was read" in run(sequence(source, target), restorer).failures[0][1]
-    assert not target.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 
 import numpy as np
@@ -172,6 +173,22 @@ def test_folders_are_not_replaced_in_place_and_nothing_is_overwritten(tmp_path):
     assert (target / "f_9.png").read_bytes() == b"mine"
     assert run(sequence(source, target), averaging(1), overwrite=True).ok == 1
     assert np.array_equal(frames_of(target), clip(3))
+
+
+@KINDS
+def test_a_sequence_that_changes_while_it_is_restored_fails(tmp_path, kind):
+    source, target = made(kind, tmp_path / "in", clip(3))
+    restorer = averaging(1)
+    before = restorer.function
+
+    def touching(arrays):
+        file = source if source.is_file() else source / "f_8.png"
+        os.utime(file, ns=(1, 1))
+        return before(arrays)
+
+    restorer.function = touching
+    assert "the file changed while it was read" in run(sequence(source, target), restorer).failures[0][1]
+    assert not target.exists()
 
 
 # --- several outputs and inputs, other sizes -----------------------------------------------------------------

@@ -134,6 +134,12 @@ def test_no_output_may_be_an_input(alias, which, victim):
         plan(*paths, inputs=PAIR, outputs=TWO, **extra).check()
 
 
+def test_a_result_may_not_fall_on_another_input():
+    touch("in/x.png", "out/in/x.png")
+    with pytest.raises(FileError, match=r"^out/in/x\.png: is the input itself"):
+        plan("in", "out/in/x.png", "out").check()
+
+
 # --- inputs --------------------------------------------------------------------------------------------------
 
 

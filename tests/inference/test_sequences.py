@@ -2,82 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
 from restore.errors import ModelError
-from restore.inference.batch import BatchOptions, Job, run_batch
+from restore.inference.batch import Job
 from restore.inference.ledger import Ledger, find_leftovers
-from restore.inference.sequences import MEASURED_FRAMES, FramesAsOne, spread, windows
+from restore.inference.sequences import windows
 from restore.io import codecs, read_picture
 from restore.io.codecs import ReadOptions
 from restore.models.spec import ModelSpec, Output
 from restore.picture import Picture
 from tests import corpus
 
+from .clips import KINDS, as_folder, as_stack, averaged, averaging, clip, frames_of, made, run, sequence
 from .toys import Computes, Negative, job, records, two_outputs
-
-ALL = ReadOptions(frames="all")
-
-
-def clip(count: int, seed: int = 0, size: tuple[int, int] = (12, 16)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, *size), np.uint8)
-
-
-def as_stack(path: Path, array: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, array, photometric="minisblack")
-    return path
-
-
-def as_folder(folder: Path, array: np.ndarray, numbers: list[int] | None = None) -> Path:
-    folder.mkdir(parents=True)
-    for number, frame in zip(numbers or range(8, 8 + len(array)), array, strict=True):
-        (folder / f"f_{number}.png").write_bytes(corpus.encoded("png", frame[:, :, None]))
-    return folder
-
-
-def frames_of(path: Path) -> np.ndarray:
-    """What a stack or folder of frames named f_8, f_9, … holds."""
-    if path.is_file():
-        return np.asarray(tifffile.imread(path))
-    numbers = sorted(int(file.stem[2:]) for file in path.iterdir())
-    return np.stack([read_picture(path / f"f_{number}.png").pixels[:, :, 0] for number in numbers])
-
-
-def sequence(source: Path, target: Path, **options) -> Job:
-    return job(source, target, sequence=source.is_dir(), **options)
-
-
-def run(jobs, restorer, ledger=None, **options):
-    settings = BatchOptions(**({"read": ALL, "workers": 1} | options))
-    return run_batch(jobs if isinstance(jobs, list) else [jobs], restorer, settings, ledger=ledger)
-
-
-def averaging(size: int) -> Computes:
-    """The mean of a window, rounded down."""
-    spec = ModelSpec("toy", window=size)
-    return Computes(lambda arrays: {"result": (sum(a.astype(int) for a in arrays) // size).astype(np.uint8)}, spec)
-
-
-def averaged(array: np.ndarray, size: int) -> np.ndarray:
-    half, indices = size // 2, np.arange(len(array))
-    around = [array[np.clip(indices + offset, 0, len(array) - 1)].astype(int) for offset in range(-half, half + 1)]
-    return (sum(around) // size).astype(np.uint8)
-
-
-KINDS = pytest.mark.parametrize("kind", ["stack", "folder"])
-
-
-def made(kind: str, path: Path, array: np.ndarray) -> tuple[Path, Path]:
-    """The sequence, and where its result goes."""
-    if kind == "stack":
-        return as_stack(path.with_suffix(".tif"), array), path.with_name("out.tif")
-    return as_folder(path, array), path.with_name("out")
 
 
 @KINDS
@@ -143,79 +86,6 @@ def test_a_window_has_a_middle_and_gives_up_its_frames_early():
     next(some)
     some.close()
     assert len(closed) == 2
-
-
-# --- measuring -----------------------------------------------------------------------------------------------
-
-
-@KINDS
-@pytest.mark.parametrize("count", [1, 5, 16, 40])
-def test_measured_once_from_at_most_sixteen_frames(tmp_path, kind, count):
-    if kind == "stack" and count == 1:
-        pytest.skip("a stack of one page is a picture")
-    array = clip(count)
-    source, target = made(kind, tmp_path / "in", array)
-    restorer = averaging(1)
-    with Ledger(tmp_path / "ledger") as ledger:
-        assert run(sequence(source, target), restorer, ledger, measure="once").ok == 1
-    ((tall,),) = restorer.prepared
-    indices = spread(count)
-    assert len(indices) == min(count, 16) and np.array_equal(tall[:, :, 0], np.concatenate(array[indices]))
-    assert {(one.scope, one.mean) for one in restorer.applied} == {("clip", float(tall.mean()))}
-    assert len(restorer.applied) == count and np.array_equal(frames_of(target), array)
-    decisions = records(tmp_path / "ledger")[0]["decisions"]
-    assert decisions["frames"] == str(count) and decisions["measured"] == f"once, on {len(indices)} of the frames"
-
-
-def test_the_frames_of_a_measurement_are_spread_over_all():
-    assert spread(3) == [0, 1, 2]
-    assert spread(160) == list(range(5, 160, 10))
-    for count in (1, 15, 16, 17, 100, 65_536):
-        indices = spread(count)
-        assert len(set(indices)) == min(count, MEASURED_FRAMES) and 0 <= indices[0] <= indices[-1] < count
-
-
-@pytest.mark.parametrize(("kind", "auto"), [("stack", 6), ("folder", 1)])
-def test_pages_are_measured_each_and_numbered_frames_once(tmp_path, kind, auto):
-    source, target = made(kind, tmp_path / "in", clip(6))
-    for measure, expected in (("auto", auto), ("each", 6), ("once", 1)):
-        restorer = averaging(1)
-        assert run(sequence(source, target), restorer, measure=measure, overwrite=True).ok == 1
-        assert len(restorer.prepared) == expected
-
-
-def test_how_it_is_measured_is_a_setting(tmp_path):
-    source, target = made("folder", tmp_path / "in", clip(3))
-    done = {}
-    for measure in ("each", "once", "once"):
-        restorer = averaging(1)
-        with Ledger(tmp_path, resume=True) as ledger:
-            run(sequence(source, target), restorer, ledger, measure=measure, overwrite=True)
-        done[measure] = len(restorer.applied)
-    assert done == {"each": 3, "once": 0}
-
-
-def test_frames_as_one_is_read_in_any_order_and_holds_few(tmp_path):
-    opened = []
-
-    class Page(Picture):
-        def read_rows(self, start, stop):
-            if self not in opened:
-                opened.append(self)
-            return super().read_rows(start, stop)
-
-        def close(self):
-            opened.remove(self)
-
-        __eq__, __hash__ = object.__eq__, object.__hash__
-
-    array = clip(5)
-    pages = [Page(Picture.from_array(frame).info, frame[:, :, None]) for frame in array]
-    tall, expected = FramesAsOne(pages), np.concatenate(array)[:, :, None]
-    assert (tall.info.height, tall.info.width) == (60, 16) and tall.frames[2] is pages[2]
-    for start, stop in ((0, 60), (5, 7), (10, 14), (11, 40), (12, 24), (0, 0), (59, 60)):
-        assert np.array_equal(tall.read_rows(start, stop), expected[start:stop])
-        assert len(opened) <= 2
 
 
 # --- folders -------------------------------------------------------------------------------------------------
@@ -303,6 +173,22 @@ def test_folders_are_not_replaced_in_place_and_nothing_is_overwritten(tmp_path):
     assert (target / "f_9.png").read_bytes() == b"mine"
     assert run(sequence(source, target), averaging(1), overwrite=True).ok == 1
     assert np.array_equal(frames_of(target), clip(3))
+
+
+@KINDS
+def test_a_sequence_that_changes_while_it_is_restored_fails(tmp_path, kind):
+    source, target = made(kind, tmp_path / "in", clip(3))
+    restorer = averaging(1)
+    before = restorer.function
+
+    def touching(arrays):
+        file = source if source.is_file() else source / "f_8.png"
+        os.utime(file, ns=(1, 1))
+        return before(arrays)
+
+    restorer.function = touching
+    assert "the file changed while it was read" in run(sequence(source, target), restorer).failures[0][1]
+    assert not target.exists()
 
 
 # --- several outputs and inputs, other sizes -----------------------------------------------------------------

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from restore.errors import FileError, LimitError, UnsupportedError
+from restore.io import frame_folder
+from restore.io.atomic import AtomicFile
 from restore.io.codecs import ReadOptions, SaveOptions
 from restore.io.frame_folder import FolderSink
 from restore.io.frames import FrameFolder, StackFrames, in_order
@@ -232,6 +234,20 @@ def test_what_is_given_up_leaves_no_trace(tmp_path, at):
     sink.abort()
     sink.abort()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frame_that_cannot_be_written_closes_its_file(tmp_path, monkeypatch):
+    made = []
+
+    class Remembered(AtomicFile):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self.file)
+
+    monkeypatch.setattr(frame_folder, "AtomicFile", Remembered)
+    with pytest.raises(UnsupportedError):
+        sink_of(tmp_path / "out").next_frame(Picture.from_array(np.zeros((9, 11), np.float32)).info)
+    assert [file.closed for file in made] == [True]
 
 
 def test_an_existing_folder_needs_permission_and_keeps_what_is_not_replaced(tmp_path):

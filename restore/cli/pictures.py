@@ -194,7 +194,8 @@ class Teller:
         if record.reason and not job.skip:
             self.started(job)  # shows how far a resumed run has looked
         if self._json:
-            self._json.add(record.as_dict() | paths_of(job))
+            facts = {name: value for name, value in record.as_dict().items() if name != "inputs"}
+            self._json.add(facts | paths_of(job))
         if record.status == "failed" and record.error is not None:
             self._tell_failure(record.error["line"], error)
         elif self._report.quiet:

@@ -116,7 +116,10 @@ class Parsed(Kind):
         return value
 
     def accepts(self, value: Any) -> bool:
-        return self.allows(value)
+        try:
+            return self.allows(value)
+        except TypeError:  # a value of another type, such as the text that the command line would parse
+            return False
 
 
 @dataclass(frozen=True)

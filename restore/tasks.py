@@ -229,7 +229,7 @@ def _installed() -> Mapping[str, Task]:
     found: dict[str, Task] = {}
     for entry in entry_points(group=GROUP):
         try:
-            found[entry.name] = entry.load()
+            found[entry.name] = _checked(entry.load(), entry.value)
         except Exception as error:  # whatever that package raises
             log.warning("the task %s of %s cannot be loaded: %s", entry.name, entry.value, error)
     return found
@@ -238,8 +238,17 @@ def _installed() -> Mapping[str, Task]:
 def _of_environment(names: str) -> dict[str, Task]:
     found: dict[str, Task] = {}
     for name in filter(None, names.split(",")):
-        found |= imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
+        tasks = imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
+        if not isinstance(tasks, Mapping):
+            raise ConfigError(f"TASKS of {name.strip()} is no mapping", fix="Give name -> restore.tasks.Task")
+        found |= {each: _checked(task, f"{name.strip()}:TASKS") for each, task in tasks.items()}
     return found
+
+
+def _checked(task: Any, where: str) -> Task:
+    if not isinstance(task, Task):
+        raise ConfigError(f"{where} holds {type(task).__name__}, no task", fix="Give restore.tasks.Task")
+    return task
 
 
 def method_names(task: Task) -> Sequence[str]:

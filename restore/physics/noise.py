@@ -80,14 +80,34 @@ def add_resized(x: Tensor, sigma: Tensor, generators: Generators, factor: Tensor
         shift: B, 0 to 1: where the first pixel falls between two of the smaller picture.
     """
     batch, channels, height, width = x.shape
-    row_shift = shift
-    if isinstance(generators, RowSeeds):  # a band of a larger picture: which row of the smaller one it begins at
-        start = ((generators.first + shift) / factor).floor()
-        row_shift = generators.first + shift - start * factor
-        generators = RowSeeds(generators.seed, int(start))
-    white = normal((batch, channels, height + 2, width + 2), generators, x.device)
-    noise, gain = enlarge_each(white, factor, (row_shift, shift), (height, width))
+    if isinstance(generators, RowSeeds):
+        noise, gain = _enlarged_rows(x, generators, float(factor), float(shift))
+    else:
+        white = normal((batch, channels, height + 2, width + 2), generators, x.device)
+        noise, gain = enlarge_each(white, factor, (shift, shift), (height, width))
     return x + per_sample(sigma / gain.sqrt()) * noise
+
+
+def _enlarged_rows(x: Tensor, seeds: RowSeeds, factor: float, shift: float) -> tuple[Tensor, Tensor]:
+    """As `enlarge_each` of white noise, for a band of one picture: every row is a function of its number alone."""
+    sides = seeds.height or seeds.first + x.shape[-2], x.shape[-1]
+    down, across = ((torch.arange(side, dtype=torch.float64) + shift) / factor for side in sides)
+    gain = torch.ones(1)
+    for share in (down.frac(), across.frac()):
+        gain = gain * (share.square() + (1 - share).square()).mean().float()
+    down = down[seeds.first : seeds.first + x.shape[-2]]
+    first = int(down[0])
+    size = int(down[-1]) - first + 2, int(across[-1]) + 2
+    white = normal((*x.shape[:2], *size), RowSeeds(seeds.seed, first), x.device)
+    wide = _between(white.mT, across).mT
+    return _between(wide, down - first), gain.to(x.device)
+
+
+def _between(x: Tensor, places: Tensor) -> Tensor:
+    """Rows at fractional places, by linear interpolation: ... x h x W -> ... x len(places) x W."""
+    above = places.long().to(x.device)
+    share = places.frac().float().to(x.device)[:, None]
+    return torch.lerp(x[..., above, :], x[..., above + 1, :], share)
 
 
 def quantise(x: Tensor, bits: int = 8) -> Tensor:

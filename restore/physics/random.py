@@ -16,10 +16,12 @@ class RowSeeds:
     Attributes:
         seed: of the picture.
         first: number of the first row drawn.
+        height: of the whole picture, for what is levelled over it; None: the picture ends with the rows drawn.
     """
 
     seed: int
     first: int = 0
+    height: int | None = None
 
     def generators(self, rows: int) -> Iterator[torch.Generator]:
         """One for each row from the first, on the CPU."""
@@ -67,7 +69,7 @@ def hashed_field(shape: Sequence[int], origin: tuple[int, int], device: torch.de
     for axis, (first, length) in enumerate(((0, channels), (origin[0], height), (origin[1], width))):
         index = torch.arange(first, first + length, device=device)
         state = _mixed((state + index.view([-1 if each == axis else 1 for each in range(3)])) % _WORD)
-    return state.float() / _WORD
+    return (state >> 8).float() / (_WORD >> 8)  # 24 bits, which a float32 holds: 1 is never reached
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -65,3 +65,24 @@ def test_maps_go_on_beyond_the_picture():
     inner = F.pad(torch.rand(1, 1, 8, 9, dtype=torch.float64), (2, 5, 1, 3))
     blur = VaryingBlur(k, torch.rand(2, 4, 4), like, (8, 9))
     assert abs(float(blur.forward(inner).sum() - inner.sum())) < 1e-9  # light is kept everywhere
+
+
+def test_a_part_of_the_picture_has_its_part_of_the_maps():
+    """Of a tile at `origin`: the blur of the whole, where the tile's own closing on itself does not reach."""
+    whole, maps = picture(40, 52), torch.rand(3, 4, 5, dtype=torch.float64)
+    psfs = torch.stack([psf(3, 5, seed) for seed in range(3)])
+    blurred = VaryingBlur(psfs, maps, whole, (40, 52)).forward(whole)
+    part = whole[..., 7:31, 11:49]
+    of_part = VaryingBlur(psfs, maps, part, (40, 52), (7, 11)).forward(part)
+    inside = (..., slice(2, -2), slice(3, -3))
+    assert torch.allclose(of_part[inside], blurred[..., 7:31, 11:49][inside], atol=1e-12)
+    elsewhere = VaryingBlur(psfs, maps, part, (40, 52)).forward(part)
+    assert (elsewhere - of_part)[inside].abs().max() > 0.01
+
+
+def test_the_adjoint_of_a_part():
+    x, y = picture(20, 24), picture(20, 24, 2)
+    psfs = torch.stack([psf(5, 5, seed) for seed in range(4)])
+    blur = VaryingBlur(psfs, grid_maps(2, 2), x, (40, 50), (-3, 31))  # it begins above the picture and ends beside it
+    left, right = (blur.forward(x) * y).sum(), (x * blur.adjoint(y)).sum()
+    assert abs(float(left - right)) < 1e-10 * float(x.norm() * y.norm())

@@ -105,7 +105,7 @@ class DegradeEngine:
         planned: _Planned = condition.data
         height, width = min(x.shape[-2], place.height - place.top), min(x.shape[-1], place.width)
         picture = x[:, 0, :, :height, :width].cpu()
-        noisy = add_noise(picture, planned.plan, RowSeeds(planned.seed, place.top))
+        noisy = add_noise(picture, planned.plan, RowSeeds(planned.seed, place.top, place.height))
         if self._clip:
             noisy = noisy.clamp(0, 1)
         beyond = (0, x.shape[-1] - width, 0, x.shape[-2] - height)  # padding of the tile, cut off again

@@ -87,10 +87,10 @@ class SelfSupervisedEngine:
             pictures = crops_of(sources["picture"], 4)
             digest = _digest(pictures)
         key = f"{digest}:{options.seed or 0}"
-        if key not in self._fitted:
+        fitted = self._fitted.get(key)
+        if fitted is None:
             fitted = learned(pictures, digest, self._options, self._paths, options)
             self._fitted = {key: fitted}  # the last one: pictures that learn each on its own come one by one
-        fitted = self._fitted[key]
         inner = fitted.engine.prepare(sources, options)
         return replace(
             inner, data=(fitted.engine, inner), decisions=inner.decisions | fitted.decisions,

@@ -7,14 +7,26 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from restore.engines.deconvolve import METHODS, DeconvolutionEngine
-from restore.engines.psf import load_psf
 
-from restore.errors import ConfigError, FileError, ModelError, UnsupportedError
-from restore.inference.engine import EngineOptions
+from restore.engines.deconv.engine import DeconvolutionEngine
+from restore.engines.deconv.methods import METHODS
+from restore.engines.deconv.options import DeconvOptions, IterativeOptions, WeightsOptions
+from restore.engines.deconv.psf import load_psf
+from restore.errors import ConfigError, FileError, UnsupportedError, WeightsError
+from restore.inference.engine import EngineOptions, Place
 from restore.picture import Picture
 from tests.classical.blurred import psnr, scene, seen, shake
 from tests.inference.engines import restore
+
+OPTIONS = {"rl": IterativeOptions, "rl-tv": IterativeOptions, "pnp": WeightsOptions, "infwide": WeightsOptions}
+
+
+def deconvolution(method, psf, **options):
+    return DeconvolutionEngine(OPTIONS.get(method, DeconvOptions)(psf=psf, **options), method)
+
+
+def prepared(engine, pixels):
+    return engine.prepare({"picture": Picture.from_array(pixels)}, EngineOptions())
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +51,14 @@ GAINS = {"pnp": 6.0, "infwide": 6.0, "wiener": 4.0, "rl": 3.0, "rl-tv": 4.5, "hy
 @pytest.mark.parametrize("method", ["auto", *METHODS])
 def test_every_method_gains(method, psf, pair):
     truth, blurred = pair
-    result, report = restore(DeconvolutionEngine(method, psf.numpy()), Picture.from_array(blurred))
+    result, report = restore(deconvolution(method, psf.numpy()), Picture.from_array(blurred))
     assert quality(result, truth) > quality(blurred, truth) + GAINS[method]
     assert report.decisions["noise"].startswith("sigma 2.") and "measured" in report.decisions["noise"]
 
 
 def test_tiles_leave_no_seams(psf, pair):
     source = Picture.from_array(pair[1])
-    engine = DeconvolutionEngine("hyper-laplacian", psf.numpy())
+    engine = deconvolution("hyper-laplacian", psf.numpy())
     tiled, report = restore(engine, source, tile=96)
     whole, _ = restore(engine, source, tile=2000)
     assert report.tiles > 4 and report.mode != "exact"
@@ -67,7 +79,7 @@ def test_tiles_leave_no_seams(psf, pair):
     ],
 )
 def test_what_is_measured_chooses(sigma, clipped, trusted, chosen):
-    from restore.engines.deconvolving import Measured, automatic
+    from restore.engines.deconv.methods import Measured, automatic
 
     method, why = automatic(Measured(sigma / 255, 1.0, clipped), trusted, True)
     assert (method + why).startswith(chosen)
@@ -77,8 +89,7 @@ def test_it_says_what_it_takes(psf, pair):
     bright = np.clip(pair[1].astype(int) * 3, 0, 255).astype(np.uint8)
 
     def chosen(method, picture):
-        condition = DeconvolutionEngine(method, psf.numpy()).prepare([Picture.from_array(picture)], EngineOptions())
-        return condition.decisions["method"]
+        return prepared(deconvolution(method, psf.numpy()), picture).decisions["method"]
 
     assert chosen("auto", bright).startswith("network deconv_low_light: clipped lights")
     assert chosen("auto", pair[1]) == "network deconv: some noise, few clipped pixels"
@@ -87,10 +98,10 @@ def test_it_says_what_it_takes(psf, pair):
 
 
 def test_without_the_weights_it_works_without(psf, pair, monkeypatch):
-    monkeypatch.setattr("restore.engines.deconvolve.shipped", lambda: False)
+    monkeypatch.setattr("restore.engines.deconv.engine.shipped", lambda: False)
     bright = np.clip(pair[1].astype(int) * 3, 0, 255).astype(np.uint8)
     for picture, method in ((bright, "rl"), (pair[1], "hyper-laplacian")):
-        condition = DeconvolutionEngine("auto", psf.numpy()).prepare([Picture.from_array(picture)], EngineOptions())
+        condition = prepared(deconvolution("auto", psf.numpy()), picture)
         assert condition.decisions["method"].startswith(method)
 
 
@@ -99,29 +110,37 @@ def test_lights_beyond_the_clipping_come_back(psf):
     truth, blurred = seen(scene().expand(-1, 3, -1, -1), psf, 0.03)
     codes, clean = ((t[0].movedim(0, -1).clamp(0, top) * 255).round().byte().numpy()
                     for t, top in ((blurred, 0.6), (truth, 1.0)))  # fmt: skip
-    engine = DeconvolutionEngine("infwide", psf.numpy())
+    engine = deconvolution("infwide", psf.numpy())
     result, report = restore(engine, Picture.from_array(codes))
     assert "clipped at 0.60" in report.decisions["noise"] and "low_light" in report.decisions["method"]
     assert result.max() > 160 and quality(result, clean) > quality(codes, clean) + 1.5
 
 
 def test_grey_pictures_go_through_the_network(psf, pair):
-    result, _ = restore(DeconvolutionEngine("infwide", psf.numpy()), Picture.from_array(pair[1][..., 0]))
+    result, _ = restore(deconvolution("infwide", psf.numpy()), Picture.from_array(pair[1][..., 0]))
     grey = pair[0][..., :1]
     assert quality(result.reshape(grey.shape), grey) > quality(pair[1][..., :1], grey) + 4
 
 
-def test_weights_of_another_task_are_told(psf):
-    with pytest.raises(ModelError, match="weights of the task 'denoise'"):
-        DeconvolutionEngine("infwide", psf.numpy(), weights="denoise")
+def test_weights_of_another_task_are_refused(psf):
+    with pytest.raises(
+        WeightsError, match=r"denoise.safetensors: these weights are for the task 'denoise', not 'deconv'"
+    ):
+        deconvolution("infwide", psf.numpy(), weights="denoise")
 
 
 def test_a_given_noise_level_counts(psf, pair):
-    engine = DeconvolutionEngine("hyper-laplacian", psf.numpy())
-    condition = engine.prepare([Picture.from_array(pair[1])], EngineOptions(sigma=12.0))
+    condition = prepared(deconvolution("hyper-laplacian", psf.numpy(), noise=12.0), pair[1])
     assert "sigma 12.00 (given)" in condition.decisions["noise"] and "weight 134" in condition.decisions["method"]
-    with pytest.raises(ConfigError, match="Give --noise between 0 and 255"):
-        engine.prepare([Picture.from_array(pair[1])], EngineOptions(sigma=300.0))
+    with pytest.raises(ConfigError, match=r"--noise cannot be 300\.0\. It is auto, or a number, from 0 to 255"):
+        deconvolution("hyper-laplacian", psf.numpy(), noise=300.0)
+
+
+def test_the_iterations_are_those_asked_for(psf, pair):
+    for method in ("rl", "rl-tv"):
+        engine = deconvolution(method, psf.numpy(), iterations=7)
+        assert prepared(engine, pair[1]).decisions["method"] == f"{method}, 7 iterations"
+        assert engine.fingerprint != deconvolution(method, psf.numpy()).fingerprint
 
 
 def test_linear_light(psf):
@@ -133,7 +152,7 @@ def test_linear_light(psf):
         (linear_to_srgb(v.clamp(0, 1))[0].movedim(0, -1) * 255).round().byte().numpy() for v in (light, truth)
     )
     results = [
-        quality(restore(DeconvolutionEngine("wiener", psf.numpy(), linear=linear), Picture.from_array(codes))[0], truth)
+        quality(restore(deconvolution("wiener", psf.numpy(), linear=linear), Picture.from_array(codes))[0], truth)
         for linear in (False, True)
     ]
     assert results[1] > results[0] + 0.5
@@ -148,7 +167,7 @@ def test_srgb_goes_there_and_back():
 
 def test_depth_and_channels_are_kept(psf, pair):
     grey = pair[1][:80, :90, :1].astype(np.uint16) * 257
-    result, _ = restore(DeconvolutionEngine("wiener", psf.numpy()), Picture.from_array(grey))
+    result, _ = restore(deconvolution("wiener", psf.numpy()), Picture.from_array(grey))
     assert result.dtype == np.uint16 and result.shape == grey.shape
 
 
@@ -163,33 +182,30 @@ def test_psf_files(tmp_path, psf):
 
 
 def test_what_is_refused(tmp_path, psf, pair):
-    small = Picture.from_array(pair[1][:10, :12])
     with pytest.raises(UnsupportedError, match="larger than the picture of 12 x 10 px"):
-        DeconvolutionEngine("wiener", psf.numpy()).prepare([small], EngineOptions())
+        prepared(deconvolution("wiener", psf.numpy()), pair[1][:10, :12])
     with pytest.raises(ConfigError, match="Give --psf FILE"):
-        DeconvolutionEngine("wiener")
+        DeconvOptions()
     with pytest.raises(ConfigError, match="zero everywhere"):
-        DeconvolutionEngine("wiener", np.zeros((5, 5)))
+        deconvolution("wiener", np.zeros((5, 5)))
     with pytest.raises(ConfigError, match="NaN"):
-        DeconvolutionEngine("wiener", np.full((3, 3), np.nan))
+        deconvolution("wiener", np.full((3, 3), np.nan))
     with pytest.raises(FileError, match="missing"):
-        DeconvolutionEngine("wiener", tmp_path / "missing.png")
+        deconvolution("wiener", tmp_path / "missing.png")
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     with pytest.raises(FileError, match="no array of numbers"):
-        DeconvolutionEngine("wiener", tmp_path / "bad.npy")
+        deconvolution("wiener", tmp_path / "bad.npy")
     np.save(tmp_path / "words.npy", np.array(["a"]))
     with pytest.raises(FileError, match="cannot have values of type"):
-        DeconvolutionEngine("wiener", tmp_path / "words.npy")
+        deconvolution("wiener", tmp_path / "words.npy")
 
 
 def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
-    from restore.engines.psf import load_psf
-
     from restore.physics.psf import motion
 
     truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)
     picture = Picture.from_array((blurred[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy())
-    engine = DeconvolutionEngine("wiener", "estimate", save_psf=tmp_path / "psfs")
+    engine = deconvolution("wiener", "estimate", save_psf=tmp_path / "psfs")
     result, report = restore(engine, picture)
     assert "a motion of 21.0 px at 75 degrees" in report.decisions["psf"] or "motion of 20.9" in report.decisions["psf"]
     codes = (truth[0].movedim(0, -1) * 255).numpy()
@@ -201,11 +217,11 @@ def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
 def test_a_sharp_picture_is_left_alone():
     codes = (scene()[0].movedim(0, -1)[100:356, 130:386] * 255).round().byte().numpy()
     for kind in ("estimate:line", "estimate:disc"):
-        result, report = restore(DeconvolutionEngine("auto", kind), Picture.from_array(codes))
+        result, report = restore(deconvolution("auto", kind), Picture.from_array(codes))
         assert "left alone" in report.decisions["psf"] and "no blur" in report.decisions["method"]
         np.testing.assert_array_equal(result, codes)
     with pytest.raises(ConfigError, match="Use auto, line, disc, shake"):
-        DeconvolutionEngine("auto", "estimate:lens")
+        deconvolution("auto", "estimate:lens")
 
 
 def test_a_psf_the_wrong_way_round_is_noticed():
@@ -214,7 +230,7 @@ def test_a_psf_the_wrong_way_round_is_noticed():
     wrong = psf.numpy()[::-1, ::-1]
     results = {}
     for flip in (False, True):
-        result, report = restore(DeconvolutionEngine("wiener", wrong, flip=flip), Picture.from_array(blurred))
+        result, report = restore(deconvolution("wiener", wrong, flip_psf=flip), Picture.from_array(blurred))
         assert ("try --flip-psf" in report.decisions["psf"]) == (not flip)
         results[flip] = quality(result, truth)
     assert results[True] > results[False] + 5
@@ -233,7 +249,7 @@ def test_a_folder_has_a_psf_for_each_picture(tmp_path):
 
     np.save(tmp_path / "first.npy", motion(9, 0).numpy())
     np.save(tmp_path / "second_psf.npy", motion(9, 90).numpy())
-    engine = DeconvolutionEngine("wiener", tmp_path)
+    engine = deconvolution("wiener", tmp_path)
     for name, angle in (("first.jpg", 0), ("second.jpg", 90)):
         picture, truth = shown(motion(9, angle).double(), name, tmp_path)
         result, report = restore(engine, picture)
@@ -244,48 +260,14 @@ def test_a_folder_has_a_psf_for_each_picture(tmp_path):
         restore(engine, picture)
     before = engine.fingerprint
     np.save(tmp_path / "first.npy", motion(5, 0).numpy())
-    assert DeconvolutionEngine("wiener", tmp_path).fingerprint != before
+    assert deconvolution("wiener", tmp_path).fingerprint != before
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="no PSF in this folder"):
-        DeconvolutionEngine("wiener", tmp_path / "empty")
-
-
-def test_a_psf_that_varies_over_the_picture(tmp_path):
-    """Sharp on the left, shaken on the right: one PSF for all of it is worse at either end."""
-    from restore.physics.operators import VaryingBlur, grid_maps
-    from restore.physics.psf import motion
-
-    sharp = torch.zeros(1, 11)
-    sharp[0, 5] = 1
-    psfs = torch.stack([sharp, motion(11, 0)])
-    truth = scene()[..., 120:248, 150:310].float()
-    y = VaryingBlur(psfs, grid_maps(1, 2), truth, (128, 160)).forward(truth)
-    codes = (y[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
-    truth = (truth[0].movedim(0, -1) * 255).numpy()
-    np.savez(tmp_path / "grid.npz", psfs=psfs[None].numpy())
-    engine = DeconvolutionEngine("auto", tmp_path / "grid.npz")
-    result, report = restore(engine, Picture.from_array(codes))
-    assert "rl-tv" in report.decisions["method"] and "2 PSFs" in report.decisions["method"]
-    assert report.tiles == 1
-
-    def inner(x):
-        return x[:, 8:-8]  # the made-up border
-
-    gain = quality(inner(result), inner(truth)) - quality(inner(codes), inner(truth))
-    one, _ = restore(DeconvolutionEngine("rl-tv", motion(11, 0).numpy()), Picture.from_array(codes))
-    assert gain > 2 and quality(inner(one), inner(truth)) < quality(inner(result), inner(truth)) - 2
-    with pytest.raises(ConfigError, match="Use --method rl or rl-tv"):
-        restore(DeconvolutionEngine("wiener", tmp_path / "grid.npz"), Picture.from_array(codes))
-    np.savez(tmp_path / "wrong.npz", psfs=psfs.numpy())
-    with pytest.raises(FileError, match="does not describe a PSF that varies"):
-        DeconvolutionEngine("auto", tmp_path / "wrong.npz")
-    np.savez(tmp_path / "maps.npz", psfs=psfs.numpy(), maps=-np.ones((2, 4, 4)))
-    with pytest.raises(FileError, match="weights of 0 or more"):
-        DeconvolutionEngine("auto", tmp_path / "maps.npz")
+        deconvolution("wiener", tmp_path / "empty")
 
 
 def test_where_a_picture_is_clipped():
-    from restore.engines.deconvolving import measured
+    from restore.engines.deconv.methods import measured
 
     x = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert measured([0.9 * x], 0.01).white == 1 and not measured([0.9 * x], 0.01).saturated
@@ -297,19 +279,21 @@ def test_where_a_picture_is_clipped():
 
 def test_plug_and_play_knows_what_was_measured(monkeypatch):
     from restore.classical.boundary import extend
-    from restore.engines import deconvolving
-    from restore.engines.network import from_weights
+    from restore.engines.deconv import methods
+    from restore.engines.deconv.prior import prior_of
 
-    told = {}
-    monkeypatch.setattr(deconvolving, "plug_and_play", lambda y, *args, known: told.update(known=known) or y)
+    given = {}
+    monkeypatch.setattr(methods, "plug_and_play", lambda y, *args, known: given.update(known=known) or y)
     wide = extend(torch.rand(1, 3, 40, 40), torch.ones(5, 5) / 25)
-    found = deconvolving.Measured(0.02, 1.0, 0.0)
-    solve, words = deconvolving.by_plug_and_play(torch.ones(5, 5) / 25, found, from_weights("deconv_prior"))
-    solve(wide)
-    assert torch.equal(told["known"], wide.known()) and not told["known"].all()
-    assert words == "pnp, 8 steps with deconv_prior"
+    seen_there = methods.Measured(0.02, 1.0, 0.0)
+    solve, summary = methods.by_plug_and_play(torch.ones(5, 5) / 25, seen_there, prior_of())
+    solve(wide, Place(0, 0, 40, 40))
+    assert torch.equal(given["known"], wide.known()) and not given["known"].all()
+    assert summary == "pnp, 8 steps with deconv_prior"
 
 
-def test_plug_and_play_takes_the_denoiser_that_is_told_the_level():
-    engine = DeconvolutionEngine("pnp", psf="gauss:1")
-    assert "deconv_prior" in engine.fingerprint
+def test_plug_and_play_takes_the_denoiser_that_is_given_the_level():
+    assert "deconv_prior" in deconvolution("pnp", "gauss:1").fingerprint
+    assert "deconv_prior" not in deconvolution("pnp", "gauss:1", weights="denoise").fingerprint
+    with pytest.raises(WeightsError, match="their network cannot be given a noise level"):
+        deconvolution("pnp", "gauss:1", weights="cbsn")

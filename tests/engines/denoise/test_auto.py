@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engines.denoise import DiagnosingDenoiser, by_network
-from restore.engines.network import NetworkEngine
+from restore.engines.denoise.auto import DiagnosingDenoiser, by_network
+from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.options import NetworkOptions
 from restore.inference.engine import EngineOptions
 from restore.models import build
 from restore.picture import Picture
 from tests.inference.engines import restore
 
 
-def network(name, seed):
+def network(name, seed, sigma=None):
     torch.manual_seed(seed)
     net = build("plain_unet", condition_channels=1, widths=(6, 8), blocks=(1, 1, 1)).eval()
-    return NetworkEngine(net, net.spec(), name, name)
+    return DenoisingNetwork(net, net.spec(), name, name, sigma)
 
 
 @pytest.fixture
@@ -46,27 +47,27 @@ def test_the_noise_chooses(pair, kind, chosen):
 
 
 def test_without_noise_it_is_the_general_one(pair):
-    condition = DiagnosingDenoiser(*pair).prepare([noisy("white", 0.0)], EngineOptions())
+    condition = DiagnosingDenoiser(*pair).prepare({"picture": noisy("white", 0.0)}, EngineOptions())
     assert condition.decisions["method"] == "network general: hardly any noise"
 
 
 def test_a_given_level_leaves_the_choice(pair):
-    engine = DiagnosingDenoiser(*pair)
+    engine = DiagnosingDenoiser(network("general", 0, 12.0), network("fine", 1, 12.0))
+    assert engine.fingerprint != DiagnosingDenoiser(*pair).fingerprint
     for kind, chosen in (("white", "fine"), ("correlated", "general")):
-        condition = engine.prepare([noisy(kind)], EngineOptions(sigma=12.0))
-        assert (
-            condition.decisions["method"].startswith(f"network {chosen}: ")
-            and "12.0 (given)" in condition.decisions["noise"]
-        )
+        decisions = engine.prepare({"picture": noisy(kind)}, EngineOptions()).decisions
+        assert decisions["method"].startswith(f"network {chosen}: ") and "12.0 (given)" in decisions["noise"]
 
 
 def test_fingerprint_and_casts(pair):
     engine = DiagnosingDenoiser(*pair)
     assert engine.fingerprint != DiagnosingDenoiser(*pair[::-1]).fingerprint
-    assert engine.cast(torch.float32, torch.device("cpu")) is engine
     rough = engine.cast(torch.float16, torch.device("cpu"))
     assert rough is not engine and rough.fingerprint == engine.fingerprint
+    exact, low, again = (restore(each, noisy("white"))[0] for each in (engine, rough, engine))
+    assert np.array_equal(exact, again) and np.abs(exact.astype(int) - low).max() <= 1
 
 
 def test_weights_by_name_are_one_network():
-    assert isinstance(by_network("denoise"), NetworkEngine)
+    assert isinstance(by_network(NetworkOptions(weights="denoise")), DenoisingNetwork)
+    assert isinstance(by_network(), DiagnosingDenoiser)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from restore.engines.classical import ALGORITHMS, ClassicalEngine
-from restore.engines.zero_shot import ZeroShotEngine
 
+from restore.engines.denoise.classical import ALGORITHMS, ClassicalEngine
+from restore.engines.denoise.options import ClassicalOptions, ZeroShotOptions
+from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
 from tests.inference.engines import restore
@@ -32,11 +33,21 @@ def _noisy(scene, sigma=25, seed=0, box=False):
 
 
 SCENE = _scene()
+
+
+def zero_shot(**options):
+    return ZeroShotEngine(ZeroShotOptions(**options))
+
+
+def classical(algorithm, **options):
+    return ClassicalEngine(ClassicalOptions(algorithm=algorithm, **options))
+
+
 ENGINES = {
-    "fast": lambda: ZeroShotEngine("fast"),
-    "quality": lambda: ZeroShotEngine("quality"),
-    "pd": lambda: ZeroShotEngine("fast", pd=2),
-    **{name: (lambda name=name: ClassicalEngine(name)) for name in ALGORITHMS},
+    "fast": lambda: zero_shot(preset="fast"),
+    "quality": lambda: zero_shot(preset="quality"),
+    "pd": lambda: zero_shot(preset="fast", pd=2),
+    **{name: (lambda name=name: classical(name)) for name in ALGORITHMS},
 }
 GAINS = {"fast": 8.0, "quality": 8.0, "pd": 6.0, "nlm": 6.0, "wavelet": 6.0, "opencv-nlm": 2.0}
 
@@ -92,7 +103,7 @@ def test_correlated_noise_is_noticed_and_met_with_its_covariance():
     before = _psnr(noisy / 255, SCENE)
     gains, methods = {}, {}
     for pd in (None, 1, 3):
-        result, report = restore(ZeroShotEngine("fast", pd=pd), Picture.from_array(noisy))
+        result, report = restore(zero_shot(pd=pd), Picture.from_array(noisy))
         gains[pd], methods[pd] = _psnr(result / 255, SCENE) - before, report.decisions["method"]
         assert pd == 3 or "spatially correlated" in report.decisions["noise"]
     assert methods == {
@@ -104,25 +115,32 @@ def test_correlated_noise_is_noticed_and_met_with_its_covariance():
     assert gains[1] < gains[None] - 2
 
 
+def test_the_fingerprint_names_every_option():
+    engines = [ZeroShotEngine(), zero_shot(preset="quality"), zero_shot(pd=2), zero_shot(sigma=3.0)]
+    engines += [ClassicalEngine(), classical("wavelet"), classical("nlm", sigma=3.0)]
+    assert len({engine.fingerprint for engine in engines}) == len(engines)
+
+
 def test_a_given_sigma_overrides_the_estimate():
     noisy = _noisy(SCENE)
-    weak, report = restore(ZeroShotEngine("fast"), Picture.from_array(noisy), sigma=5.0)
+    weak, report = restore(zero_shot(sigma=5.0), Picture.from_array(noisy))
     assert report.decisions["noise"] == "sigma 5.0 (given), white"
     assert _psnr(weak / 255, noisy / 255) > 30
 
 
 def test_the_same_input_gives_the_same_bytes():
     source = Picture.from_array(_noisy(SCENE))
-    first, second = (restore(ZeroShotEngine("quality"), source)[0] for _ in range(2))
+    first, second = (restore(zero_shot(preset="quality"), source)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ZeroShotEngine("best"), "unknown preset 'best'. Use fast or quality"),
-        (lambda: ZeroShotEngine(pd=9), "pixel-shuffle factor 9 is out of range"),
-        (lambda: ClassicalEngine("bm3d"), "unknown algorithm 'bm3d'. Use nlm, wavelet, opencv-nlm"),
+        (lambda: zero_shot(preset="best"), "--preset cannot be 'best'. Choose from fast, quality"),
+        (lambda: zero_shot(pd=9), r"--pd cannot be 9. Use auto, 1 \(none\), 2, 3"),
+        (lambda: zero_shot(sigma=300), "--sigma cannot be 300. It is a number, from 0 to 255"),
+        (lambda: classical("bm3d"), "--algorithm cannot be 'bm3d'. Choose from nlm, wavelet, opencv-nlm"),
     ],
 )
 def test_wrong_choices_are_named(make, message):
@@ -132,12 +150,12 @@ def test_wrong_choices_are_named(make, message):
 
 def test_opencv_refuses_what_it_would_quantise():
     with pytest.raises(UnsupportedError, match="8-bit pictures only"):
-        restore(ClassicalEngine("opencv-nlm"), Picture.from_array(np.zeros((20, 20), np.uint16)))
+        restore(classical("opencv-nlm"), Picture.from_array(np.zeros((20, 20), np.uint16)))
 
 
 def test_a_given_sigma_keeps_the_measured_correlation():
     noisy = _noisy(SCENE, box=True)
-    result, report = restore(ZeroShotEngine("fast"), Picture.from_array(noisy), sigma=25.0)
+    result, report = restore(zero_shot(sigma=25.0), Picture.from_array(noisy))
     assert report.decisions["noise"] == "sigma 25.0 (given), spatially correlated"
     assert _psnr(result / 255, SCENE) - _psnr(noisy / 255, SCENE) > 5
 
@@ -146,7 +164,7 @@ def test_float_noise_is_removed_below_zero_and_above_one_too():
     rng = np.random.default_rng(0)
     scene = np.clip(SCENE * 1.4 - 0.25, 0, 1)
     noisy = (scene + 0.1 * rng.standard_normal(scene.shape)).astype(np.float32)
-    result, report = restore(ZeroShotEngine("fast"), Picture.from_array(noisy))
+    result, report = restore(ZeroShotEngine(), Picture.from_array(noisy))
     assert _psnr(result, scene) - _psnr(noisy, scene) > 8
     assert report.decisions["range"].startswith("float values -0.")
 
@@ -155,6 +173,6 @@ def test_highlights_of_high_dynamic_range_survive():
     rng = np.random.default_rng(0)
     noisy = (SCENE + 0.02 * rng.standard_normal(SCENE.shape)).astype(np.float32)
     noisy[10:12, 10:20] = 30.0
-    result, report = restore(ZeroShotEngine("fast"), Picture.from_array(noisy))
+    result, report = restore(ZeroShotEngine(), Picture.from_array(noisy))
     assert "high dynamic range" in report.decisions["range"]
     assert result[10:12, 10:20].min() > 29.9

@@ -1,4 +1,4 @@
-"""What is told about a picture's noise: the numbers, and that the engine decides by them."""
+"""What is found out about a picture's noise: the numbers, and that the engine decides by them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from restore.engines.measure import Level
 
-from restore.engines.denoise import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
+from restore.engines.denoise.auto import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
+from restore.engines.denoise.noise_level import Level
 from restore.errors import UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
-from tests.engines.test_denoise import network, noisy
+from tests.engines.denoise.test_auto import network, noisy
 
 
 def shaded(low=40.0, high=210.0, shape=(256, 320)):
@@ -68,19 +68,21 @@ def test_clipped_shares_are_exact():
 def test_the_engine_does_what_the_diagnosis_says(kind, sigma, weights, why):
     source = noisy(kind, sigma)
     engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
-    condition = engine.prepare([source], EngineOptions())
+    condition = engine.prepare({"picture": source}, EngineOptions())
     found = diagnose(source, names=("general", "fine"))
     assert (found.weights, found.why) == (weights, why)
-    assert condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.told}
+    assert (
+        condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.summary}
+    )
     white, curve = condition.data
     assert white == found.white and curve.tolist() == found.level.curve.tolist()
 
 
 def test_the_rule_has_one_place(monkeypatch):
     """An engine that asked anything else than `is_white` would not follow it."""
-    monkeypatch.setattr("restore.engines.denoise.is_white", lambda level: (False, "we say so"))
+    monkeypatch.setattr("restore.engines.denoise.auto.is_white", lambda level: (False, "we say so"))
     engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
-    condition = engine.prepare([noisy("white")], EngineOptions())
+    condition = engine.prepare({"picture": noisy("white")}, EngineOptions())
     assert condition.decisions["method"] == "network general: we say so" and condition.data[0] is False
     assert diagnose(noisy("white")).why == "we say so"
 

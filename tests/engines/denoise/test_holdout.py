@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from restore.engines.hidden_pixels import SHARE, Hidden, block_side, clearly_better, errors, hide
 
+from restore.engines.denoise.holdout import SHARE, Hidden, block_side, clearly_better, errors, hide
 from restore.errors import ConfigError
 from restore.inference.engine import Condition, Unchanged
 from restore.models.spec import ModelSpec
@@ -62,11 +62,11 @@ class Blur:
     def prepare(self, sources, options):
         return Unchanged().prepare(sources, options)
 
-    def __call__(self, x, condition: Condition):
+    def __call__(self, x, condition: Condition, places):
         y = x[:, 0]
         for _ in range(self.times):
             y = F.avg_pool2d(y, 3, 1, 1, count_include_pad=False)
-        return y[:, None]
+        return {"result": y}
 
 
 def test_the_hidden_error_is_the_true_one_and_the_noise():

@@ -77,7 +77,7 @@ def test_an_extra_output_may_have_its_own_path():
     made = plan("a.png", "b.png", outputs=TWO, extra_paths={"uncertainty": "maps/u.tif"})
     assert targets(made) == [{"result": "b.png", "uncertainty": "maps/u.tif"}] and made.check() == 1
     for paths in (("in", "out"), ("a.png", "c.png", "out/")):
-        with pytest.raises(ConfigError, match=r"u\.tif is one path for several pictures.*Give the option without"):
+        with pytest.raises(ConfigError, match=r"--uncertainty u\.tif is for one picture.*Give the option without"):
             plan(*paths, outputs=TWO, extra_paths={"uncertainty": "u.tif"})
     with pytest.raises(ConfigError, match="there is no output reflection"):
         plan("a.png", "b.png", outputs=TWO, extra_paths={"reflection": "u.tif"})

@@ -56,6 +56,7 @@ class Task:
         inputs: names of the pictures taken at once; more than one are paths side by side on the command line.
         choose: "module:name" of a function (options given by name) -> method, instead of that rule.
         subcommand: the method is the first word after the task, called so in messages ("kind of damage").
+        in_place: results may replace their inputs.
     """
 
     summary: str
@@ -64,6 +65,7 @@ class Task:
     inputs: tuple[str, ...] = ("picture",)
     choose: str = ""
     subcommand: str = ""
+    in_place: bool = True
 
 
 def _denoise(name: str, options: str, weights: str = "") -> Method:
@@ -121,6 +123,7 @@ TASKS: dict[str, Task] = {
             "none": _degrade("none", "NoneOptions"),
         },
         subcommand="kind of damage",
+        in_place=False,
     ),
 }
 

@@ -23,7 +23,7 @@ from restore.cli.console import describe, exit_code_of, prepare_streams, print_e
 from restore.cli.data import Data
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
-from restore.cli.flags import optional_paths
+from restore.cli.flags import NotGiven, optional_paths
 from restore.cli.inspect import Inspect
 from restore.cli.new_model import NewModel
 from restore.cli.options import hint
@@ -128,10 +128,9 @@ def parse(words: Sequence[str]) -> Command:
 
 def _with_empty_values(words: Sequence[str], optional: Collection[str]) -> list[str]:
     """Flags that need no value, with an empty one where an option or nothing follows them."""
-    follows = [*words[1:], "-"]
     return [
-        f"{word}=" if word in optional and after.startswith("-") else word
-        for word, after in zip(words, follows, strict=True)
+        f"{word}=" if word in optional and (not after or after[0].startswith("-")) else word
+        for word, after in ((word, words[place + 1 : place + 2]) for place, word in enumerate(words))
     ]
 
 
@@ -152,7 +151,7 @@ def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Co
 def _option_names(options: Any) -> Iterator[str]:
     for entry in dataclasses.fields(options):
         value = getattr(options, entry.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) and not isinstance(value, NotGiven):
             yield from _option_names(value)
         elif entry.name != "paths":
             yield entry.name

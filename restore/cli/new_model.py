@@ -58,6 +58,7 @@ class MyNet(nn.Module):
         return ModelSpec(
             task="denoise",
             channels=self.channels,
+            residual=True,
             radius=self.depth,  # pixels from an output to the farthest input it depends on
             parameters=sum(p.numel() for p in self.parameters()),
         )

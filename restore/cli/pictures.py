@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Request:
             what = f"there is no {self.task.subcommand} {self.method!r}"
             what = what if self.method else f"no {self.task.subcommand} was named"
             raise ConfigError(what, fix=hint(self.method, list(self.task.methods)))
+        if self.files.in_place and not self.task.in_place:
+            raise ConfigError(f"{self.name} does not replace its inputs with worse ones", fix="Name an output")
         if self.files.in_place and self.running.crop:
             raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
         if self.files.overwrite and self.files.resume:
@@ -108,11 +110,11 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         example = f"restore {request.name} {request.method + ' ' if task.subcommand else ''}in.png"
         plan = plan_work(
             paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
-            frames_dir=files.frames_dir, extra_paths=request.extra_paths(), example=example,
+            frames_dir=files.frames_dir, example=example,
         )  # fmt: skip
         with telling_log(request.report.quiet):
             restorer = request.load(plan)
-        plan = replace(plan, outputs=restorer.spec.outputs)
+        plan = plan.writing(restorer.spec.outputs, request.extra_paths())
         total = plan.check()
         options = _batch_options(plan, request)
         if files.dry_run:
@@ -192,7 +194,8 @@ class Teller:
         if record.reason and not job.skip:
             self.started(job)  # shows how far a resumed run has looked
         if self._json:
-            self._json.add(record.as_dict() | paths_of(job))
+            facts = {name: value for name, value in record.as_dict().items() if name != "inputs"}
+            self._json.add(facts | paths_of(job))
         if record.status == "failed" and record.error is not None:
             self._tell_failure(record.error["line"], error)
         elif self._report.quiet:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from restore.errors import ConfigError, ExitCode, FileError
 from restore.inference.ledger import LEDGER_NAME
-from restore.io.paths import WRITABLE, Skipped, default_output, find_pictures
+from restore.io.paths import Skipped, default_output, find_pictures, same_file, written_name
+from restore.models.spec import RESULT, Output
+from restore.options import flag
 
 if TYPE_CHECKING:
-    from restore.inference.batch import Job
+    from restore.inference.batch_job import Job
 
 
 class NothingToDoError(FileError):
@@ -24,31 +26,55 @@ class NothingToDoError(FileError):
     exit_code = ExitCode.NOTHING_RAN
 
 
+class Group(NamedTuple):
+    """What is read together.
+
+    Attributes:
+        sources: one path for each named input, fewer if there is a problem.
+        target: where the main output goes.
+        skip, problem: as of a `Job`.
+    """
+
+    sources: tuple[Path, ...]
+    target: Path
+    skip: str = ""
+    problem: str = ""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to do; the files of folders are listed only as they are asked for.
 
     Attributes:
-        inputs: files and folders, as typed.
-        out: the output: a file for a single file, else a folder; None changes the inputs in place.
+        inputs: files and folders, as typed: any number of them for a task with one input, else one for each.
+        out: the output: a file for a single file, else a folder; None changes the (first) inputs in place.
         compare: write before/after pictures too.
+        names: the task's named inputs.
+        outputs: what is written of each, the main output first.
+        extra_paths: where an output goes that does not get its name from the main one.
+        frames_dir: every folder is one sequence of numbered frames, and so is its result.
     """
 
     inputs: tuple[Path, ...]
     out: Path | None
     compare: bool = False
+    names: tuple[str, ...] = ("picture",)
+    outputs: tuple[Output, ...] = (RESULT,)
+    extra_paths: Mapping[str, Path] = field(default_factory=dict)
+    frames_dir: bool = False
 
     @cached_property
     def single(self) -> bool:
-        """Whether one file was named, rather than a folder or several."""
-        return len(self.inputs) == 1 and not self.inputs[0].is_dir()
+        """Whether the paths are one piece of work, rather than a folder or several."""
+        return (len(self.inputs) == 1 or self._together) and not self._is_listed(self.inputs[0])
 
     @cached_property
     def folder(self) -> Path | None:
         """The folder that holds all outputs and the ledger; None if inputs in place share none."""
         if self.out is not None:
             return self.out.parent if self.single else self.out
-        homes = {path if path.is_dir() else path.parent for path in self.inputs}
+        inputs = self.inputs[:1] if self._together else self.inputs
+        homes = {path if self._is_listed(path) else path.parent for path in inputs}
         return homes.pop() if len(homes) == 1 else None
 
     @property
@@ -56,22 +82,32 @@ class Plan:
         """Whether an earlier run left a ledger, so that outputs found there are taken for its work."""
         return self.folder is not None and (self.folder / LEDGER_NAME).exists()
 
+    def writing(self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str]) -> Plan:
+        """The same plan, with what the loaded task writes, and where if that was said. Raises `ConfigError`."""
+        paths = {name: Path(path) for name, path in extra_paths.items()}
+        plan = replace(self, outputs=outputs, extra_paths=paths)
+        _check_outputs(plan)
+        return plan
+
     def check(self) -> int:
-        """Count the pictures and refuse outputs that two of them would share.
+        """Count the jobs and refuse outputs that two of them would share, or that are an input.
 
         Names are compared as a case-insensitive, Unicode normalising file system would. Memory holds the
         names of one folder (and those above it) at a time.
         """
         count, taken = 0, {}
+        typed = {os.path.realpath(path) for path in self.inputs}
         for job in self.jobs():
             if job.skip:
                 continue
             count += 1
-            home = job.target.parent
-            if home not in taken:
-                taken = {above: names for above, names in taken.items() if above in home.parents or not self._tree}
-                taken[home] = {}
-            for target in filter(None, (job.target, job.compare)):
+            for target in filter(None, (*job.targets.values(), job.compare)):
+                if not (job.in_place and target == job.source):
+                    _refuse_input(target, job, typed)
+                home = target.parent.resolve() if self.single else target.parent
+                if home not in taken:
+                    taken = {above: names for above, names in taken.items() if above in home.parents or not self._tree}
+                    taken[home] = {}
                 key = str(target) if job.in_place else unicodedata.normalize("NFC", target.name).casefold()
                 if key in taken[home]:
                     raise FileError(
@@ -83,93 +119,235 @@ class Plan:
 
     def jobs(self) -> Iterator[Job]:
         """All jobs, in order, lazily."""
-        from restore.inference.batch import Job
+        from restore.inference.batch_job import Job
 
-        for source, target in self._pairs():
-            if isinstance(source, Skipped):
-                yield Job(source.path, source.path, str(source.path), "", skip=source.reason)
+        for group in self._groups():
+            sources, target, skip, problem = group
+            if skip or problem:
+                yield Job(sources, {}, tuple(map(str, sources)), {}, skip=skip, problem=problem)
                 continue
+            is_folder = self.frames_dir and sources[0].is_dir()
+            targets = self._targets(target, is_folder=is_folder)
+            main = next(iter(targets.values()))
             yield Job(
-                source, target, _relative(source, self.inputs[0]), _relative(target, self.folder),
+                sources, targets, tuple(map(self._relative_input, sources, range(len(sources)))),
+                {name: _relative(path, self.folder) for name, path in targets.items()},
                 in_place=self.out is None,
-                compare=target.with_name(f"{target.stem}_compare.png") if self.compare else None,
+                compare=_named(main, "compare", is_folder=is_folder, suffix=".png") if self.compare else None,
+                sequence=is_folder,
             )  # fmt: skip
+
+    def _targets(self, target: Path, *, is_folder: bool) -> dict[str, Path]:
+        """Where each output goes, if the main one goes to `target`."""
+        return {
+            output.name: self.extra_paths.get(output.name)
+            or (_named(target, output.ending, is_folder=is_folder) if output.ending else target)
+            for output in self.outputs
+        }
+
+    def _relative_input(self, source: Path, index: int) -> str:
+        return _relative(source, self.inputs[index if self._together else 0])
+
+    @property
+    def _together(self) -> bool:
+        """Whether the inputs are the named inputs of one task, rather than one after another."""
+        return len(self.names) > 1
 
     @property
     def _tree(self) -> bool:
         """Whether outputs come folder by folder."""
-        return len(self.inputs) == 1
+        return not self.single and (len(self.inputs) == 1 or self._together)
 
-    def _pairs(self) -> Iterator[tuple[Path | Skipped, Path]]:
+    def _is_listed(self, path: Path) -> bool:
+        """Whether a path stands for the pictures in it."""
+        return path.is_dir() and not self.frames_dir
+
+    def _groups(self) -> Iterator[Group]:
+        if self._together:
+            if self.single:
+                yield Group(self.inputs, self.out or self.inputs[0])
+            else:
+                yield from self._pairs()
+            return
         for path in self.inputs:
-            if path.is_dir():
+            if self._is_listed(path):
                 yield from self._of_folder(path)
             elif self.out is None:
-                yield path, path
+                yield Group((path,), path)
             else:
-                yield path, self.out if self.single else self.out / _writable(path).name
+                name = path.resolve().name if path.is_dir() else written_name(path.name)
+                yield Group((path,), self.out if self.single else self.out / name)
 
-    def _of_folder(self, root: Path) -> Iterator[tuple[Path | Skipped, Path]]:
-        skipped: list[Skipped] = []
+    def _of_folder(self, root: Path) -> Iterator[Group]:
         home = None if self.out is None else self.out if self._tree else self.out / root.resolve().name
+        for source in self._listed(root):
+            if isinstance(source, Skipped):
+                yield Group((source.path,), source.path, skip=source.reason)
+            else:
+                yield Group((source,), self._in(home, source, root))
+
+    def _pairs(self) -> Iterator[Group]:
+        """The pictures of several folders, by their names below them without extension.
+
+        Memory holds all names. What lacks its counterpart, or has two, is a problem.
+        """
+        found: list[dict[Path, list[Path]]] = []
+        for root in self.inputs:
+            by_name: dict[Path, list[Path]] = {}
+            for source in self._listed(root):
+                if isinstance(source, Skipped):
+                    yield Group((source.path,), source.path, skip=source.reason)
+                else:
+                    by_name.setdefault(source.relative_to(root).with_suffix(""), []).append(source)
+            found.append(by_name)
+        for name in dict.fromkeys(name for by_name in found for name in by_name):
+            there = [by_name.get(name, []) for by_name in found]
+            sources = tuple(source for paths in there for source in paths)
+            missing = [str(root) for root, paths in zip(self.inputs, there, strict=True) if not paths]
+            if missing:
+                yield Group(sources, sources[0], problem=f"has no counterpart in {' and '.join(missing)}")
+            elif len(sources) > len(self.inputs):
+                doubled = ", ".join(str(path) for paths in there if len(paths) > 1 for path in paths)
+                yield Group(sources, sources[0], problem=f"cannot be paired: one name for {doubled}")
+            else:
+                yield Group(sources, self._in(self.out, sources[0], self.inputs[0]))
+
+    def _listed(self, root: Path) -> Iterator[Path | Skipped]:
+        """The pictures below a folder, but for results of an earlier run, and what is none."""
+        skipped: list[Skipped] = []
         inside = self.out is not None and root.resolve() in self.out.resolve().parents
         for source in find_pictures(root, skipped.append):
-            yield from _told(skipped)
-            if inside and self.out in source.parents:
-                continue  # results of an earlier run
-            yield source, source if home is None else home / _writable(source).relative_to(root)
-        yield from _told(skipped)
+            yield from _worth_mentioning(skipped)
+            if not (inside and self.out in source.parents):
+                yield source
+        yield from _worth_mentioning(skipped)
+
+    @staticmethod
+    def _in(home: Path | None, source: Path, root: Path) -> Path:
+        """Where a picture found below a root goes."""
+        return source if home is None else (home / source.relative_to(root)).with_name(written_name(source.name))
 
 
-def _told(skipped: list[Skipped]) -> Iterator[tuple[Skipped, Path]]:
+def _refuse_input(target: Path, job: Job, typed: set[str]) -> None:
+    if os.path.realpath(target) in typed or any(same_file(source, target) for source in job.sources):
+        raise FileError(
+            "is the input itself: writing would replace it", where=target, fix="Name another output or add --in-place"
+        )
+
+
+def _worth_mentioning(skipped: list[Skipped]) -> Iterator[Skipped]:
     """What was skipped since the last time, but for clutter and our own ledger."""
     while skipped:
         entry = skipped.pop(0)
         if entry.path.name != LEDGER_NAME and not entry.clutter:
-            yield entry, entry.path
+            yield entry
 
 
-def plan_work(paths: tuple[str, ...], done: str, *, in_place: bool, compare: bool) -> Plan:
-    """What the paths of a command line mean; the last of two or more is the output.
+def plan_work(
+    paths: tuple[str, ...],
+    ending: str,
+    *,
+    inputs: tuple[str, ...] = ("picture",),
+    outputs: tuple[Output, ...] = (RESULT,),
+    extra_paths: Mapping[str, str] | None = None,
+    in_place: bool,
+    compare: bool,
+    frames_dir: bool = False,
+    example: str = "restore denoise in.png",
+) -> Plan:
+    """What the paths of a command line mean; the last one is the output, if there are more than inputs.
 
     Args:
-        done: ending of default output names ("denoised").
+        ending: of default output names ("denoised").
+        inputs: the task's named inputs; several take one path each, all files or all folders.
+        outputs: what is written, the main output first; none named "" gives every output its ending.
+        extra_paths: given paths of outputs, by their names, for a single piece of work.
+        frames_dir: every folder is one sequence of numbered frames.
+        example: of a command line that makes sense, for the error where no picture was named.
     Raises:
         ConfigError: the paths make no sense together. NothingToDoError: none of the inputs exists.
     """
     if not paths:
-        raise ConfigError("no picture was named", fix="Name a picture or a folder, for example: restore denoise in.png")
-    names = paths if in_place or len(paths) == 1 else paths[:-1]
-    inputs = tuple(map(Path, names))
-    if not any(path.exists() for path in inputs):
-        raise NothingToDoError("there is no such file or folder", where=inputs[0], fix="Check the path")
-    out = None if in_place else _output(inputs, paths[-1] if len(paths) > 1 else None, done)
-    plan = Plan(inputs, out, compare)
+        raise ConfigError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
+    if len(inputs) > 1:
+        _check_number(paths, inputs, in_place=in_place)
+        names = paths[: len(inputs)]
+    else:
+        names = paths if in_place or len(paths) == 1 else paths[:-1]
+    sources = tuple(map(Path, names))
+    _check_inputs(sources, inputs)
+    given = paths[len(names)] if len(paths) > len(names) else None
+    out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
+    plan = Plan(
+        sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
+        frames_dir,
+    )  # fmt: skip
+    _check_outputs(plan)
+    return plan
+
+
+def _check_number(paths: tuple[str, ...], inputs: tuple[str, ...], *, in_place: bool) -> None:
+    if len(paths) not in ((len(inputs),) if in_place else (len(inputs), len(inputs) + 1)):
+        output = "" if in_place else " and an output"
+        raise ConfigError(
+            f"{len(paths)} paths were named, and this needs {len(inputs)} pictures ({', '.join(inputs)}){output}",
+            fix="Name one path for each" + ("" if in_place else ", and the output last"),
+        )
+
+
+def _check_inputs(sources: tuple[Path, ...], inputs: tuple[str, ...]) -> None:
+    there = [path.exists() for path in sources]
+    if not (any(there) if len(inputs) == 1 else all(there)):
+        raise NothingToDoError(
+            "there is no such file or folder", where=sources[there.index(False)], fix="Check the path"
+        )
+    if len(inputs) > 1 and len({path.is_dir() for path in sources}) > 1:
+        raise ConfigError(
+            f"{' and '.join(map(str, sources))} are files and folders", fix="Name files only, or folders only"
+
+        )  # fmt: skip
+
+
+def _check_outputs(plan: Plan) -> None:
     if plan.out is not None and not plan.single and plan.out.is_file():
         raise ConfigError(
             f"{plan.out} is a file", why="the last path is the output, a folder for several inputs",
             fix="Name a folder last, or use --in-place",
         )  # fmt: skip
-    return plan
+    if plan.out is None and plan.outputs[0].ending:
+        raise ConfigError("none of the results replaces the picture", fix="Leave --in-place out, and name an output")
+    if plan.out is None and plan.frames_dir and any(path.is_dir() for path in plan.inputs):
+        raise ConfigError("frames in a folder are not replaced in place", fix="Name an output folder")
+    if plan.extra_paths and not plan.single:
+        raise ConfigError(
+            f"{', '.join(f'{flag(name)} {path}' for name, path in plan.extra_paths.items())} is for one picture",
+            fix="Give the option without a path: each file is then written beside its result",
+        )
+    unknown = plan.extra_paths.keys() - {output.name for output in plan.outputs}
+    if unknown:
+        raise ConfigError(f"there is no output {', '.join(sorted(unknown))}", fix="Leave its path out")
 
 
-def _output(inputs: tuple[Path, ...], given: str | None, done: str) -> Path:
+def _output(inputs: tuple[Path, ...], given: str | None, ending: str, *, together: bool) -> Path:
     first = inputs[0]
     if given is None:
         if not first.is_dir():
-            return default_output(first, done)
+            return default_output(first, ending)
         named = first if first.name not in ("", "..") else first.resolve()
-        return named.with_name(f"{named.name}_{done}")
+        return named.with_name(f"{named.name}_{ending}")
     out = Path(given)
     into_folder = out.is_dir() or given.endswith(("/", os.sep))
-    if len(inputs) == 1 and not first.is_dir() and into_folder:
-        return out / _writable(first).name
+    if (len(inputs) == 1 or together) and not first.is_dir() and into_folder:
+        return out / written_name(first.name)
     return out
 
 
-def _writable(path: Path) -> Path:
-    """The name a picture's result has elsewhere: its own, but `.png` for formats that are only read."""
-    return path if path.suffix.lower() in WRITABLE else path.with_suffix(".png")
+def _named(path: Path, ending: str, *, is_folder: bool, suffix: str | None = None) -> Path:
+    """The path of a file (or folder) that goes with another one: `photo.png` -> `photo_<ending>.png`."""
+    name = path.name if is_folder else path.stem
+    if suffix is None:
+        suffix = "" if is_folder else Path(written_name(path.name)).suffix
+    return path.with_name(f"{name}_{ending}{suffix}")
 
 
 def _relative(path: Path, folder: Path | None) -> str:

@@ -180,7 +180,9 @@ def _measured_once(inputs: Sequence[FrameSource], count: int, restorer: Restores
     finally:
         for picture in tall:
             picture.close()
-    return replace(condition, scope="clip") if is_dataclass(condition) and hasattr(condition, "scope") else condition
+    if is_dataclass(condition) and not isinstance(condition, type) and hasattr(condition, "scope"):
+        return replace(condition, scope="clip")
+    return condition
 
 
 def _groups(inputs: Sequence[FrameSource], window: int) -> Generator[tuple[PictureSource, ...], None, None]:

@@ -51,10 +51,11 @@ class FolderSink:
         if len(self._frames) == len(self.names):
             raise ValueError(f"more than {len(self.names)} frames were written")
         name = self.names[len(self._frames)]
+        out = AtomicFile(self.path / name, target=self.partial / name)
         try:
-            out = AtomicFile(self.path / name, target=self.partial / name)
             frame = _Frame(self, create(self.path / name, info, self.options, out))
         except BaseException:
+            out.discard()
             self.discard()
             raise
         self._frames.append(frame)

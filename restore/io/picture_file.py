@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -185,7 +186,7 @@ def _source(
         return _decoded(header, info, options)
 
 
-def _open(path: Path, options: ReadOptions) -> BinaryIO:
+def _open(path: Path, options: ReadOptions) -> BufferedReader:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"

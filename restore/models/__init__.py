@@ -2,9 +2,13 @@
 
 A model is a plain `nn.Module` whose constructor arguments are typed and serialisable, with
 
-    spec() -> ModelSpec         what it needs and promises
-    condition_channels: int     (only if it has any) input planes after the colours
-    residual(x) -> Tensor       (only if it has a global skip) what `forward` adds to the input's colours
+    spec() -> ModelSpec                     all that it needs and promises; nobody reads other attributes
+    forward(x, *, conditions) -> Tensor     x: B x (N C) x H x W, its N inputs or frames stacked along the channels;
+                                            every condition of the spec by keyword (noise_level, psf);
+                                            B x (channels of all outputs) x sH x sW
+    residual(x, *, conditions) -> Tensor    (where the spec says `residual`) what `forward` adds to the picture
+
+`probe.verify_spec` tries every promise, `spec.spec_of` reads the spec of a network, `blocks` holds what several share.
 
 Importing this package imports no torch.
 """

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,11 +130,12 @@ def _wrong_residual(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Whether the picture and `residual` are what `forward` gives."""
     if not spec.residual:
         return []
-    if not callable(getattr(net, "residual", None)):
+    method = getattr(net, "residual", None)
+    if not callable(method):
         return ["residual: the spec says true, the network has no such method"]
     side = _least_side(spec) + spec.multiple_of
     shown = example(spec, side, side, _like(net))
-    added, whole = _run(net, shown, net.residual), _run(net, shown)
+    added, whole = _run(net, shown, method), _run(net, shown)
     picture = shown.colours(spec)
     if added.shape != picture.shape:
         return [f"residual: it gives {' x '.join(map(str, added.shape))}, which is not the picture's shape"]
@@ -237,7 +238,7 @@ def _like(net: nn.Module) -> Tensor:
     return next(net.parameters(), torch.empty(0)).detach()
 
 
-def _run(net: nn.Module, shown: Shown, method: Callable[..., Tensor] | None = None) -> Tensor:
+def _run(net: nn.Module, shown: Shown, method: Callable[..., Any] | None = None) -> Tensor:
     # Winograd convolutions (cuDNN) mix pixels within their tiles and would show too large a reach.
     with _evaluating(net), torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         return (method or net)(shown.pictures, **shown.conditions)

@@ -25,26 +25,34 @@ def write_comparison(
     """Write an 8-bit PNG with `before` on the left and `after` on the right.
 
     Deeper samples are scaled for the eye, both halves alike: integers by the bits `before` really uses,
-    floats by its smallest and largest value. Alpha is left out.
+    floats by its smallest and largest value. Alpha is left out. If `after` is larger, by a whole number, each pixel
+    of `before` becomes a square of that side.
 
     Args:
         crop: x, y, width, height of the part of `before` that `after` shows.
+    Raises:
+        UnsupportedError: `after` is not so many times as large. FileError.
     """
     x, y, width, height = crop or (0, 0, before.info.width, before.info.height)
-    if (after.info.width, after.info.height) != (width, height):
+    scale = max(after.info.width // width, 1)
+    if (after.info.width, after.info.height) != (scale * width, scale * height):
         raise UnsupportedError("before and after differ in size", where=path)
     channels = 3 if min(before.info.channels, after.info.channels) >= 3 else 1
     low, high = _range(before)
     kept = (after.info.dtype, after.info.bits) == (before.info.dtype, before.info.bits)
     low_after, high_after = (low, high) if kept else (0.0, after.info.white)  # a converted depth has its nominal range
-    info = PictureInfo(height, 2 * width + GAP, channels, metadata=replace(before.info.metadata, dpi=None))
+    info = PictureInfo(
+        scale * height, 2 * scale * width + GAP, channels, metadata=replace(before.info.metadata, dpi=None)
+    )
+    step = max(_ROWS // scale, 1)
     sink = create(path, info, SaveOptions())
     try:
-        for top in range(0, height, _ROWS):
-            stop = min(top + _ROWS, height)
+        for top in range(0, height, step):
+            stop = min(top + step, height)
             left = before.read_rows(y + top, y + stop)[:, x : x + width, :channels]
-            right = after.read_rows(top, stop)[:, :, :channels]
-            gap = np.full((stop - top, GAP, channels), 255, np.uint8)
+            left = left.repeat(scale, axis=0).repeat(scale, axis=1)
+            right = after.read_rows(scale * top, scale * stop)[:, :, :channels]
+            gap = np.full((len(right), GAP, channels), 255, np.uint8)
             sink.write_rows(
                 np.concatenate([_to_bytes(left, low, high), gap, _to_bytes(right, low_after, high_after)], axis=1)
             )

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from restore.cli.degrade import OPTIONS, PRESETS
 
 from restore.analysis.noise import clipped_moments
-from restore.engines import degrade as engine
+from restore.engines.degrade.options import CAMERAS
 from restore.inference.ledger import LEDGER_NAME
 from restore.physics import camera
 from restore.physics.noise import KINDS
+from restore.tasks import TASKS
 
 GREY = 128  # where sigma 25 is clipped nowhere
 
@@ -101,7 +101,7 @@ class TestStatistics:
 
     def test_camera(self, degraded):
         """Noise follows sensitivity; what a preset smooths is coarse."""
-        slow, fast = (degraded("camera", "--preset", "dslr", "--iso", iso).astype(float) for iso in (800, 12800))
+        slow, fast = (degraded("camera", "--camera", "dslr", "--iso", iso).astype(float) for iso in (800, 12800))
         assert fast.std() / slow.std() == pytest.approx(4, rel=0.15)
         smooth = degraded("camera", "--preset", "smoothed", "--iso", 12800).astype(float)
         raw = degraded("camera", "--preset", "raw", "--iso", 12800).astype(float)
@@ -192,25 +192,23 @@ class TestWhatIsKept:
 
 
 class TestSeeds:
-    def test_same_seed_same_bytes_whatever_the_workers_and_bands(self, restore, tmp_path, monkeypatch):
+    def test_same_seed_same_bytes_whatever_the_workers_and_tiles(self, restore, tmp_path):
         for name in "abc":
             write_flat(tmp_path / "in" / f"{name}.png", 100 + ord(name) % 7, (130, 50, 3))
-        for out, words in (("1", ("--workers", 1)), ("2", ("--workers", 3))):
+        for out, words in (("1", ("--workers", 1)), ("2", ("--workers", 3, "--tile", 48))):
             for kind in ("correlated", "camera"):
                 ran = restore("degrade", kind, tmp_path / "in", tmp_path / out / kind, "--threads", 1, *words)
                 assert ran.code == 0
-            monkeypatch.setattr(engine, "_BAND", 48 * 50)
         for kind in ("correlated", "camera"):
             for name in "abc":
                 one, two = ((tmp_path / out / kind / f"{name}.png").read_bytes() for out in "12")
                 assert one == two
 
-    def test_jpeg_in_bands_is_that_of_the_whole(self, degraded, tmp_path, monkeypatch):
+    def test_jpeg_in_tiles_is_that_of_the_whole(self, degraded, tmp_path):
         data = pytest.importorskip("skimage.data")
         Image.fromarray(data.astronaut()[:120, :200]).save(tmp_path / "photo.png")
         whole = degraded("jpeg", source=tmp_path / "photo.png")
-        monkeypatch.setattr(engine, "_BAND", 32 * 200)
-        assert np.array_equal(degraded("jpeg", source=tmp_path / "photo.png"), whole)
+        assert np.array_equal(degraded("jpeg", "--tile", 32, source=tmp_path / "photo.png"), whole)
 
     def test_another_seed_or_picture_is_other_noise(self, degraded, tmp_path):
         other = write_flat(tmp_path / "other.png", GREY + 1)
@@ -265,13 +263,13 @@ class TestFiles:
 REFUSALS = [
     (("gausian", "IN", "OUT"), "there is no kind of damage 'gausian'. Did you mean 'gaussian'?"),
     ((), "no kind of damage was named. Choose from gaussian, poisson, speckle, salt-pepper, correlated, camera,"),
-    (("gaussian",), "no picture was named. For example: restore degrade gaussian in.png noisy.png"),
+    (("gaussian",), "no picture was named. Name a picture or a folder, for example: restore degrade gaussian in.png"),
     (("poisson", "IN", "OUT", "--sigma", 5), "--sigma does not go with poisson. It belongs to gaussian or speckle or"),
     (("gaussian", "IN", "OUT", "--photons", 5), "--photons does not go with gaussian. It belongs to poisson"),
     (("gaussian", "IN", "OUT", "--iso", 800), "--iso does not go with gaussian. It belongs to camera"),
     (("gaussian", "IN", "OUT", "--subsampling", "444"), "It belongs to jpeg, or add --jpeg QUALITY"),
-    (("jpeg", "IN", "OUT", "--jpeg", 50), "It belongs to the other kinds; the quality of this one is --quality"),
-    (("camera", "IN", "OUT", "--preset", "fone"), "--preset cannot be 'fone'. Did you mean 'phone'?"),
+    (("jpeg", "IN", "OUT", "--jpeg", 50), "--jpeg does not go with jpeg. It belongs to gaussian or poisson or"),
+    (("camera", "IN", "OUT", "--camera", "fone"), "--camera cannot be 'fone'. Did you mean 'phone'?"),
     (("gaussian", "IN", "OUT", "--sigma", "loud"), "--sigma cannot be 'loud'. It is a number, from 0 to 255"),
     (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean '--sigma'?"),
     (("gaussian", "IN", "OUT", "--clip", "--unclipped"), "--clip and --unclipped contradict each other"),
@@ -294,5 +292,5 @@ def test_unclipped_values_need_a_file_that_holds_them(restore, flat, tmp_path):
 
 
 def test_names_are_those_of_the_physics() -> None:
-    assert tuple(camera.PRESETS) == PRESETS
-    assert {kind.replace("-", "_") for kind in OPTIONS} == {*KINDS, "random"}
+    assert tuple(camera.PRESETS) == CAMERAS
+    assert {kind.replace("-", "_") for kind in TASKS["degrade"].methods} == {*KINDS, "random"}

@@ -199,7 +199,7 @@ class TestFolders:
         assert ran.code == 1
         assert tree(tmp_path / "out") == ["a.png", LEDGER_NAME, "süb 文/b.jpg"]
         assert ran.err.splitlines()[-2:] == ["2 done, 1 not pictures, 1 failed", f"  failed: {folder / 'bad.png'}"]
-        status = {e["input"]: e["status"] for e in read_ledger(tmp_path / "out" / LEDGER_NAME) if "status" in e}
+        status = {e["inputs"][0]: e["status"] for e in read_ledger(tmp_path / "out" / LEDGER_NAME) if "status" in e}
         assert status == {"a.png": "ok", "bad.png": "failed", "süb 文/b.jpg": "ok"}
 
     def test_workers_do_not_change_bytes(self, restore, folder, tmp_path):

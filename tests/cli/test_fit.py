@@ -1,9 +1,10 @@
-"""`restore denoise --fit`: learning first, from a folder or from the picture itself."""
+"""`restore denoise --adapt` (once `--fit`): learning first, from a folder or from the picture itself."""
 
 from __future__ import annotations
 
 import pytest
-from restore.cli.denoise import Denoise
+
+from restore.cli.main import parse
 
 from .conftest import write_noisy
 
@@ -64,7 +65,7 @@ def test_a_budget_is_a_time(restore, folder, tmp_path):
 def test_other_methods_do_not_learn(restore, folder, tmp_path):
     ran = restore("denoise", folder, tmp_path / "out", "--method", "zero-shot", "--fit", folder)
     assert ran.code == 2
-    assert "--fit does not go with --method zero-shot" in ran.err and "--method self-supervised" in ran.err
+    assert "--adapt does not go with --method zero-shot" in ran.err and "--method self-supervised" in ran.err
 
 
 def test_nothing_to_learn_from(restore, folder, tmp_path):
@@ -75,16 +76,30 @@ def test_nothing_to_learn_from(restore, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "method", "fit"),
+    ("words", "method", "adapt"),
     [
-        ({"paths": ("a", "b", "out"), "fit": "c"}, "self-supervised", "c"),
-        ({"paths": ("a", "b", "out"), "method": "self-supervised"}, "self-supervised", ("a", "b")),
-        ({"paths": ("a",), "method": "self-supervised"}, "self-supervised", ("a",)),
-        ({"paths": ("a", "out")}, "auto", None),
+        ("a b out --adapt c", "self-supervised", "c"),
+        ("a b out --adapt=c", "self-supervised", "c"),
+        ("a b out --fit c", "self-supervised", "c"),
+        ("a b out --adapt", "self-supervised", ["a", "b"]),
+        ("a b out --adapt --verbose", "self-supervised", ["a", "b"]),
+        ("--adapt= a b out", "self-supervised", ["a", "b"]),
+        ("a b out --method self-supervised", "self-supervised", ["a", "b"]),
+        ("a out --budget 5m", "self-supervised", ["a"]),
+        ("a out", "network", None),
     ],
 )
-def test_what_is_learned_from(monkeypatch, given, method, fit):
+def test_what_is_learned_from(monkeypatch, tmp_path, words, method, adapt):
     asked = {}
-    monkeypatch.setattr("restore.cli.pictures.restore_pictures", lambda _, request: asked.update(request.method) or 0)
-    Denoise(**given).run()
-    assert (asked["method"], asked["fit"]) == (method, fit)
+
+    def loaded(task, method, given):
+        asked.update(method=method, adapt=given.get("adapt"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("restore.api.loaded", loaded)
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        write_noisy(tmp_path / name / "0.png", 0)
+    with pytest.raises(KeyboardInterrupt):
+        parse(["denoise", *words.split()]).run()
+    assert asked == {"method": method, "adapt": adapt}

@@ -8,9 +8,10 @@ import signal
 import pytest
 
 from restore.cli import machine
-from restore.cli.main import COMMANDS, _interruptible, parse
-from restore.cli.options import parse_crop, parse_memory, parse_pixels
+from restore.cli.main import _interruptible, commands, parse
 from restore.errors import ConfigError
+from restore.inference.options import parse_crop, parse_memory
+from restore.io.options import parse_pixels
 
 MISTAKES = [
     ("denoise a b --methd x", "there is no option --methd. Did you mean '--method'?"),
@@ -33,7 +34,7 @@ MISTAKES = [
     ("denois a b", "there is no command 'denois'. Did you mean 'denoise'?"),
     ("--vers", "there is no option --vers. A command comes first; see restore --help"),
     ("doctor x", "unexpected argument 'x'. See restore --help"),
-    ("", f"Expected one of {{{', '.join(COMMANDS)}}}. See restore --help"),
+    ("", f"Expected one of {{{', '.join(commands())}}}. See restore --help"),
 ]
 
 

@@ -116,7 +116,7 @@ def test_kill_9_at_random_moments_then_resume_equals_an_uninterrupted_run(tmp_pa
         assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
         so_far = _outputs(out)
         assert so_far.items() <= expected.items(), "what has its final name is whole"
-        recorded = {e["output"] for e in read_ledger(out / LEDGER_NAME) if e.get("status") == "ok"}
+        recorded = {e["outputs"]["result"]["path"] for e in read_ledger(out / LEDGER_NAME) if e.get("status") == "ok"}
         assert recorded <= so_far.keys()
         if number != signal.SIGKILL:
             assert recorded == so_far.keys()
@@ -125,7 +125,7 @@ def test_kill_9_at_random_moments_then_resume_equals_an_uninterrupted_run(tmp_pa
     ran = restore("denoise", photos, out, "--resume", "--json")
     assert (ran.code, _outputs(out), find_leftovers(out)) == (0, expected, {})
     assert ran.json["summary"]["ok"] + ran.json["summary"]["kept"] == FILES
-    done = [e["output"] for e in read_ledger(out / LEDGER_NAME) if e.get("status") == "ok"]
+    done = [e["outputs"]["result"]["path"] for e in read_ledger(out / LEDGER_NAME) if e.get("status") == "ok"]
     assert sorted(done) == sorted(expected), "nothing recorded was done twice"
 
 

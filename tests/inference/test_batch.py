@@ -16,48 +16,13 @@ import numpy as np
 import pytest
 
 import restore.inference.batch as batch_module
+import restore.inference.worker as worker_module
 from restore.errors import ExitCode, FileError, ModelError
 from restore.inference.batch import BatchOptions, Job, run_batch
 from restore.inference.ledger import LEDGER_NAME, FileRecord, Ledger, find_leftovers, read_ledger, work_key
-from restore.io.codecs import ReadOptions, SaveOptions
+from restore.io.codecs import PictureFile, ReadOptions, SaveOptions
 
-
-class Report:
-    decisions = {"method": "negative"}
-    warnings = ("nothing to worry about",)
-
-    def as_dict(self):
-        return {"decisions": self.decisions, "warnings": self.warnings, "tiles": 1}
-
-
-class Negative:
-    """A restorer that inverts 8-bit samples, counts its calls, and fails on request."""
-
-    def __init__(self, fingerprint="negative-1", fails=None):
-        self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
-
-    def run(self, source, create_sink, progress=None):
-        self.calls.append(source.info.path.name)
-        if source.info.path.name in self.fails:
-            raise self.fails[source.info.path.name]
-        sink = create_sink(source.info)
-        try:
-            for top in range(0, source.info.height, 8):
-                rows = source.read_rows(top, min(top + 8, source.info.height))
-                sink.write_rows(np.iinfo(rows.dtype).max - rows)
-                if progress:
-                    progress(top / source.info.height)
-            sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
-        return Report()
-
-
-def write_picture(path: Path, seed: int, shape=(16, 20, 3)):
-    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+from .toys import Negative, contents, job, records, write_picture
 
 
 @pytest.fixture
@@ -71,7 +36,7 @@ def photos(tmp_path):
 def jobs_of(folder: Path, out: Path | None):
     for path in sorted(folder.glob("*.png")):
         target = path if out is None else out / path.name
-        yield Job(path, target, path.name, path.name, in_place=out is None)
+        yield job(path, target, in_place=out is None)
 
 
 def run(folder, out, restorer=None, *, resume=False, **options):
@@ -79,14 +44,6 @@ def run(folder, out, restorer=None, *, resume=False, **options):
     with Ledger(out or folder, resume=resume) as ledger:
         settings = BatchOptions(**({"overwrite": resume} | options))
         return run_batch(jobs_of(folder, out), restorer, settings, ledger=ledger), restorer
-
-
-def contents(folder: Path):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LEDGER_NAME}
-
-
-def records(out: Path):
-    return [entry for entry in read_ledger(out / LEDGER_NAME) if "status" in entry]
 
 
 def test_all_workers_write_the_same_bytes_as_the_serial_path(photos, tmp_path):
@@ -102,8 +59,8 @@ def test_all_workers_write_the_same_bytes_as_the_serial_path(photos, tmp_path):
 
 def test_big_pictures_go_straight_to_their_file_with_the_same_bytes(photos, tmp_path, monkeypatch):
     run(photos, tmp_path / "small")
-    monkeypatch.setattr(batch_module, "BIG", 0)
-    monkeypatch.setattr(batch_module, "MemorySink", None)
+    monkeypatch.setattr(worker_module, "BIG", 0)
+    monkeypatch.setattr(worker_module, "MemorySink", None)
     summary, _ = run(photos, tmp_path / "big")
     assert summary.ok == 6
     assert contents(tmp_path / "big") == contents(tmp_path / "small")
@@ -127,7 +84,7 @@ def test_one_bad_file_changes_no_other(photos, tmp_path, workers, error, code, s
     assert contents(tmp_path / "out") == {name: good[name] for name in ("0.png", "2.png", "3.png", "5.png")}
     assert [Path(path).name for path, _ in summary.failures] == ["1.png", "4.png"]
     assert summary.exit_code == ExitCode.SOME_FAILED
-    failed = {entry["input"]: entry["error"] for entry in records(tmp_path / "out") if entry["status"] == "failed"}
+    failed = {entry["inputs"][0]: entry["error"] for entry in records(tmp_path / "out") if entry["status"] == "failed"}
     assert failed["1.png"]["code"] == code
     assert says in failed["1.png"]["line"] and "1.png" in failed["1.png"]["line"]
     assert "4.png" in failed["4.png"]["line"]
@@ -138,10 +95,11 @@ def test_a_ledger_line_says_what_was_done(photos, tmp_path):
     entry = records(tmp_path / "out")[2]
     source, output = (photos / "2.png").read_bytes(), (tmp_path / "out/2.png").read_bytes()
     assert entry["status"] == "ok"
-    assert (entry["input"], entry["output"]) == ("2.png", "2.png")
-    assert entry["input_sha256"] == hashlib.sha256(source).hexdigest()
-    assert entry["output_sha256"] == hashlib.sha256(output).hexdigest()
-    assert entry["output_bytes"] == len(output)
+    assert entry["inputs"] == ["2.png"]
+    assert entry["input_sha256"] == [hashlib.sha256(source).hexdigest()]
+    written = {"path": "2.png", "sha256": hashlib.sha256(output).hexdigest(), "bytes": len(output)}
+    assert entry["outputs"] == {"result": written}
+    assert not {"input", "output"} & entry.keys()
     assert entry["decisions"] == {"method": "negative"}
     assert entry["run"] == {"tiles": 1}
     assert entry["warnings"] == ["nothing to worry about"]
@@ -206,7 +164,7 @@ def test_garbage_in_the_ledger_is_ignored(photos, tmp_path):
     out = tmp_path / "out"
     run(photos, out)
     lines = (out / LEDGER_NAME).read_bytes().splitlines(keepends=True)
-    junk = b'\xff\xfe\n[1]\n"x"\n{}\n{"key": 3, "status": "ok"}\n\n'
+    junk = b'\xff\xfe\n[1]\n"x"\n{}\n{"key": 3, "status": "ok"}\n{"key": "no hex", "status": "ok", "outputs": {}}\n\n'
     (out / LEDGER_NAME).write_bytes(junk + b"".join(lines))
     assert run(photos, out, resume=True)[1].calls == []
 
@@ -275,10 +233,10 @@ class TestInPlace:
             pass
 
         def add_and_die(self, record):
-            if record.input == "3.png" and instant == "before the line":
+            if record.inputs == ("3.png",) and instant == "before the line":
                 raise Killed
             add(self, record)
-            if record.input == "3.png" and instant == "after the line":
+            if record.inputs == ("3.png",) and instant == "after the line":
                 raise Killed
 
         def replace_and_die(staged, target):
@@ -300,20 +258,24 @@ def test_an_interrupt_ends_the_batch_with_a_consistent_ledger(photos, tmp_path):
     out = tmp_path / "out"
     summary, _ = run(photos, out, Negative(fails={"3.png": KeyboardInterrupt()}))
     assert summary.interrupted and summary.exit_code == ExitCode.INTERRUPTED
-    assert sorted(contents(out)) == [entry["output"] for entry in records(out)] == ["0.png", "1.png", "2.png"]
+    assert (
+        sorted(contents(out))
+        == [entry["outputs"]["result"]["path"] for entry in records(out)]
+        == ["0.png", "1.png", "2.png"]
+    )
     assert run(photos, out, resume=True)[1].calls == ["3.png", "4.png", "5.png"]
 
 
 def test_a_file_that_changes_while_it_is_read_fails(photos, tmp_path, monkeypatch):
-    real = batch_module.open_picture
+    real = PictureFile.picture
 
-    def growing(path, options):
-        picture = real(path, options)
-        if path.name == "2.png":
-            path.write_bytes(path.read_bytes() + b"more")
+    def growing(self, **options):
+        picture = real(self, **options)
+        if self.path.name == "2.png":
+            self.path.write_bytes(self.path.read_bytes() + b"more")
         return picture
 
-    monkeypatch.setattr(batch_module, "open_picture", growing)
+    monkeypatch.setattr(PictureFile, "picture", growing)
     summary, _ = run(photos, tmp_path / "out")
     assert [line for _, line in summary.failures] == [
         f"{photos / '2.png'}: the file changed while it was read. Run it again when it is complete"
@@ -347,21 +309,22 @@ def test_a_full_disk_under_the_ledger_stops_the_run(photos, tmp_path, monkeypatc
     with Ledger(tmp_path / "out") as ledger:
         monkeypatch.setattr("restore.inference.ledger.os.fsync", full)
         with pytest.raises(FileError, match=r"the ledger cannot be written.*No space left.*--resume"):
-            ledger.add(FileRecord("failed", "x"))
+            ledger.add(FileRecord("failed", ("x",)))
 
 
 def test_memory_stays_flat_over_many_files(tmp_path):
     """Ten thousand jobs: nothing but counters, and a ledger index of well under 300 bytes a file."""
     missing = tmp_path / "none.png"
-    jobs = (Job(missing, tmp_path / "x.png", f"{i}", f"{i}", skip="not a picture") for i in range(10_000))
+    jobs = (Job((missing,), {}, (f"{i}",), {}, skip="not a picture") for i in range(10_000))
     tracemalloc.start()
     summary = run_batch(jobs, Negative(), BatchOptions(workers=2))
     assert summary.skipped == 10_000
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     with (tmp_path / LEDGER_NAME).open("w") as file:
         for number in range(10_000):
-            key = work_key(f"{number:064x}", "s", f"a/long/enough/name/{number}.png")
-            line = {"status": "ok", "key": key, "output_sha256": f"{number:064x}", "output_bytes": 10**6}
+            key = work_key([f"{number:064x}"], "s", {"result": f"a/long/enough/name/{number}.png"})
+            outputs = {"result": {"path": f"{number}.png", "sha256": f"{number:064x}", "bytes": 10**6}}
+            line = {"status": "ok", "key": key, "outputs": outputs}
             file.write(json.dumps(line) + "\n")
     tracemalloc.reset_peak()
     with Ledger(tmp_path, resume=True):

@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from restore.inference.stacks import inspect, restore_frames
 
-import restore.inference.batch as batch_module
+import restore.inference.worker as worker_module
 from restore.errors import ExitCode, FileError, LimitError, ModelError, UnsupportedError
-from restore.inference.batch import BatchOptions, Job, run_batch
-from restore.inference.ledger import LEDGER_NAME, Ledger, read_ledger
-from restore.io.codecs import ReadOptions, SaveOptions, open_picture
+from restore.inference.batch import BatchOptions, inspect, run_batch
+from restore.inference.ledger import LEDGER_NAME, Ledger
+from restore.inference.sequences import restore_sequence
+from restore.io.codecs import PictureFile, ReadOptions, SaveOptions, open_picture
+from restore.models.spec import ModelSpec
 from restore.picture import MemorySink, Picture
 from tests import corpus
 
-from .test_batch import Negative, Report, contents, write_picture
+from .toys import Negative, Report, contents, job, records, write_picture
 
 ALL = ReadOptions(frames="all")
 
@@ -31,15 +32,15 @@ class Frames(Negative):
         super().__init__()
         self.at, self.error = at, error
 
-    def run(self, source, create_sink, progress=None):
+    def run(self, sources, create_sink, progress=None):
+        (source,) = sources
         if len(self.calls) == self.at and self.error is not None:
             self.calls.append("failed")
-            create_sink(source.info).write_rows(source.read_rows(0, 1))  # half a page is written
+            create_sink("result", source.info).write_rows(source.read_rows(0, 1))  # half a page is written
             raise self.error
-        report = super().run(source, create_sink, progress)
-        report.decisions = {"mean": f"{source.read_rows(0, source.info.height).mean():.3f}"}  # pyright: ignore
-        report.warnings = ("all alike", f"frame of {len(self.calls)}")  # pyright: ignore
-        return report
+        super().run(sources, create_sink, progress)
+        mean = f"{source.read_rows(0, source.info.height).mean():.3f}"
+        return Report({"mean": mean}, ("all alike", f"frame of {len(self.calls)}"))
 
 
 def stack(path: Path, count: int = 3, seed: int = 0, **options) -> np.ndarray:
@@ -59,13 +60,8 @@ def scans(tmp_path):
 def jobs_of(folder: Path, out: Path | None, compare: bool = False):
     for path in sorted(folder.glob("[!.]*.tif")):
         target = path if out is None else out / path.name
-        yield Job(
-            path,
-            target,
-            path.name,
-            path.name,
-            out is None,
-            out / f"{path.stem}_compare.png" if compare and out else None,
+        yield job(
+            path, target, in_place=out is None, compare=out / f"{path.stem}_compare.png" if compare and out else None
         )
 
 
@@ -75,10 +71,6 @@ def run(folder, out, restorer=None, *, resume=False, watcher=None, compare=None,
     with Ledger(out or folder, resume=resume) as ledger:
         jobs = jobs_of(folder, out, compare is not None)
         return run_batch(jobs, restorer, settings, ledger=ledger, watcher=watcher), restorer
-
-
-def records(out: Path):
-    return [entry for entry in read_ledger(out / LEDGER_NAME) if "status" in entry]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -94,7 +86,7 @@ def test_every_frame_is_restored_and_recorded(scans, tmp_path, workers):
     assert entry["decisions"] == {"mean": f"{first.mean():.3f}", "frames": "3"}
     assert entry["warnings"] == ["all alike", "frame of 1", "frame of 2", "frame of 3"]
     assert entry["run"] == {"tiles": 1}
-    assert entry["output_sha256"] == hashlib.sha256((out / "0.tif").read_bytes()).hexdigest()
+    assert entry["outputs"]["result"]["sha256"] == hashlib.sha256((out / "0.tif").read_bytes()).hexdigest()
 
 
 def test_files_of_one_picture_go_the_way_they_always_go(tmp_path):
@@ -212,9 +204,9 @@ def test_a_damaged_stack_is_refused_before_any_work_and_salvaged_on_request(tmp_
 
 
 def test_stacks_do_not_pass_through_memory(scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_module, "MemorySink", None)
+    monkeypatch.setattr(worker_module, "MemorySink", None)
     opened = []
-    monkeypatch.setattr(batch_module, "open_picture", lambda *args: opened.append(args))
+    monkeypatch.setattr(PictureFile, "picture", lambda *args: opened.append(args))
     assert run(scans[0], tmp_path / "out")[0].ok == 3
     assert opened == [], "frames come one by one, none is decoded ahead"
 
@@ -228,76 +220,79 @@ def test_a_stack_larger_than_a_classic_tiff_is_a_big_tiff(scans, tmp_path, monke
 # --- the parts -----------------------------------------------------------------------------------------------
 
 
-def counting(count: int, alive: list[weakref.ref]):
-    for seed in range(count):
-        assert all(one() is None for one in alive), "the frame before is still held"
-        source = Picture.from_array(corpus.pattern(8, 8, 1, seed=seed))
-        alive.append(weakref.ref(source))
-        yield source
-        del source
+class Counted:
+    """A `FrameSource` of fresh pictures that must be gone before the next is made."""
+
+    def __init__(self, count: int, height: int = 8):
+        self.number, self.alive = count, []
+
+    def where(self, index: int) -> str:
+        return f"frame {index}"
+
+    def __iter__(self):
+        for seed in range(self.number):
+            assert all(one() is None for one in self.alive), "the frame before is still held"
+            source = Picture.from_array(corpus.pattern(8, 8, 1, seed=seed))
+            self.alive.append(weakref.ref(source))
+            yield source
+            del source
 
 
-def test_one_frame_is_held_at_a_time():
-    alive: list[weakref.ref] = []
+class Plain(Negative):
+    """Makes its sink and writes nothing."""
 
-    class Plain:
-        fingerprint = ""
+    def run(self, sources, create_sink, progress=None):
+        self.calls.append("")
+        create_sink("result", sources[0].info)
+        return Report(warnings=(f"warning {len(self.calls)}",))
 
-        def run(self, source, create_sink, progress=None):
-            create_sink(source.info)
-            return Report()
 
-    report = restore_frames(counting(50, alive), 50, Plain(), MemorySink)
-    assert len(alive) == 50 and report.decisions["frames"] == "50"
+def memory(name, info):
+    return MemorySink(info)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_one_frame_is_held_at_a_time(inputs):
+    sequences = [Counted(50) for _ in range(inputs)]
+    report = restore_sequence(sequences, 50, Plain(), memory)
+    assert all(len(one.alive) == 50 for one in sequences) and report.decisions["frames"] == "50"
 
 
 def test_a_frame_too_few_or_too_many_is_a_changed_file():
-    class Plain:
-        fingerprint = ""
-
-        def run(self, source, create_sink, progress=None):
-            return Report()
-
     for frames, promised in ((2, 3), (4, 3), (0, 3)):
         with pytest.raises(FileError, match="changed while it was read"):
-            restore_frames(counting(frames, []), promised, Plain(), MemorySink)
+            restore_sequence([Counted(frames)], promised, Plain(), memory)
 
 
 def test_warnings_of_a_long_stack_are_cut():
-    class Wordy:
-        fingerprint, calls = "", 0
-
-        def run(self, source, create_sink, progress=None):
-            self.calls += 1
-            report = Report()
-            report.warnings = (f"warning {self.calls}",)  # pyright: ignore
-            return report
-
-    report = restore_frames(counting(50, []), 50, Wordy(), MemorySink)
-    assert report.warnings == [f"warning {n}" for n in range(1, 21)] + ["30 more warnings about other pages"]
+    report = restore_sequence([Counted(50)], 50, Plain(), memory)
+    assert report.warnings == [f"warning {n}" for n in range(1, 21)] + ["30 more warnings about other frames"]
 
 
 def test_inspect_counts_and_refuses(tmp_path):
+    def inspected(name, read=ALL, save=None):
+        options = BatchOptions(read=read, save=save or SaveOptions())
+        return inspect(job(path, tmp_path / name), ModelSpec("toy"), options)
+
     path = tmp_path / "a.tif"
     stack(path, 5)
-    found = inspect(path, tmp_path / "out.tif", ALL, SaveOptions())
-    assert (found.frames, found.nbytes, found.info.height) == (5, 5 * 12 * 16, 12)
-    assert inspect(path, tmp_path / "out.tif", ALL, SaveOptions(depth="16")).nbytes == 2 * 5 * 12 * 16
+    found = inspected("out.tif")
+    assert (found.frames, found.nbytes, found.info.height) == (5, {"result": 5 * 12 * 16}, 12)
+    assert inspected("out.tif", save=SaveOptions(depth="16")).nbytes == {"result": 2 * 5 * 12 * 16}
     for name in ("out.png", "out.jpg"):
         with pytest.raises(
             UnsupportedError, match=rf"{name}: cannot write a stack.*Write \.tif, or use --frames first"
         ):
-            inspect(path, tmp_path / name, ALL, SaveOptions())
-        assert inspect(path, tmp_path / name, ReadOptions(frames="first"), SaveOptions()).frames == 1
+            inspected(name)
+        assert inspected(name, ReadOptions(frames="first")).frames == 1
     with pytest.raises(LimitError):
-        inspect(path, tmp_path / "out.tif", ReadOptions(frames="all", max_pixels=100), SaveOptions())
+        inspected("out.tif", ReadOptions(frames="all", max_pixels=100))
 
 
 def test_one_page_may_be_written_to_any_format(tmp_path):
     folder = tmp_path / "in"
     write_picture(folder / "a.tif", 3)
-    job = Job(folder / "a.tif", tmp_path / "a.png", "a.tif", "a.png")
-    assert run_batch([job], Negative(), BatchOptions(read=ALL)).ok == 1
+    assert run_batch([job(folder / "a.tif", tmp_path / "a.png")], Negative(), BatchOptions(read=ALL)).ok == 1
     before, after = open_picture(folder / "a.tif"), open_picture(tmp_path / "a.png")
     assert after.info.format == "png"
     assert np.array_equal(after.read_rows(0, 16), 255 - before.read_rows(0, 16))

@@ -28,6 +28,10 @@ def test_parameters(width, parameters):
 def test_the_spec_holds():
     made = CBSN(width=4).eval()
     verify_spec(made, made.spec())
+    assert made.spec().standardised and not made.spec().blind and not made.spec().residual
+    always = CBSN(width=4, blocks=2, blind=True)
+    assert always.spec().blind
+    verify_spec(always, always.spec())
     assert measure_radius(made, made.spec()) == made.spec().radius == 29
     assert CBSN(width=4, blocks=3).spec().radius == measure_radius(CBSN(width=4, blocks=3).eval(), CBSN(width=4).spec())
 

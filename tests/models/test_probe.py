@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from restore.errors import ModelError
 from restore.models.plain_unet import PlainUNet
 from restore.models.probe import GLOBAL, measure_radius, verify_spec
-from restore.models.spec import ModelSpec
+from restore.models.spec import ModelSpec, Output
 
 
 def conv(kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
@@ -134,9 +134,13 @@ def test_global_networks_are_reported(net):
         ({"multiple_of": 8}, "multiple_of: the spec says 8, the network's grid is 4"),
         ({"multiple_of": 2}, "multiple_of: the network does not run on 4 x 6 pixels"),
         ({"multiple_of": 1, "min_size": 1}, "min_size: the network does not run on 1 x 1 pixels"),
-        ({"scale": 2}, "the spec says 1 x 3 x 8 x 8, the network gives 1 x 3 x 4 x 4"),
+        ({"scale": 2, "residual": False}, "the spec says 1 x 3 x 8 x 8, the network gives 1 x 3 x 4 x 4"),
         ({"channels": 1}, "does not run on 4 x 4"),
-        ({"outputs": ("clean", "noise")}, "the spec says 1 x 6 x 4 x 4"),
+        ({"conditions": ("noise_level",)}, "takes 0 condition planes, some are given"),
+        ({"conditions": ("psf",)}, "conditions: the network does not take psf"),
+        ({"inputs": ("before", "after")}, "does not run on 4 x 4"),
+        ({"blind": True}, "blind: the spec says true, output (0, 0) depends on its own input pixel"),
+        ({"outputs": (Output("clean"), Output("noise")), "residual": False}, "the spec says 1 x 6 x 4 x 4"),
     ],
 )
 def test_wrong_specs_are_named(wrong, words):
@@ -178,3 +182,72 @@ def test_the_probe_leaves_the_network_as_it_was():
     before = {name: value.clone() for name, value in net.state_dict().items()}
     verify_spec(net, net.spec())
     assert net.training and all(torch.equal(before[n], v) for n, v in net.state_dict().items())
+
+
+class Many(nn.Module):
+    """Two pictures (or frames), a noise level and a PSF in; a picture and a grey map of twice the size out."""
+
+    def __init__(self, pictures: int = 2) -> None:
+        super().__init__()
+        self.mix, self.level = nn.Conv2d(3 * pictures, 4, 3, padding=1), nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor, *, noise_level: Tensor, psf: Tensor) -> Tensor:
+        y = self.mix(x) + self.level * noise_level + psf.sum((-2, -1), keepdim=True)
+        return F.interpolate(y, scale_factor=2.0)
+
+
+MANY = ModelSpec(
+    "unroll", inputs=("first", "second"), outputs=(Output("result"), Output("map", "_map", channels=1)),
+    conditions=("noise_level", "psf"), channels=3, scale=2, radius=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("pictures", "facts"), [(2, {}), (3, {"inputs": ("picture",), "window": 3})])
+def test_inputs_frames_outputs_and_conditions_are_tried(pictures, facts):
+    net = Many(pictures)
+    said = replace(MANY, parameters=sum(p.numel() for p in net.parameters()), **facts)
+    verify_spec(net, said)
+    for wrong, words in (
+        ({"inputs": ("picture",), "window": 5}, "does not run on 1 x 1"),
+        ({"outputs": (Output(),)}, "the spec says 1 x 3 x 2 x 2, the network gives 1 x 4 x 2 x 2"),
+        ({"conditions": ("noise_level",)}, "conditions: the network does not take noise_level: .*psf"),
+        ({"radius": 2}, "radius: the spec says 2, the network reaches 1"),
+        ({"conditions": ("time",)}, "the probe knows no condition 'time'"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            verify_spec(net, replace(said, **wrong))
+
+
+def test_a_map_of_the_noise_is_part_of_the_reach():
+    class Level(nn.Module):
+        def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
+            return x + F.avg_pool2d(noise_level, 5, 1, 2)
+
+    assert measure_radius(Level(), ModelSpec("denoise", conditions=("noise_level",), channels=3)) == 2
+
+
+class Lies(nn.Conv2d):
+    """Its `residual` is not what `forward` adds."""
+
+    def residual(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input + 1.5 * super().forward(input)
+
+
+class NotFinite(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) / 0
+
+
+def test_a_residual_that_is_none_and_values_that_are_none():
+    torch.manual_seed(0)
+    net = Lies(3, 3, 1)
+    with pytest.raises(ModelError, match="residual: the picture and `residual` differ from `forward` by"):
+        verify_spec(net, spec(net, residual=True))
+    verify_spec(net, spec(net))
+    with pytest.raises(ModelError, match="the network has no such method"):
+        verify_spec(conv(), spec(conv(), residual=True, radius=1))
+    with pytest.raises(ModelError, match="values: the network does not give finite numbers for 1 x 1 pixels"):
+        verify_spec(NotFinite(3, 3, 1), spec(net, tiling="local"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from restore.models import build
 from restore.models.infwide import INFWIDE, noise_map
@@ -20,6 +21,10 @@ NETWORKS = {"infwide": 15_742_342, "dwdn": 7_049_507, "wiener_unet": 728_903}
 
 def count(net):
     return sum(p.numel() for p in net.parameters())
+
+
+def levels(*sigmas: float) -> Tensor:
+    return torch.tensor(sigmas)[:, None, None, None]
 
 
 def psfs(*seeds, side=37):
@@ -40,10 +45,12 @@ def test_parameters():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_odd_sizes_and_kernels_of_their_own(name):
     torch.manual_seed(0)
-    net, x, k, sigma = build(name).eval(), torch.rand(2, 3, 51, 61), psfs(1, 2, side=9), torch.tensor([0.01, 0.05])
+    net, x, k, sigma = build(name).eval(), torch.rand(2, 3, 51, 61), psfs(1, 2, side=9), levels(0.01, 0.05)
     with torch.inference_mode():
-        both = net(x, k, sigma)
-        single = [net(x[i : i + 1], k[i : i + 1], sigma[i : i + 1]) for i in range(2)]
+        both = net.stages(x, k, sigma)
+        single = [net.stages(x[i : i + 1], k[i : i + 1], sigma[i : i + 1]) for i in range(2)]
+        picture = net(x, psf=k, noise_level=sigma.expand(-1, 1, 51, 61))
+    assert torch.allclose(picture, both.pictures[-1], atol=1e-5) and picture.dtype == torch.float32
     shapes = [tuple(y.shape[1:]) for y in both.pictures]
     assert shapes == ([(3, 51, 61)] if name == "wiener_unet" else [(3, 26, 31), (3, 51, 61)])
     assert (both.blurred is None) == (name != "infwide")
@@ -54,7 +61,7 @@ def test_odd_sizes_and_kernels_of_their_own(name):
 @pytest.mark.slow
 def test_the_size_of_the_paper_s_check():
     with torch.inference_mode():
-        (half, full), blurred = INFWIDE().eval()(torch.rand(1, 3, 255, 321), psfs(1))
+        (half, full), blurred = INFWIDE().eval().stages(torch.rand(1, 3, 255, 321), psfs(1), levels(0.02))
     assert half.shape[2:] == (128, 161) and full.shape == blurred.shape == (1, 3, 255, 321)
 
 
@@ -112,14 +119,14 @@ def test_the_noise_map_is_a_ratio_of_amplitudes():
 
 def test_the_steps_of_the_compact_network_are_those_of_plug_and_play():
     """With U-Nets that add nothing, what is left are DPIR's data steps."""
-    net, x, k, sigma = WienerUNet(steps=2).eval(), torch.rand(1, 3, 20, 24), psfs(3, side=7), torch.tensor([0.02])
+    net, x, k, sigma = WienerUNet(steps=2).eval(), torch.rand(1, 3, 20, 24), psfs(3, side=7), levels(0.02)
     torch.nn.init.zeros_(net.refine.tail.weight)
     torch.nn.init.zeros_(net.refine.tail.bias)
     transfer, first = otf(k, (20, 24)), 49 / 255
     z = data_step(x, x, transfer, 0.23 * (0.02 / first) ** 2)
     expected = data_step(x, z, transfer, 0.23)
     with torch.inference_mode():
-        assert torch.allclose(net(x, k, sigma).pictures[0], expected, atol=1e-5)
+        assert torch.allclose(net(x, k, sigma), expected, atol=1e-5)
 
 
 def test_the_compact_network_starts_from_a_denoiser():
@@ -128,13 +135,12 @@ def test_the_compact_network_starts_from_a_denoiser():
     denoiser = PlainUNet(3, 1, (8, 12), (1, 1, 1))
     net = WienerUNet(steps=1, denoise=True, features=4, widths=(8, 12), blocks=(1, 1, 1)).eval()
     net.take_denoiser(denoiser.state_dict())
-    x, single, sigma = torch.rand(1, 3, 16, 20), torch.ones(1, 1, 1, 1), torch.tensor([0.1])
+    x, single, sigma = torch.rand(1, 3, 16, 20), torch.ones(1, 1, 1, 1), levels(0.1)
     with torch.inference_mode():
-        made = net(x, single, sigma)
-        told = torch.full((1, 1, 16, 20), 0.1)
-        blurred = denoiser(torch.cat([x, told], 1))
+        made = net.stages(x, single, sigma)
+        blurred = denoiser(x, noise_level=sigma)
         assert torch.allclose(made.blurred, blurred, atol=1e-5)
-        assert torch.allclose(made.pictures[0], denoiser(torch.cat([blurred, told], 1)), atol=1e-4)
+        assert torch.allclose(made.pictures[0], denoiser(blurred, noise_level=sigma), atol=1e-4)
 
 
 def test_the_compact_network_uses_psf_level_and_features():
@@ -142,10 +148,10 @@ def test_the_compact_network_uses_psf_level_and_features():
     net = WienerUNet(widths=(8, 12), blocks=(1, 1, 1)).eval()
     x, k = torch.rand(1, 3, 24, 24), psfs(1, 2, side=9)
     with torch.inference_mode():
-        first = net(x, k[:1], torch.tensor([0.02])).pictures[0]
-        assert (net(x, k[1:], torch.tensor([0.02])).pictures[0] - first).abs().max() > 1e-3
-        assert (net(x, k[:1], torch.tensor([0.1])).pictures[0] - first).abs().max() > 1e-3
-    loss = net(x, k[:1], torch.tensor([0.02])).pictures[0].square().mean()
+        first = net(x, k[:1], levels(0.02))
+        assert (net(x, k[1:], levels(0.02)) - first).abs().max() > 1e-3
+        assert (net(x, k[:1], levels(0.1)) - first).abs().max() > 1e-3
+    loss = net(x, k[:1], levels(0.02)).square().mean()
     loss.backward()
     for name, parameter in net.named_parameters():
         assert float(parameter.grad.abs().max()) > 0, name

@@ -11,6 +11,7 @@ from restore.models.cbsn import CBSN
 from restore.objectives.blind_spot import BlindSpot, standardised
 from restore.physics.noise import NoiseRecipe
 from restore.physics.resample import pick_cells, pixel_unshuffle_batch
+from tests.training.tiny import Described
 
 
 def batch(side=40, count=2, step=0):
@@ -23,7 +24,7 @@ def made(**options):
     return BlindSpot(CBSN(width=8, blocks=2), **options)
 
 
-class Same(torch.nn.Module):
+class Same(Described):
     """f(x) = x; blind, it gives nothing."""
 
     def __init__(self):
@@ -93,6 +94,13 @@ def test_simulated_noise_gives_a_target_to_validate_on():
     shown = made(noise=noise).preview(batch(), made().network)
     assert set(shown) == {"input", "output", "target"}
     assert set(made().preview(batch(), made().network)) == {"input", "output"}
+
+
+def test_a_network_without_another_pass_is_taught_the_blind_one_alone():
+    always = CBSN(width=8, blocks=2, blind=True)
+    with pytest.raises(ConfigError, match="always blind learns from the blind loss alone"):
+        BlindSpot(always, ramp=10)
+    assert BlindSpot(always, ramp=0).share(5) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"pd": 0}, {"sub": 1}, {"weight": -1}, {"ramp": -1}])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from restore.data.batches import Batch
-from restore.models.wiener_layer import Deconvolved
+from restore.errors import ConfigError
+from restore.models.spec import ModelSpec
+from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.models.wiener_unet import WienerUNet
 from restore.objectives.deconvolution import Deconvolution
 from restore.physics.blurring import BlurRecipe
 from restore.physics.fourier import convolve, otf
 from tests.classical.blurred import scene
+from tests.training.tiny import Described
 
 
-class Given(torch.nn.Module):
+class Given(DeconvolutionNetwork):
     """Gives what it was told to give."""
 
     def __init__(self, result):
@@ -23,9 +28,22 @@ class Given(torch.nn.Module):
         self.result, self.told = result, []
         self.parameter = torch.nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, psf, sigma):
-        self.told.append((x, psf, sigma))
+    def stages(self, x, psf, noise_level):
+        self.told.append((x, psf, noise_level))
         return self.result
+
+    def spec(self):
+        return ModelSpec("deconv", conditions=("psf", "noise_level"), channels=3)
+
+
+class Sharpens(Described):
+    """A network of the user's own: no intermediate results, and it asks for the PSF alone."""
+
+    def forward(self, x, *, psf):
+        return self[0](x) + psf.mean((1, 2, 3), keepdim=True)
+
+    def spec(self):
+        return replace(super().spec(), task="deconv", conditions=("psf",))
 
 
 def batch(count=2, side=48, step=0):
@@ -69,10 +87,22 @@ def test_the_network_is_told_psf_and_measured_noise():
     network = Given(Deconvolved([torch.zeros(2, 3, 48, 48)]))
     objective = Deconvolution(network, recipe=BlurRecipe(sigma=(10, 10), clipped=0, bank=8))
     found = objective(batch(), "restore", 0, torch.Generator())
-    _, psf, sigma = network.told[0]
+    _, psf, level = network.told[0]
     assert torch.equal(psf, objective.damaged(batch()).psf)
-    assert torch.allclose(sigma, torch.full((2,), 10 / 255), rtol=0.2)
+    assert level.shape == (2, 1, 1, 1) and torch.allclose(level, torch.full((2, 1, 1, 1), 10 / 255), rtol=0.2)
     assert "blurred" not in found
+
+
+def test_any_network_learns_from_its_one_picture_with_what_its_spec_names():
+    torch.manual_seed(0)
+    network, recipe = Sharpens(torch.nn.Conv2d(3, 3, 3, padding=1)), BlurRecipe(bank=8)
+    objective, b = Deconvolution(network, recipe=recipe), batch()
+    made = objective.damaged(b)
+    expected = objective.compared(Deconvolved([network(made.noisy, psf=made.psf)]), b.clean, made)["loss"]
+    assert float(objective(b, "restore", 0, torch.Generator())["loss"]) == pytest.approx(float(expected), rel=1e-6)
+    network.spec = lambda: ModelSpec("deblur", conditions=("time",))
+    with pytest.raises(ConfigError, match="Sharpens needs the condition 'time', which this objective has not"):
+        Deconvolution(network, recipe=recipe)
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ from restore.errors import ConfigError
 from restore.models.plain_unet import PlainUNet
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.physics.resample import draw_neighbours
+from tests.training.tiny import Described
 
 
-class Same(torch.nn.Module):
+class Same(Described):
     """f(x) = x + parameter."""
 
     def __init__(self):
@@ -23,7 +24,7 @@ class Same(torch.nn.Module):
         return x + self.parameter
 
 
-class Wide(torch.nn.Module):
+class Wide(Described):
     """A 3 x 3 convolution that looks at its own pixel most of all."""
 
     def __init__(self):
@@ -99,8 +100,10 @@ def test_blind2unblinds_weight_rises():
 
 
 def test_what_is_refused():
-    with pytest.raises(ConfigError, match="no noise level to tell"):
+    with pytest.raises(ConfigError, match="PlainUNet needs the condition 'noise_level', which this objective has not"):
         Noise2Void(PlainUNet(3, 1, (8,), (1,)))
+    with pytest.raises(ConfigError, match="Conv2d does not say what it needs"):
+        Noise2Void(torch.nn.Conv2d(3, 3, 1))
     for made in (
         lambda: Noise2Void(Same(), share=0),
         lambda: Neighbor2Neighbor(Same(), ramp=0),
@@ -120,7 +123,7 @@ def test_white_noise_becomes_less(kind):
     noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=generator)
     wide = [torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU()]
     # no skip from input to output: it would carry the pixel's own noise past what these objectives teach
-    network = torch.nn.Sequential(
+    network = Described(
         torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), *wide, torch.nn.Conv2d(16, 3, 3, padding=1)
     )
     objective = kind(network, **({"share": 0.1} if kind is Noise2Void else {}))

@@ -55,6 +55,24 @@ def test_crop_grey_and_alpha(tmp_path):
     assert open_picture(tmp_path / "grey.png").info.channels == 1
 
 
+@pytest.mark.parametrize("scale", [2, 3, 8])
+@pytest.mark.parametrize("crop", [None, (5, 10, 11, 130)])
+def test_an_enlarged_result_is_beside_the_enlarged_input(tmp_path, scale, crop):
+    x, y, width, height = crop or (0, 0, 21, 150)
+    part = EIGHT[y : y + height, x : x + width]
+    after = RNG.integers(0, 256, (scale * height, scale * width, 3), np.uint8)
+    write_comparison(Picture.from_array(EIGHT), Picture.from_array(after), tmp_path / "c.png", crop)
+    left, right = halves(tmp_path / "c.png")
+    assert np.array_equal(right, after)
+    assert all(np.array_equal(left[i::scale, j::scale], part) for i in range(scale) for j in range(scale))
+
+
+@pytest.mark.parametrize("shape", [(300, 21), (150, 42), (300, 43), (75, 10)])
+def test_only_whole_enlargements_are_compared(tmp_path, shape):
+    with pytest.raises(UnsupportedError, match="differ in size"):
+        write_comparison(Picture.from_array(EIGHT), Picture.from_array(np.zeros(shape, np.uint8)), tmp_path / "c.png")
+
+
 def test_sizes_must_agree_and_nothing_half_written_stays(tmp_path):
     small = Picture.from_array(EIGHT[:10])
     with pytest.raises(UnsupportedError, match="differ in size"):

@@ -114,7 +114,7 @@ def test_packaged_configs_load_by_name(small_bank):
         assert settings.task == "deconv" and build_objective(settings).averaged.spec().task == "deconv"
     assert build_objective(load_settings("denoise/cbsn")).averaged.spec().parameters == 3_656_131
     assert build_objective(load_settings("denoise/cbsn_compact")).averaged.spec().parameters == 229_747
-    assert build_objective(load_settings("denoise/ap_bsn")).averaged.blind
+    assert build_objective(load_settings("denoise/ap_bsn")).averaged.spec().blind
     for name in ("noise2void", "neighbor2neighbor", "blind2unblind"):
         assert type(build_objective(load_settings(f"denoise/{name}"))).__name__.lower() == name
     with pytest.raises(ConfigError, match="the regime is gaussian or low-light, not 'dusk'"):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.data.batches import Batch
+from restore.models.spec import ModelSpec
 from restore.objectives.objective import Objective, Phase
 from restore.training.settings import TrainSettings
 
@@ -35,11 +36,18 @@ def _pair(step: int, item: int) -> tuple[np.ndarray, np.ndarray]:
     return clean, np.clip(clean + rng.normal(0, 25, clean.shape), 0, 255).astype(np.uint8)
 
 
+class Described(nn.Sequential):
+    """Layers that take a picture and give one, and say so."""
+
+    def spec(self) -> ModelSpec:
+        return ModelSpec("denoise", channels=3, parameters=sum(p.numel() for p in self.parameters()))
+
+
 def network(*, norm: bool = False, dropout: float = 0.0, seed: int = 0) -> nn.Module:
     """Two convolutions, with batch normalisation (which has buffers) and dropout (which is random) if asked for."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(
+        return Described(
             nn.Conv2d(3, 6, 3, padding=1),
             nn.BatchNorm2d(6) if norm else nn.Identity(),
             nn.ReLU(),

@@ -75,7 +75,7 @@ def test_absent_weights_name_file_places_and_the_way_out(folders):
         resolve("denoize")
     assert str(caught.value) == (
         f"denoize.safetensors: these weights are not on this machine (looked in {own}, {packaged}). "
-        f"Did you mean 'denoise'? Put the file into {own}, or work without weights: --method zero-shot"
+        f"Did you mean 'denoise'? Put the file into {own}"
     )
     assert caught.value.exit_code is ExitCode.NOTHING_RAN
 
@@ -84,7 +84,9 @@ def test_absent_paths_name_their_folder(tmp_path):
     with pytest.raises(WeightsError) as caught:
         resolve("runs/last.pth")
     assert f"looked in {tmp_path / 'runs'}" in str(caught.value)
-    assert "--method zero-shot" in str(caught.value)
+    assert "--method" not in str(caught.value)
+    with pytest.raises(WeightsError, match=r"weights, or work without weights: --method rl$"):
+        resolve("runs/last.pth", otherwise="or work without weights: --method rl")
 
 
 def test_verify_all_tells_good_from_bad(folders):

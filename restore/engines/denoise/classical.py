@@ -89,7 +89,7 @@ class ClassicalEngine:
         options = options or ClassicalOptions()
         self._algorithm, self._name, self._sigma = ALGORITHMS[options.algorithm], options.algorithm, options.sigma
         self.spec = self._algorithm.spec
-        self.fingerprint = f"classical:{options.algorithm}:sigma={options.sigma}"
+        self.fingerprint = f"classical:{options.algorithm}{options.level_name}"
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         source = sources["picture"]

@@ -28,6 +28,11 @@ class DenoiseOptions(Options):
     sigma: Annotated[float | None, Number(0, 255, "LEVEL")] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
 
+    @property
+    def level_name(self) -> str:
+        """A given level, for fingerprints; "" where it is measured."""
+        return "" if self.sigma is None else f":sigma={self.sigma:g}"
+
 
 @dataclass(frozen=True)
 class ZeroShotOptions(DenoiseOptions):

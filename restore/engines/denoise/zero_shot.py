@@ -36,7 +36,7 @@ class ZeroShotEngine:
         options = options or ZeroShotOptions()
         self._preset, self._sigma, pd = options.preset, options.sigma, options.pd
         self._params, self._pd = PRESETS[options.preset], pd
-        self.fingerprint = f"zero-shot:{options.preset}:pd={pd or 'auto'}:sigma={options.sigma}"
+        self.fingerprint = f"zero-shot:{options.preset}:pd={pd or 'auto'}{options.level_name}"
         self.spec = ModelSpec(
             task="denoise",
             paper="Lebrun, Buades, Morel, A Nonlocal Bayesian Image Denoising Algorithm, 2013",

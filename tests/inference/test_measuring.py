@@ -1,0 +1,97 @@
+"""How often a sequence is measured, and what is looked at then."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from restore.inference.ledger import Ledger
+from restore.inference.sequences import MEASURED_FRAMES, FramesAsOne, spread
+from restore.picture import Picture
+
+from .clips import averaging, clip, frames_of, made, run, sequence
+from .toys import job, records
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [("folder", 1), ("folder", 5), ("folder", 40), ("stack", 5), ("stack", 16), ("stack", 40)]
+)
+def test_measured_once_from_at_most_sixteen_frames(tmp_path, kind, count):
+    array = clip(count)
+    source, target = made(kind, tmp_path / "in", array)
+    restorer = averaging(1)
+    with Ledger(tmp_path / "ledger") as ledger:
+        assert run(sequence(source, target), restorer, ledger, measure="once").ok == 1
+    ((tall,),) = restorer.prepared
+    indices = spread(count)
+    assert len(indices) == min(count, 16) and np.array_equal(tall[:, :, 0], np.concatenate(array[indices]))
+    assert {(one.scope, one.mean) for one in restorer.applied} == {("clip", float(tall.mean()))}
+    assert len(restorer.applied) == count and np.array_equal(frames_of(target), array)
+    decisions = records(tmp_path / "ledger")[0]["decisions"]
+    assert decisions["frames"] == str(count) and decisions["measured"] == f"once, on {len(indices)} of the frames"
+
+
+def test_the_frames_of_a_measurement_are_spread_over_all():
+    assert spread(3) == [0, 1, 2]
+    assert spread(160) == list(range(5, 160, 10))
+    for count in (1, 15, 16, 17, 100, 65_536):
+        indices = spread(count)
+        assert len(set(indices)) == min(count, MEASURED_FRAMES) and 0 <= indices[0] <= indices[-1] < count
+
+
+@pytest.mark.parametrize(("kind", "auto"), [("stack", 6), ("folder", 1)])
+def test_pages_are_measured_each_and_numbered_frames_once(tmp_path, kind, auto):
+    source, target = made(kind, tmp_path / "in", clip(6))
+    for measure, expected in (("auto", auto), ("each", 6), ("once", 1)):
+        restorer = averaging(1)
+        assert run(sequence(source, target), restorer, measure=measure, overwrite=True).ok == 1
+        assert len(restorer.prepared) == expected
+
+
+def test_how_it_is_measured_is_a_setting(tmp_path):
+    source, target = made("folder", tmp_path / "in", clip(3))
+    done = {}
+    for measure in ("each", "once", "once"):
+        restorer = averaging(1)
+        with Ledger(tmp_path, resume=True) as ledger:
+            run(sequence(source, target), restorer, ledger, measure=measure, overwrite=True)
+        done[measure] = len(restorer.applied)
+    assert done == {"each": 3, "once": 0}
+
+
+def test_frames_as_one_is_read_in_any_order_and_holds_few(tmp_path):
+    opened = []
+
+    class Page(Picture):
+        def read_rows(self, start, stop):
+            if self not in opened:
+                opened.append(self)
+            return super().read_rows(start, stop)
+
+        def close(self):
+            opened.remove(self)
+
+        __eq__, __hash__ = object.__eq__, object.__hash__
+
+    array = clip(5)
+    pages = [Page(Picture.from_array(frame).info, frame[:, :, None]) for frame in array]
+    tall, expected = FramesAsOne(pages), np.concatenate(array)[:, :, None]
+    assert (tall.info.height, tall.info.width) == (60, 16) and tall.frames[2] is pages[2]
+    for start, stop in ((0, 60), (5, 7), (10, 14), (11, 40), (12, 24), (0, 0), (59, 60)):
+        assert np.array_equal(tall.read_rows(start, stop), expected[start:stop])
+        assert len(opened) <= 2
+
+
+@pytest.mark.parametrize(("size", "measure"), [(3, "each"), (1, "once"), (1, "each")])
+def test_pages_that_differ_are_not_looked_at_together(tmp_path, size, measure):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for shape in ((12, 16), (12, 16), (9, 16)):
+            writer.write(np.zeros(shape, np.uint8), photometric="minisblack")
+    restorer = averaging(size)
+    summary = run(job(tmp_path / "a.tif", tmp_path / "b.tif"), restorer, measure=measure)
+    if (size, measure) == (1, "each"):
+        assert summary.ok == 1
+    else:
+        assert summary.failures[0][1].startswith(f"{tmp_path / 'a.tif'}, page 3: is 16 x 9 with")
+        assert restorer.prepared == [] and not (tmp_path / "b.tif").exists()

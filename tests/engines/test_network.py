@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.options import NetworkOptions
 from restore.engines.network import NetworkEngine
 from restore.errors import ConfigError, ModelError
-from restore.inference.engine import Condition, EngineOptions
+from restore.inference.engine import Condition, EngineOptions, Place
 from restore.models import build
-from restore.models.spec import ModelSpec
+from restore.models.spec import ModelSpec, Output
 from restore.physics.level import KNOTS, MAP_RADIUS
 from restore.picture import Picture
 from restore.zoo.card import WeightsCard
@@ -28,46 +30,51 @@ def small(**arguments: object) -> nn.Module:
     return build("plain_unet", **{"widths": (6, 8), "blocks": (1, 1, 1), **arguments}).eval()
 
 
-def engine(net: nn.Module) -> NetworkEngine:
-    return NetworkEngine(net, net.spec(), "small", "abc")
+def engine(net: nn.Module, sigma: float | None = None) -> DenoisingNetwork:
+    return DenoisingNetwork(net, net.spec(), "small", "abc", sigma)
+
+
+def answer(run: NetworkEngine, x: Tensor, condition: Condition | None = None) -> Tensor:
+    return run(x, condition or Condition(), [Place(0, 0, 16, 12)] * len(x))["result"]
+
+
+def prepared(run: NetworkEngine, source: Picture) -> Condition:
+    return run.prepare({"picture": source}, EngineOptions())
 
 
 def tile(channels: int, seed: int = 0) -> Tensor:
     return torch.rand(2, 1, channels, 16, 12, generator=torch.Generator().manual_seed(seed))
 
 
-class Tells(nn.Module):
-    """Returns its condition plane as every colour, and keeps what it was given."""
-
-    condition_channels = 1
+class Level(nn.Module):
+    """Returns its condition as every colour, and keeps what it was given."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.given: list[Tensor] = []
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise_level: Tensor) -> Tensor:
         self.given.append(x)
-        return x[:, 3:].expand(-1, 3, -1, -1)
+        return noise_level.expand(-1, 3, -1, -1)
 
     def spec(self) -> ModelSpec:
-        return ModelSpec("denoise", channels=3, parameters=1)
+        return ModelSpec("denoise", channels=3, parameters=1, conditions=("noise_level",))
 
 
 @torch.no_grad()
 def test_colour_into_a_colour_network_is_the_network():
     net, x = small(), tile(3)
-    y = engine(net)(x, Condition())
-    torch.testing.assert_close(y, net(x[:, 0])[:, None], atol=1e-6, rtol=0)
+    torch.testing.assert_close(answer(engine(net), x), net(x[:, 0]), atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
 def test_grey_is_repeated_and_averaged():
     net, x = small(), tile(1)
-    y = engine(net)(x, Condition())
+    y = answer(engine(net), x)
     expected = net(x[:, 0].repeat(1, 3, 1, 1)).mean(1, keepdim=True)
-    assert y.shape == x.shape
-    torch.testing.assert_close(y[:, 0], expected, atol=1e-6, rtol=0)
+    assert y.shape == x[:, 0].shape
+    torch.testing.assert_close(y, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("colours", [1, 3])
@@ -76,11 +83,11 @@ def test_other_channels_are_each_taken_as_grey(colours, channels):
     if colours == channels == 3:
         pytest.skip("its own channels")
     run, x = engine(small(channels=colours)), tile(channels)
-    y = run(x, Condition())
-    assert y.shape == x.shape
+    y = answer(run, x)
+    assert y.shape == x[:, 0].shape
     for channel in range(channels):
-        alone = run(x[:, :, channel : channel + 1], Condition())
-        torch.testing.assert_close(y[:, :, channel : channel + 1], alone, atol=1e-6, rtol=0)
+        alone = answer(run, x[:, :, channel : channel + 1])
+        torch.testing.assert_close(y[:, channel : channel + 1], alone, atol=1e-6, rtol=0)
 
 
 def test_the_engine_takes_any_number_of_channels():
@@ -99,15 +106,54 @@ def test_several_outputs_stay_apart():
         def forward(self, x: Tensor) -> Tensor:
             return torch.cat([x + 1, x - 1], dim=1)
 
-    run = NetworkEngine(Two(), ModelSpec("split", channels=3, outputs=("up", "down")), "two", "")
+    spec = ModelSpec("split", channels=3, outputs=(Output("up"), Output("down", "down")))
     for channels in (1, 3, 5):
         x = tile(channels)
-        torch.testing.assert_close(run(x, Condition()), torch.cat([x + 1, x - 1], dim=1))
+        found = NetworkEngine(Two(), spec, "two", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
+        assert list(found) == ["up", "down"]
+        torch.testing.assert_close(found["up"], x[:, 0] + 1)
+        torch.testing.assert_close(found["down"], x[:, 0] - 1)
 
 
-def test_a_network_of_two_pictures_is_refused():
-    with pytest.raises(ModelError, match="takes 2 pictures at once"):
-        NetworkEngine(nn.Identity(), ModelSpec("rectify", inputs=2), "dual", "")
+def test_an_output_may_have_channels_of_its_own():
+    """Of channels that are shown one by one, an output of one channel is the mean of theirs."""
+
+    class WithMap(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x, x.square().mean(1, keepdim=True)], dim=1)
+
+    spec = ModelSpec("map", channels=3, outputs=(Output(), Output("energy", "energy", channels=1, mixes=False)))
+    for channels in (1, 3, 5):
+        x = tile(channels)
+        found = NetworkEngine(WithMap(), spec, "map", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
+        torch.testing.assert_close(found["result"], x[:, 0])
+        torch.testing.assert_close(found["energy"], x[:, 0].square().mean(1, keepdim=True))
+
+
+def test_a_network_with_the_wrong_number_of_channels_is_named():
+    spec = ModelSpec("map", channels=3, outputs=(Output(), Output("energy", "energy", channels=1)))
+    with pytest.raises(ModelError, match="map gave 3 channels instead of 4"):
+        NetworkEngine(nn.Identity(), spec, "map", "")(tile(3), Condition(), [Place(0, 0, 16, 12)] * 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_two_pictures_are_shown_together(channels):
+    class Difference(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, 3:] - x[:, :3]
+
+    run = NetworkEngine(Difference(), ModelSpec("rectify", inputs=("first", "second"), channels=3), "dual", "")
+    x = torch.rand(2, 2, channels, 16, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(answer(run, x), x[:, 1] - x[:, 0])
+
+
+def test_a_condition_that_is_not_measured_is_refused():
+    spec = ModelSpec("denoise", channels=3, conditions=("noise_level", "time"))
+    for kind, missing in ((NetworkEngine, "noise_level and time"), (DenoisingNetwork, "time")):
+        with pytest.raises(
+            ModelError, match=f"of toy must be given {missing}, which is not measured here. Use weights"
+        ):
+            kind(nn.Identity(), spec, "toy", "")
 
 
 # ---- the noise level
@@ -120,53 +166,54 @@ def noisy(sigma: float, size: int = 160, seed: int = 0) -> Picture:
 
 
 def test_the_users_sigma_reaches_the_network_in_unit_range():
-    run = engine(Tells())
-    condition = run.prepare([noisy(10)], EngineOptions(sigma=25.5))
+    run = engine(Level(), 25.5)
+    condition = prepared(run, noisy(10))
     assert condition.decisions == {"method": "network small", "noise": "sigma 25.5 (given), white"}
-    torch.testing.assert_close(run(tile(3), condition), torch.full((2, 1, 3, 16, 12), 0.1))
-    torch.testing.assert_close(run(tile(1), condition), torch.full((2, 1, 1, 16, 12), 0.1))
+    torch.testing.assert_close(answer(run, tile(3), condition), torch.full((2, 3, 16, 12), 0.1))
+    torch.testing.assert_close(answer(run, tile(1), condition), torch.full((2, 1, 16, 12), 0.1))
+    assert run.fingerprint == "network:small:abc:sigma=25.5"
 
 
 def test_the_noise_is_measured_otherwise():
-    run = engine(Tells())
-    condition = run.prepare([noisy(20)], EngineOptions())
-    assert float(run(tile(3), condition).mean()) * 255 == pytest.approx(20, rel=0.15)
+    run = engine(Level())
+    condition = prepared(run, noisy(20))
+    assert float(answer(run, tile(3), condition).mean()) * 255 == pytest.approx(20, rel=0.15)
     assert condition.decisions["noise"].endswith("(measured), white")
 
 
 def test_the_level_follows_the_local_brightness_and_widens_the_halo():
-    run = engine(Tells())
+    run = engine(Level())
     shot = Condition(data=(torch.linspace(0, 1, KNOTS) / 30).sqrt())
     bright = torch.full((1, 1, 3, 16, 16), 0.2)
     bright[..., 8:] = 0.8
-    level = run(bright, shot)[0, 0, 0]
+    level = answer(run, bright, shot)[0, 0]
     assert level[8, 2] == pytest.approx((0.2 / 30) ** 0.5, rel=0.02)
     assert level[8, 13] == pytest.approx((0.8 / 30) ** 0.5, rel=0.02)
-    assert run.spec.radius == Tells().spec().radius + MAP_RADIUS
+    assert run.spec.radius == Level().spec().radius + MAP_RADIUS
     assert engine(small()).spec.radius == small().spec().radius
 
 
 def test_noise_is_not_measured_for_networks_that_do_not_ask():
-    condition = engine(small()).prepare([noisy(20)], EngineOptions(sigma=3))
+    condition = prepared(engine(small(), 3), noisy(20))
     assert condition.decisions == {"method": "network small"}
     assert condition.data is None
 
 
 def test_a_picture_too_small_to_measure_counts_as_clean():
-    run = engine(Tells())
-    condition = run.prepare([Picture.from_array(np.zeros((3, 3, 3), np.uint8))], EngineOptions())
+    run = engine(Level())
+    condition = prepared(run, Picture.from_array(np.zeros((3, 3, 3), np.uint8)))
     assert condition.decisions["noise"].startswith("not measured")
-    assert float(run(tile(3), condition).abs().max()) == 0
+    assert float(answer(run, tile(3), condition).abs().max()) == 0
 
 
 def test_a_sigma_out_of_range_is_refused():
-    with pytest.raises(ConfigError, match="sigma 300 is out of range"):
-        engine(Tells()).prepare([noisy(1)], EngineOptions(sigma=300))
+    with pytest.raises(ConfigError, match="--sigma cannot be 300"):
+        NetworkOptions(sigma=300)
 
 
 def test_the_value_range_is_found():
     dark = Picture.from_array(np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16))
-    assert engine(small()).prepare([dark], EngineOptions()).scale.white == 4095
+    assert prepared(engine(small()), dark).scale.white == 4095
 
 
 # ---- types, devices, memory layout
@@ -176,8 +223,8 @@ def test_casting_leaves_the_engine_alone_and_is_done_once():
     net = small()
     first = engine(net)
     half = first.cast(torch.float16, CPU)
-    assert first.cast(torch.float32, CPU) is first
-    assert first.cast(torch.float16, CPU) is half
+    assert first.cast(torch.float32, CPU)._backend is first._backend
+    assert first.cast(torch.float16, CPU)._backend is half._backend is not first._backend
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     assert half.fingerprint == first.fingerprint == "network:small:abc"
     assert half.spec == first.spec
@@ -188,23 +235,23 @@ def test_low_precision_touches_the_correction_only():
     for parameter in net.get_submodule("tail").parameters():
         nn.init.zeros_(parameter)
     x = tile(3)
-    assert torch.equal(engine(net).cast(torch.float16, CPU)(x, Condition()), x)
+    assert torch.equal(answer(engine(net).cast(torch.float16, CPU), x), x[:, 0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_answers_are_in_float32_whatever_is_computed_in(dtype):
-    assert engine(small()).cast(dtype, CPU)(tile(3), Condition()).dtype == torch.float32
+    assert answer(engine(small()).cast(dtype, CPU), tile(3)).dtype == torch.float32
 
 
 def test_the_network_sees_channels_last():
-    net = Tells()
-    engine(net)(tile(3), Condition(data=torch.full((KNOTS,), 0.1)))
+    net = Level()
+    answer(engine(net), tile(3), Condition(data=torch.full((KNOTS,), 0.1)))
     assert net.given[0].is_contiguous(memory_format=torch.channels_last)
-    assert net.given[0].shape == (2, 4, 16, 12)
+    assert net.given[0].shape == (2, 3, 16, 12)
 
 
 def test_no_graph_is_kept():
-    assert not engine(small())(tile(3).requires_grad_(), Condition()).requires_grad
+    assert not answer(engine(small()), tile(3).requires_grad_()).requires_grad
 
 
 # ---- through the runner
@@ -243,7 +290,7 @@ def test_weights_from_a_file_give_the_same_bytes(tmp_path):
     path, net = tmp_path / "w.safetensors", small(**arguments)
     sha256 = save_weights(path, net, "plain_unet", arguments, card).sha256
     loaded = load_weights(path)
-    run = NetworkEngine(loaded.net, loaded.spec, "w", loaded.sha256)
+    run = DenoisingNetwork(loaded.net, loaded.spec, "w", loaded.sha256)
     assert run.fingerprint == f"network:w:{sha256}"
     source = picture(40, 50, 3, "uint8")
     np.testing.assert_array_equal(restore(run, source)[0], restore(engine(net), source)[0])

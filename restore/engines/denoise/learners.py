@@ -16,7 +16,7 @@ from restore.errors import ConfigError
 from restore.models.spec import ModelSpec, spec_of
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void, NoisyAlone
-from restore.physics.level import level_map
+from restore.physics.level import MAP_RADIUS, level_map
 from restore.physics.random import generator_for
 
 _LEAST_CROP = 32
@@ -40,8 +40,14 @@ class WithNoiseLevel(nn.Module):
         return self.network(x, noise_level=level_map(x, self.curve.expand(len(x), -1)))
 
     def spec(self) -> ModelSpec:
+<<<<<<< HEAD
         """That of the network, which needs no condition any more."""
         return replace(spec_of(self.network), conditions=(), residual=False)
+=======
+        """The network's, without the condition that it is given here."""
+        spec = spec_of(self.network)
+        return replace(spec, conditions=(), residual=False, radius=spec.radius + MAP_RADIUS)
+>>>>>>> h_engines
 
 
 class NoiseStats(NamedTuple):

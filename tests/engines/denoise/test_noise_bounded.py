@@ -7,14 +7,15 @@ import datetime
 import numpy as np
 import pytest
 import torch
-from restore.engines.noise_bounded import RADIUS, SLACK, NoiseBoundedEngine
 from scipy.ndimage import uniform_filter
 from torch import nn
 
 import restore
-from restore.engines.network import NetworkEngine
+from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.noise_bounded import RADIUS, SLACK, NoiseBoundedEngine
+from restore.engines.denoise.options import NetworkOptions
 from restore.errors import ConfigError
-from restore.inference.engine import EngineOptions
+from restore.inference.engine import EngineOptions, Place
 from restore.models.cbsn import CBSN
 from restore.models.spec import ModelSpec
 from restore.physics.blur import box_mean
@@ -41,13 +42,18 @@ class Blurs(nn.Module):
         return box_mean(x, 5)
 
 
-def bounded(net):
-    return NoiseBoundedEngine(NetworkEngine(net, ModelSpec("denoise", channels=3), "fake", ""))
+def bounded(net, sigma=None):
+    return NoiseBoundedEngine(DenoisingNetwork(net, ModelSpec("denoise", channels=3), "fake", ""), sigma)
 
 
-def prepared(engine, x, **options):
+def prepared(engine, x):
     """The condition for a picture H x W x 3 float32."""
-    return engine.prepare([Picture.from_array(x, alpha=False)], EngineOptions(**options))
+    return engine.prepare({"picture": Picture.from_array(x, alpha=False)}, EngineOptions())
+
+
+def answer(engine, x):
+    """What it makes of a picture H x W x 3: 1 x 3 x H x W"""
+    return engine(unit(x), prepared(engine, x), [Place(0, 0, *x.shape[:2])])["result"]
 
 
 def unit(x):
@@ -60,33 +66,30 @@ def noise(*shape, seed=0):
 
 
 def test_what_is_taken_away_is_weighed_by_its_mean_square_around():
-    x, answer = 0.5 + 0.1 * noise(40, 50, 3), 0.5 + 0.1 * noise(40, 50, 3, seed=1)
-    x, answer = x.astype(np.float32), answer.astype(np.float32)
-    engine = bounded(Answers(unit(answer)[:, 0]))
-    y = engine(unit(x), prepared(engine, x, sigma=12.75))  # 0.05
-    taken = answer - x
+    x, guess = 0.5 + 0.1 * noise(40, 50, 3), 0.5 + 0.1 * noise(40, 50, 3, seed=1)
+    x, guess = x.astype(np.float32), guess.astype(np.float32)
+    y = answer(bounded(Answers(unit(guess)[:, 0]), sigma=12.75), x)  # 0.05
+    taken = guess - x
     energy = uniform_filter(np.square(taken).mean(-1), 2 * RADIUS + 1)
     weight = 0.05**2 / (0.05**2 + np.maximum(energy - SLACK * 0.05**2, 0))
     assert 0 < (weight < 1).mean() <= 1
     expected = x + weight[..., None] * taken
-    assert np.abs(y[0, 0].movedim(0, -1).numpy() - expected)[RADIUS:-RADIUS, RADIUS:-RADIUS].max() < 1e-6
+    assert np.abs(y[0].movedim(0, -1).numpy() - expected)[RADIUS:-RADIUS, RADIUS:-RADIUS].max() < 1e-6
 
 
 def test_where_less_than_the_noise_is_taken_away_the_answer_stands():
     x = (0.5 + 0.02 * noise(30, 30, 3)).astype(np.float32)
-    engine = bounded(Blurs())
-    y = engine(unit(x), prepared(engine, x, sigma=20.0))
-    assert torch.equal(y, unit(x) + (box_mean(unit(x)[0], 5)[None] - unit(x)))
-    assert torch.equal(engine(unit(x), prepared(engine, x, sigma=0.0)), unit(x))
+    picture = unit(x)[0]
+    assert torch.equal(answer(bounded(Blurs(), sigma=20.0), x), picture + (box_mean(picture, 5) - picture))
+    assert torch.equal(answer(bounded(Blurs(), sigma=0.0), x), picture)
 
 
 def test_errors_that_are_independent_of_the_noise_are_weighed_best():
     clean = np.full((200, 200, 3), 0.5)
     for sigma, error in ((0.02, 0.05), (0.04, 0.04), (0.06, 0.02)):
         x = (clean + sigma * noise(200, 200, 3)).astype(np.float32)
-        answer = (clean + error * noise(200, 200, 3, seed=1)).astype(np.float32)
-        engine = bounded(Answers(unit(answer)[:, 0]))
-        y = engine(unit(x), prepared(engine, x, sigma=255 * sigma))
+        guess = (clean + error * noise(200, 200, 3, seed=1)).astype(np.float32)
+        y = answer(bounded(Answers(unit(guess)[:, 0]), sigma=255 * sigma), x)
         left = float((y - 0.5).square().mean())
         assert left < 1.1 / (sigma**-2 + error**-2)  # of the best weight
 
@@ -120,8 +123,8 @@ def test_a_large_picture_is_measured_on_crops():
 
 @pytest.mark.parametrize("sigma", [-1, 256])
 def test_a_level_out_of_range_is_refused(sigma):
-    with pytest.raises(ConfigError, match=f"sigma {sigma} is out of range"):
-        prepared(bounded(Blurs()), np.zeros((20, 20, 3), np.float32), sigma=sigma)
+    with pytest.raises(ConfigError, match=f"--sigma cannot be {sigma}. It is a number, from 0 to 255"):
+        NetworkOptions(sigma=sigma)
 
 
 def test_c_bsn_is_used_so_and_tiles_change_nothing(tmp_path):
@@ -130,11 +133,10 @@ def test_c_bsn_is_used_so_and_tiles_change_nothing(tmp_path):
     card = WeightsCard(name="mine", task="denoise", summary="", date=datetime.date(2026, 1, 1), licence="CC0")
     save_weights(tmp_path / "mine.safetensors", CBSN(**arguments), "cbsn", arguments, card)
     x = (0.5 + 0.1 * noise(200, 230, 3)).clip(0, 1).astype(np.float32)
-    whole = restore.load("denoise", weights=tmp_path / "mine.safetensors")
-    expected = whole(x)
-    assert "no more is taken away" in whole.last_report.decisions["noise"]
-    tiled = restore.load("denoise", weights=tmp_path / "mine.safetensors", tile=32)
-    assert np.abs(tiled(x) - expected).max() < 1e-5
-    assert tiled.last_report.tiles >= 4
+    whole = restore.load("denoise", weights=tmp_path / "mine.safetensors").restore(x)
+    assert "no more is taken away" in whole.decisions["noise"]
+    tiled = restore.load("denoise", weights=tmp_path / "mine.safetensors", tile=32).restore(x)
+    assert np.abs(tiled.picture.pixels - whole.picture.pixels).max() < 1e-5
+    assert tiled.provenance["tiles"] >= 4
     given = restore.load("denoise", weights=tmp_path / "mine.safetensors", sigma=0)
     assert np.array_equal(given(x), x)

@@ -40,14 +40,9 @@ class WithNoiseLevel(nn.Module):
         return self.network(x, noise_level=level_map(x, self.curve.expand(len(x), -1)))
 
     def spec(self) -> ModelSpec:
-<<<<<<< HEAD
-        """That of the network, which needs no condition any more."""
-        return replace(spec_of(self.network), conditions=(), residual=False)
-=======
         """The network's, without the condition that it is given here."""
         spec = spec_of(self.network)
         return replace(spec, conditions=(), residual=False, radius=spec.radius + MAP_RADIUS)
->>>>>>> h_engines
 
 
 class NoiseStats(NamedTuple):

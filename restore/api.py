@@ -17,7 +17,7 @@ from restore.errors import RestoreError
 from restore.inference.options import RunOptions
 from restore.options import in_python
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
-from restore.tasks import build_engine
+from restore.tasks import build_engine, choose_method, task_named
 from restore.version import __version__
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
 
     source = opened(picture)
     try:
-        return diagnose(source)
+        return replace(diagnose(source), method=choose_method(task_named("denoise"), {}))
     finally:
         if isinstance(picture, str | Path):
             source.close()

@@ -42,6 +42,7 @@ class PictureInfo:
         format: format of the content as found ("png", "jpeg", …), not the file's extension.
         path: where it came from, for messages.
         notes: what was found or converted on the way in; each is told to the user once.
+        stacked: so many pictures of one size lie one below the other, to be measured together.
     """
 
     height: int
@@ -54,6 +55,7 @@ class PictureInfo:
     metadata: Metadata = field(default_factory=Metadata)
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    stacked: int = 1
 
     @property
     def samples(self) -> int:

@@ -28,10 +28,14 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
 
 
 def middle_crop(source: PictureSource, scale: ValueScale, side: int) -> torch.Tensor:
-    """The middle of a picture, at most `side` px high and wide: samples x h x w, unit values."""
+    """The middle of a picture, at most `side` px high and wide: samples x h x w, unit values.
+
+    Of frames that are stacked to be measured together it is that of the middle one.
+    """
     info = source.info
-    height, width = min(info.height, side), min(info.width, side)
-    top, left = (info.height - height) // 2, (info.width - width) // 2
+    whole = info.height // info.stacked
+    height, width = min(whole, side), min(info.width, side)
+    top, left = (info.stacked - 1) // 2 * whole + (whole - height) // 2, (info.width - width) // 2
     return _unit(source.read_rows(top, top + height)[:, left : left + width], scale)
 
 

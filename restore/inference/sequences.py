@@ -142,13 +142,13 @@ class FramesAsOne:
     """Frames of one size and kind, one below the other, as one tall picture: what is measured for all of them.
 
     Attributes:
-        frames: each by itself; the middle one is `frames[len(frames) // 2]`.
+        frames: each by itself.
     """
 
     def __init__(self, frames: Sequence[PictureSource]) -> None:
         self.frames = list(frames)
         self._height = frames[0].info.height
-        self.info: PictureInfo = replace(frames[0].info, height=self._height * len(frames))
+        self.info: PictureInfo = replace(frames[0].info, height=self._height * len(frames), stacked=len(frames))
         self._open: deque[PictureSource] = deque()
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
@@ -118,6 +119,7 @@ class Worker:
     def __init__(self, restorer: Restores, options: BatchOptions) -> None:
         self.restorer, self.options = restorer, options
         self.settings = settings_hash(restorer.fingerprint, options)
+        self._of_folder: Any = None
 
     def do(self, job: Job, is_done: IsDone | None = None, progress: Progress | None = None) -> Done:
         """A whole job; only what is no `Exception` (an interrupt) leaves it, and then nothing half-written stays."""
@@ -173,7 +175,8 @@ class Worker:
             else:
                 work.sources = work.sources or work.inputs.pictures()
                 frames = work.sources * self.restorer.spec.window  # a single picture is its own neighbour
-                work.report = self.restorer.run(frames, self._sinks(work), progress)
+                condition = self._condition(frames, progress)
+                work.report = self.restorer.apply(condition, frames, self._sinks(work), progress)
             if work.big:
                 work.inputs.check_unchanged()
 
@@ -190,6 +193,15 @@ class Worker:
                     out.publish()
             extra = self._compare(work)
         work.record = self._success(work, written, extra)
+
+    def _condition(self, sources: Sequence[PictureSource], progress: Progress | None) -> Any:
+        """What is measured of the sources; or what was, if it holds for the whole folder."""
+        if self._of_folder is not None:
+            return self._of_folder
+        condition = self.restorer.prepare(sources, progress)
+        if getattr(condition, "scope", "picture") == "folder":
+            self._of_folder = condition
+        return condition
 
     # --- the parts ---------------------------------------------------------------------------------------------
 

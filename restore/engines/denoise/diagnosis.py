@@ -23,6 +23,7 @@ class Diagnosis:
         white: it goes to the network for white noise.
         weights: name of that network's weights.
         why: the reason, in words.
+        method: of `restore denoise`; another one than "network" where those weights are not there.
     """
 
     info: PictureInfo
@@ -31,6 +32,7 @@ class Diagnosis:
     white: bool
     weights: str
     why: str
+    method: str = "network"
 
     @property
     def measurable(self) -> bool:
@@ -56,7 +58,8 @@ class Diagnosis:
     @property
     def decisions(self) -> dict[str, str]:
         """What an engine tells the user."""
-        return {"method": f"network {self.weights}: {self.why}", "noise": self.level.summary}
+        network = f"network {self.weights}: {self.why}"
+        return {"method": network if self.method == "network" else self.method, "noise": self.level.summary}
 
     @property
     def facts(self) -> dict[str, str]:

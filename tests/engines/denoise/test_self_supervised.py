@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import datetime
 import logging
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 import torch
-from restore.engines.ap_bsn import ApBsnEngine
-from restore.engines.noise_bounded import NoiseBoundedEngine
-from restore.engines.self_supervised import _chosen, _key, by_fit, gathered
-from restore.engines.zero_shot import ZeroShotEngine
 
 import restore
-from restore.cli import denoise
-from restore.engines import fitting, self_supervised
-from restore.engines.fitting import LEARNERS
-from restore.engines.network import NetworkEngine
+from restore.engines import fitting
+from restore.engines.denoise import material, self_supervised
+from restore.engines.denoise.ap_bsn import ApBsnEngine
+from restore.engines.denoise.learners import LEARNERS
+from restore.engines.denoise.material import gathered
+from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
+from restore.engines.denoise.options import SelfSupervisedOptions
+from restore.engines.denoise.self_supervised import SelfSupervisedEngine, choose
+from restore.engines.denoise.zero_shot import ZeroShotEngine
+from restore.engines.fitting import FitSettings
 from restore.errors import ConfigError, DecodeError, RestoreError
+from restore.inference.engine import EngineOptions
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
+from restore.picture import Picture
 from restore.zoo.card import DataSource, Result, WeightsCard
 from restore.zoo.resolver import resolve
 from restore.zoo.weights import label_of, load_weights, save_weights
@@ -49,36 +54,74 @@ def folder(tmp_path):
     return place
 
 
+def learner(adapt=False, **options):
+    return SelfSupervisedEngine(SelfSupervisedOptions(adapt=adapt, **options))
+
+
+def prepared(engine, pixels=None, **options):
+    """(the denoiser that was learned, its condition, the decisions) of a picture."""
+    picture = Picture.from_array(noisy() if pixels is None else pixels, alpha=False)
+    condition = engine.prepare({"picture": picture}, EngineOptions(**options))
+    return *condition.data, condition.decisions
+
+
+@pytest.fixture
+def two_steps(monkeypatch):
+    """Learning is two steps long, and what is learned is used."""
+    monkeypatch.setattr(self_supervised, "FitSettings", partial(FitSettings, steps=2, validate_every=1))
+    falling = iter(range(999, 0, -1))  # errors that get better with every look
+    monkeypatch.setattr(self_supervised, "_errors", lambda *args: torch.tensor([1e-6 * next(falling)]))
+    monkeypatch.setattr(self_supervised, "_WEAK", float("inf"))
+    monkeypatch.setattr(self_supervised, "clearly_better", lambda ours, theirs: True)
+
+
 def test_it_learns_and_remembers(folder, home, monkeypatch):
-    engine = by_fit(folder, budget=1.0)
+    engine = learner(folder, budget=1.0)
+    prepared(engine)
     (kept,) = (home / "fits").iterdir()
     card = load_weights(kept).card
     assert card.data[0].name == "noisy"
-    assert card.command == "--fit noisy --learner neighbor2neighbor --budget 1s"
+    assert card.command == "--adapt noisy --learner neighbor2neighbor --budget 1s"
     assert card.results[0].peers.keys() == {"zero-shot"}
     monkeypatch.setattr(self_supervised, "_learn", lambda *args: pytest.fail("it learned again"))
-    again = by_fit(folder, budget=1.0)
-    assert again.fingerprint == engine.fingerprint
-    picture = restore.read(folder / "0.png")
-    restorer = restore.Restorer("denoise", again, restore.load("denoise").options)
-    assert restorer(picture).pixels.dtype == np.uint16
-    told = restorer.last_report.decisions["fit"]
-    assert "learned before" in told and "not exactly repeatable" in told
+    again = restore.load("denoise", adapt=folder, budget=1.0)
+    assert again.engine.fingerprint == engine.fingerprint
+    result = again(restore.read(folder / "0.png"))
+    assert result.picture.pixels.dtype == np.uint16
+    assert "learned before" in result.decisions["fit"] and "not exactly repeatable" in result.decisions["fit"]
 
 
-def test_other_pictures_or_settings_are_learned_anew():
-    settings = self_supervised.FitSettings()
-    one, other = torch.rand(1, 8, 8), torch.rand(1, 8, 8)
-    keys = {
-        _key([one], settings, "x", "a"), _key([other], settings, "x", "a"), _key([one, other], settings, "x", "a"),
-        _key([one], self_supervised.FitSettings(budget=5.0), "x", "a"), _key([one], settings, "x", "b"),
-        _key([one.view(1, 4, 16)], settings, "x", "a"), _key([one], settings, "y", "a"),
-    }  # fmt: skip
-    assert len(keys) == 7
+def test_other_pictures_or_settings_are_learned_anew(home, monkeypatch):
+    """What is kept is named by all that it depends on."""
+    names, one, other = [], noisy(1, (40, 44)), noisy(2, (40, 44))
+
+    def name_alone(pictures, noise, name, settings, place, paths, options):
+        names.append(place.name)
+        raise ConfigError("not learned")
+
+    monkeypatch.setattr(self_supervised, "_learn", name_alone)
+    cases = [({}, one, 0), ({"budget": 5.0}, one, 0), ({"learner": "noise2void"}, one, 0), ({}, other, 0), ({}, one, 1),
+             ({}, one.reshape(44, 40, 1), 0), ({"learner": "cbsn"}, one, 0), ({}, one, 0)]  # fmt: skip
+    for options, pixels, seed in cases:
+        with pytest.raises(ConfigError, match="not learned"):
+            prepared(learner(**options), pixels, seed=seed)
+    assert names[0] == names[-1] and len(set(names)) == len(cases) - 1
+
+
+def test_the_fingerprint_is_of_options_and_of_all_that_is_learned_from(folder):
+    def fingerprint(**options):
+        return learner(**options).fingerprint
+
+    base = fingerprint(adapt=folder)
+    assert base == fingerprint(adapt=str(folder)) == fingerprint(adapt=[folder])
+    others = [fingerprint(adapt=folder, **each) for each in ({"budget": 2.0}, {"learner": "cbsn"}, {"sigma": 3.0})]
+    restore.write(noisy(7), folder / "2.png")
+    others += [fingerprint(adapt=folder), fingerprint(adapt=folder / "0.png"), fingerprint()]
+    assert len({base, *others}) == 7
 
 
 @pytest.mark.parametrize(
-    ("learner", "objective", "begins"),
+    ("learner_name", "objective", "begins"),
     [
         ("cbsn", BlindSpot, "cbsn"),
         ("ap-bsn", BlindSpot, "cbsn"),
@@ -87,42 +130,51 @@ def test_other_pictures_or_settings_are_learned_anew():
         ("blind2unblind", Blind2Unblind, "denoise_white"),
     ],
 )
-def test_every_learner_learns(learner, objective, begins, tmp_path, home, monkeypatch):
+def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, monkeypatch):
     """By its own objective, going on from its weights; what is kept is read and used as what it is."""
-    learned, losses = fitting.learn, []
+    losses, found = [], {}
+    made = LEARNERS[learner_name].objective
 
-    def short(found, draw, look, settings, tell):
-        assert type(found) is objective
-        assert draw(0).clean.shape[-1] % LEARNERS[learner].multiple == 0
-        losses.append(found(draw(0), found.phases[0].name, 1, torch.Generator())["loss"].item())
-        return learned(found, draw, lambda net: -1.0, replace(settings, steps=1, look_every=1), tell)
+    def seen(network, noise):
+        found["objective"] = made(network, noise)
+        return found["objective"]
 
+    def one_step(network, parameters, loss, validate, settings, report, progress):
+        assert network is found["objective"].averaged
+        losses.append(loss(0).item())
+        settings = FitSettings(steps=1, validate_every=1)
+        falling = iter((2.0, 1.0))
+        return fitting.fit(network, parameters, loss, lambda net: next(falling), settings)
+
+    monkeypatch.setitem(LEARNERS, learner_name, LEARNERS[learner_name]._replace(objective=seen))
+    monkeypatch.setattr(self_supervised, "fit", one_step)
+    monkeypatch.setattr(self_supervised, "errors", lambda engine, hidden, device=None: torch.zeros(3))
+    monkeypatch.setattr(self_supervised, "clearly_better", lambda ours, theirs: True)
     (tmp_path / "noisy").mkdir()
     restore.write(noisy(size=(50, 60)), tmp_path / "noisy/0.png")
-    monkeypatch.setattr(self_supervised, "learn", short)
-    monkeypatch.setattr(self_supervised, "errors", lambda engine, hidden: torch.zeros(3))
-    monkeypatch.setattr(self_supervised, "clearly_better", lambda ours, theirs: True)
-    engine = by_fit(tmp_path / "noisy", learner=learner)
+    engine, _, decisions = prepared(learner(tmp_path / "noisy", learner=learner_name), noisy(size=(50, 60)))
     (kept,) = (home / "fits").iterdir()
     loaded = load_weights(kept)
-    assert losses[0] > 0
-    assert loaded.card.command == f"--fit noisy --learner {learner}"
-    assert type(loaded.net) is type(load_weights(resolve(begins)).net)
-    assert getattr(loaded.net, "blind", False) == (learner == "ap-bsn")
-    used = {"cbsn": NoiseBoundedEngine, "ap-bsn": ApBsnEngine}.get(learner, NetworkEngine)
-    assert type(engine.engine) is used
+    assert type(found["objective"]) is objective and losses[0] > 0
+    assert loaded.card.command == f"--adapt noisy --learner {learner_name}" and loaded.card.steps == 1
+    start = load_weights(resolve(begins)).net
+    assert type(loaded.net) is type(start)
+    assert any(not torch.equal(a, b) for a, b in zip(loaded.net.parameters(), start.parameters(), strict=True))
+    assert getattr(loaded.net, "blind", False) == (learner_name == "ap-bsn")
+    assert type(engine) is {"cbsn": NoiseBoundedEngine, "ap-bsn": ApBsnEngine}.get(learner_name, DenoisingNetwork)
+    assert decisions["method"].startswith(
+        f"self-supervised, 1 steps: learned from noisy pictures alone by {learner_name}"
+    )
     picture = restore.read(tmp_path / "noisy/0.png")
-    out = restore.Restorer("denoise", engine, restore.load("denoise").options)(picture).pixels
+    out = restore.load("denoise", adapt=tmp_path / "noisy", learner=learner_name)(picture).picture.pixels
     assert out.shape == picture.pixels.shape and not np.array_equal(out, picture.pixels)
 
 
 def test_an_unknown_learner_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"unknown learner 'n2v'.*cbsn, ap-bsn, neighbor2neighbor"):
-        by_fit(folder, learner="n2v")
-
-
-def test_the_command_line_knows_the_learners():
-    assert tuple(LEARNERS) == denoise._LEARNERS
+    with pytest.raises(
+        ConfigError, match=r"--learner cannot be 'n2v'\. Choose from auto, cbsn, ap-bsn, neighbor2neighbor"
+    ):
+        learner(folder, learner="n2v")
 
 
 @pytest.mark.parametrize(
@@ -145,13 +197,14 @@ def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, 
         ),
     )  # fmt: skip
     save_weights(tmp_path / "fit.safetensors", start.net, label.model, label.arguments, card)
-    engine = _chosen(load_weights(tmp_path / "fit.safetensors"), reused=False, limited=False)
-    assert isinstance(engine.engine, NetworkEngine if method.startswith("self") else ZeroShotEngine)
-    restorer = restore.Restorer("denoise", engine, restore.load("denoise").options)
-    restorer(noisy())
-    decisions = restorer.last_report.decisions
-    assert decisions["fit"] == "held-out error 0.02, zero-shot 0.03"
-    assert decisions["method"] == method
+    loaded = load_weights(tmp_path / "fit.safetensors")
+    engine, decisions = choose(loaded, reused=False, limited=False)
+    assert isinstance(engine, DenoisingNetwork if method.startswith("self") else ZeroShotEngine)
+    assert decisions == {"fit": "held-out error 0.02, zero-shot 0.03", "method": method}
+    given = choose(loaded, 12.0, reused=True, limited=True)
+    assert given.decisions["fit"].startswith("held-out error 0.02, zero-shot 0.03, learned before, within a budget")
+    condition = given.engine.prepare({"picture": Picture.from_array(noisy(), alpha=False)}, EngineOptions())
+    assert condition.decisions["noise"] == "sigma 12.0 (given), white"
 
 
 def test_all_frames_and_channels_are_gathered(tmp_path):
@@ -162,7 +215,7 @@ def test_all_frames_and_channels_are_gathered(tmp_path):
     assert torch.allclose(found[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
 
 
-def test_a_bad_file_is_left_out_and_told(folder, caplog):
+def test_a_bad_file_is_left_out_and_reported(folder, caplog):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     with caplog.at_level(logging.WARNING, "restore"):
         assert len(gathered([folder])) == 3
@@ -174,7 +227,7 @@ def test_a_bad_file_is_left_out_and_told(folder, caplog):
 def test_nothing_to_learn_from(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"empty: there is no picture to learn from"):
-        by_fit(tmp_path / "empty")
+        prepared(learner(tmp_path / "empty"))
 
 
 def test_pictures_of_one_kind(folder):
@@ -186,13 +239,13 @@ def test_pictures_of_one_kind(folder):
 def test_small_pictures_are_refused(tmp_path):
     restore.write(noisy(size=(30, 30)), tmp_path / "small.png")
     with pytest.raises(RestoreError, match="too small to learn from"):
-        by_fit(tmp_path / "small.png")
+        prepared(learner(tmp_path / "small.png"))
 
 
 def test_pictures_of_one_kind_however_many(folder, monkeypatch):
     """Also where enough was seen before the odd one."""
     restore.write(noisy(9, channels=3), folder / "0.png")
-    monkeypatch.setattr(self_supervised, "_PIXELS", 40_000)
+    monkeypatch.setattr(material, "_PIXELS", 40_000)
     with pytest.raises(ConfigError, match="differ in their channels"):
         gathered([folder])
 
@@ -200,6 +253,56 @@ def test_pictures_of_one_kind_however_many(folder, monkeypatch):
 def test_where_it_would_not_be_used_nothing_is_learned(folder, monkeypatch, caplog):
     monkeypatch.setattr(self_supervised, "_WEAK", 0.0)
     with caplog.at_level(logging.INFO, "restore"):
-        engine = by_fit(folder)
+        engine, *_ = prepared(learner(folder))
     assert "before learning" in caplog.text and "step 50" not in caplog.text
-    assert isinstance(engine.engine, ZeroShotEngine)
+    assert isinstance(engine, ZeroShotEngine)
+
+
+def test_a_folder_is_learned_once_and_each_picture_of_its_own_where_there_is_none(folder, two_steps, home):
+    of_folder = learner(folder)
+    networks = [prepared(of_folder, noisy(i))[0] for i in range(2)]
+    assert networks[0] is networks[1] and len(list((home / "fits").iterdir())) == 1
+    for each in (learner(), learner(True)):
+        networks = [prepared(each, noisy(i))[0] for i in range(2)]
+        assert networks[0].fingerprint != networks[1].fingerprint
+    assert len(list((home / "fits").iterdir())) == 3
+
+
+def test_memory_is_measured_for_what_was_learned(folder, two_steps):
+    engine, *_ = prepared(learner(folder))
+    condition = learner(folder).prepare({"picture": Picture.from_array(noisy(), alpha=False)}, EngineOptions())
+    assert condition.cost == engine.fingerprint and condition.spec == engine.spec
+
+
+def test_loading_it_needs_no_place_to_learn_from(two_steps):
+    clean = restore.load("denoise", method="self-supervised").restore(noisy())
+    assert clean.decisions["method"].startswith("self-supervised, 2 steps: learned from noisy pictures alone by")
+    assert clean.picture.pixels.shape == (96, 120, 1) and not np.array_equal(clean.picture.pixels, noisy())
+
+
+def test_the_seed_decides_what_is_learned(two_steps, home):
+    def learned(seed):
+        for fit in (home / "fits").glob("*"):
+            fit.unlink()  # each is learned anew
+        result = restore.load("denoise", method="self-supervised", seed=seed, device="cpu")(noisy())
+        (kept,) = (home / "fits").iterdir()
+        return result, load_weights(kept).net.state_dict()
+
+    (one, fit), (again, same), (other, another) = learned(3), learned(3), learned(4)
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert all(torch.equal(fit[name], same[name]) for name in fit)
+    assert any(not torch.equal(fit[name], another[name]) for name in fit)
+
+
+def test_progress_is_reported_while_it_learns(folder, two_steps):
+    shares = []
+    restorer = restore.load("denoise", adapt=folder)
+    restorer.prepare([Picture.from_array(noisy(), alpha=False)], shares.append)
+    assert shares == [0.0, 0.5]
+
+
+def test_a_budget_is_a_time_in_seconds(folder):
+    result = restore.load("denoise", method="self-supervised", budget=0.2).restore(noisy())
+    assert "within a budget of time: not exactly repeatable" in result.decisions["fit"]
+    with pytest.raises(ConfigError, match=r"^budget cannot be '90s'\. Give seconds, above 0"):
+        restore.load("denoise", method="self-supervised", budget="90s")

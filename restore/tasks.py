@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import ConfigError, nearest
+from restore.inference.options import RunOptions
 from restore.naming import imported
 from restore.options import Options, aliases_of, flag
 
@@ -193,7 +194,8 @@ def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
             continue
         owners = [name for name, each in task.methods.items() if option in option_names(each)]
         if not owners:
-            known = {name for each in task.methods.values() for name in option_names(each)}
+            own = {name for each in task.methods.values() for name in option_names(each)}
+            known = own | set(RunOptions.__dataclass_fields__)
             raise ConfigError(f"there is no option {flag(option)} here", fix=nearest(option, known) + "Leave it out")
         asked = method if task.subcommand else f"--method {method}"
         of = " or ".join(owners) if task.subcommand else f"--method {' or '.join(owners)}"

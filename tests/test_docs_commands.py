@@ -31,7 +31,7 @@ def filled(words: list[str]) -> list[str]:
 
 
 def learns(words: list[str]) -> bool:
-    return words[0] == "train" or "--fit" in words or "self-supervised" in words
+    return words[0] == "train" or "--fit" in words or "--adapt" in words or "self-supervised" in words
 
 
 def distinct(commands: list[list[str]]) -> list[list[str]]:
@@ -86,7 +86,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     for name in ("photo.jpg", "photo.png", "noisy.png", "result.png", "truth.png"):
         save(folder / name, noisy(1, 200, 220))
-    for name in ("photos/0.png", "photos/deep/1.png", "noisy/0.png", "noisy/1.png", "photographs/0.png"):
+    for name in ("photos/0.png", "photos/deep/1.png", "noisy/0.png", "noisy/1.png", "photographs/0.png", "shot/f1.png",
+                 "shot/f2.png"):  # fmt: skip
         save(folder / name, noisy(2))
     for name in ("results/0.png", "truths/0.png"):
         save(folder / name, noisy(3, 192, 200))

@@ -175,7 +175,7 @@ class Worker:
             else:
                 work.sources = work.sources or work.inputs.pictures()
                 frames = work.sources * self.restorer.spec.window  # a single picture is its own neighbour
-                condition = self._condition(frames, progress)
+                condition = self._condition(work.sources, progress)
                 work.report = self.restorer.apply(condition, frames, self._sinks(work), progress)
             if work.big:
                 work.inputs.check_unchanged()

@@ -124,14 +124,7 @@ def test_a_folder_is_one_job_for_the_ledger(tmp_path):
 def test_a_bad_frame_leaves_no_folder_and_is_named(tmp_path, error):
     source, target = made("folder", tmp_path / "in", clip(4))
 
-    class Fails(Negative):
-        def prepare(self, sources, progress=None):
-            return None
-
-        def apply(self, condition, sources, create_sink, progress=None):
-            return self.run(sources, create_sink, progress)
-
-    summary = run(sequence(source, target), Fails(fails={"f_10.png": error}))
+    summary = run(sequence(source, target), Negative(fails={"f_10.png": error}))
     assert summary.interrupted or summary.failures == [(str(source), f"{source / 'f_10.png'}: not finite")]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 

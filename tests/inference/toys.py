@@ -40,6 +40,12 @@ class Negative:
         self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
 
     def run(self, sources, create_sink, progress=None):
+        return self.apply(self.prepare(sources), sources, create_sink, progress)
+
+    def prepare(self, sources, progress=None):
+        return None
+
+    def apply(self, condition, sources, create_sink, progress=None):
         (source,) = sources
         self.calls.append(source.info.path.name)
         if source.info.path.name in self.fails:

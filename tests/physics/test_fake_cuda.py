@@ -116,11 +116,12 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
         operators.CircularBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)
     ),
     "operators.VaryingBlur": lambda cuda: both(
-        operators.VaryingBlur(cuda(4, 5, 5), operators.grid_maps(2, 2), cuda(1, 3, 20, 18), 17, 15),
+        operators.VaryingBlur(cuda(4, 5, 5), operators.grid_maps(2, 2), cuda(1, 3, 20, 18), (17, 15)),
         cuda(1, 3, 20, 18),
     ),
     "operators.ZeroBlur": lambda cuda: both(operators.ZeroBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)),
     "random.poisson": lambda cuda: random.poisson(cuda(2, 3, 4, 5), cuda.generators(2)),
+    "resample.enlarge": lambda cuda: resample.enlarge(cuda(2, 3, 9, 8), 3),
     "resample.enlarge_each": lambda cuda: resample.enlarge_each(
         cuda(2, 3, 20, 17), cuda(2), (cuda(2), cuda(2)), (16, 14)
     ),
@@ -132,6 +133,7 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "resample.pixel_unshuffle_batch": lambda cuda: resample.pixel_unshuffle_batch(cuda(2, 3, 8, 10), 2),
 }
 FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or work in place
+    "random.hashed_field": lambda cuda: random.hashed_field((3, 4, 5), (1, 2), CUDA, 7),
     "batch.constant": lambda cuda: batch.constant((1.0, 2.0), CUDA),
     "blurring.blur": lambda cuda: [
         blurring.blur(cuda.plain(6, 3, 40, 48), blurring.BlurRecipe(regime, bank=6), blurring.draw_bank(6), 0, 1, 0)

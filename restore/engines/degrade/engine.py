@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, 
 from restore.physics.random import RowSeeds, generator_for, hash_seed
 from restore.picture import PictureInfo, PictureSource
 
-_CONTEXT = 16  # rows around a tile: whole blocks of JPEG, and more than the reach of a camera
+_CONTEXT = 16  # rows around a tile: a block of JPEG, whose chroma the next one sees, or more than a camera reaches
 
 # kind -> what to say of it: name, parameter of the plan, factor to the unit people know
 _SHOWN = {
@@ -80,7 +80,9 @@ class DegradeEngine:
                 f"{'a camera' if kind == 'camera' else 'JPEG'} has grey or RGB, this picture {info.channels} channels",
                 where=info.path, fix="Use gaussian, poisson, speckle, salt-pepper, correlated or resize",
             )  # fmt: skip
-        return Condition(scale, _Planned(plan, seed), {"damage": describe(plan)}, accept=self._accept)
+        both = kind == "camera" and plan.formats[0] != NO_JPEG  # the block beside must be right too
+        spec = replace(self.spec, radius=2 * _CONTEXT) if both else None
+        return Condition(scale, _Planned(plan, seed), {"damage": describe(plan)}, spec, accept=self._accept)
 
     def _accept(self, target: PictureInfo) -> tuple[dict[str, str], list[str]]:
         """Decisions and warnings about the file that is written.

@@ -46,7 +46,7 @@ from restore.evaluation.samples import Sample, Source
 from restore.inference.engine import Engine
 from restore.inference.options import RunOptions
 from restore.models.plain_unet import PlainUNet
-from restore.objectives.noisy_alone import Noise2Void
+from restore.objectives.self_supervised import Noise2Void
 from restore.physics.camera import PRESETS
 from restore.physics.noise import NoiseRecipe, degrade
 from restore.report.table import markdown

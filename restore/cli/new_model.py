@@ -77,7 +77,10 @@ model:
 objective:
   name: supervised
   losses: {charbonnier: 1.0}
-  noise: {weights: {gaussian: 1.0}, sigma: [0, 50]}     # sigma of 255
+
+degradation:
+  name: noise
+  arguments: {weights: {gaussian: 1.0}, sigma: [0, 50]}     # sigma of 255
 
 data: {crop: 64, held_out: 4}
 train: {steps: 20000, batch: 16, learning_rate: 1e-3}

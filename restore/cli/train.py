@@ -64,10 +64,11 @@ class Train:
 
 def resolved(config: str, overrides: Sequence[str]) -> Settings:
     """Settings with the user's cache folder filled in."""
-    from restore.training.config import load_settings
+    from restore.training.config import check_buildable, load_settings
     from restore.zoo.resolver import home
 
     settings = load_settings(config, overrides)
+    check_buildable(settings)
     cache = settings.data.cache or str(home() / "crops")
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache))
 

@@ -6,19 +6,24 @@ numbers. The same global batch is drawn however it is divided.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from restore.data.cache import CropCache, Entry
+from restore.degradations.degradation import CLEAN, Role
 from restore.errors import ConfigError
 from restore.physics.color import LUMA
+
+MAIN = "clean"
 
 
 @dataclass(frozen=True)
@@ -26,93 +31,156 @@ class Batch:
     """Crops to learn from.
 
     Attributes:
-        clean: B x C x P x P; uint8 on the CPU as drawn, float in [0, 1] after `to`.
-        noisy: the damaged partner of `clean` in data sets of pairs, else None (the objective damages).
+        pictures: by role (`restore.degradations.degradation.Role`), "clean" among them: B x C x P x P, or
+            B x T x C x P x P for roles of several frames, P times the role's scale; uint8 or uint16 on the CPU as
+            drawn, float in [0, 1] after `to`.
         seed, step: what the batch was drawn from.
         first_index: number of its first item in the global batch; item b is `first_index + b`.
     """
 
-    clean: Tensor
+    pictures: Mapping[str, Tensor]
     seed: int
     step: int
     first_index: int
-    noisy: Tensor | None = None
+
+    @property
+    def clean(self) -> Tensor:
+        """The pictures of the main role."""
+        return self.pictures[MAIN]
 
     def to(self, device: torch.device) -> Batch:
         """On the device as float32 in [0, 1], channels last; bytes travel, floats do not."""
 
         def moved(x: Tensor) -> Tensor:
-            x = x.to(device, non_blocking=True).float().div_(255)
-            return x.contiguous(memory_format=torch.channels_last)
+            white = 65535 if x.dtype is torch.uint16 else 255
+            x = x.to(device, non_blocking=True).float().div_(white)
+            return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
-        return replace(self, clean=moved(self.clean), noisy=None if self.noisy is None else moved(self.noisy))
+        return replace(self, pictures={role: moved(x) for role, x in self.pictures.items()})
 
 
 class CropBatches:
-    """Random square crops of a cache, in all eight orientations, any place of any picture equally likely.
+    """Random square crops of caches, in all eight orientations, any place of any picture equally likely.
 
     Args:
-        cache: of clean pictures.
-        crop: side of the crops in pixels; smaller pictures are left out.
+        caches: by role; "clean" is the main one, counterparts have their pictures in the same order.
+        crop: side of the clean crops in pixels; smaller pictures are left out.
         channels: 3, or 1 for luma (ITU-R BT.601).
         seed: another seed, other crops.
-        noisy: the damaged partner of each picture of `cache`, in the same order (`restore.data.pairs`).
+        roles: what each role wants; those of `caches` without an entry are plain counterparts.
     Raises:
-        ConfigError: no picture is large enough, or channels is neither 1 nor 3.
+        ConfigError: no picture is large enough, channels is neither 1 nor 3, or the crop does not divide as a role's
+            scale needs it.
     """
 
     def __init__(
-        self, cache: CropCache, crop: int, channels: int = 3, seed: int = 0, noisy: CropCache | None = None
+        self,
+        caches: Mapping[str, CropCache],
+        crop: int,
+        channels: int = 3,
+        seed: int = 0,
+        roles: Mapping[str, Role] = CLEAN,
     ) -> None:
         if channels not in (1, 3):
             raise ConfigError(f"batches of {channels} channels are not known", fix="Give 1 (grey) or 3 (RGB)")
         self.crop, self.channels, self.seed = crop, channels, seed
-        self._cache, self._noisy = cache, noisy
-        large = [number for number, entry in enumerate(cache.entries) if min(entry.height, entry.width) >= crop]
-        self._entries = [cache.entries[number] for number in large]
-        self._partners = [noisy.entries[number] for number in large] if noisy else []
-        if not self._entries:
-            largest = max((min(entry.height, entry.width) for entry in cache.entries), default=0)
-            raise ConfigError(
-                f"no picture is as large as data.crop, {crop} px", fix=f"Set data.crop to {largest} or less"
-            )
-        places = [(entry.height - crop + 1) * (entry.width - crop + 1) for entry in self._entries]
-        self._ends = np.cumsum(places, dtype=np.int64)  # picture i owns the places up to ends[i]
+        self.roles = {role: roles.get(role, Role()) for role in caches}
+        self._caches = dict(caches)
+        self._step = _common_step([role.scale for role in self.roles.values()])
+        if crop % self._step:
+            raise ConfigError(f"data.crop is {crop}", fix=f"The scales of the roles need a multiple of {self._step}")
+        self._places = {role: self._places_of(role) for role in caches if role == MAIN or self.roles[role].independent}
 
     def __call__(self, step: int, first: int, count: int) -> Batch:
         """Items `first` … `first + count - 1` of the global batch of `step`."""
-        crops = [self._item(step, index) for index in range(first, first + count)]
-        clean = _stacked([clean for clean, _ in crops])
-        noisy = _stacked([noisy for _, noisy in crops if noisy is not None]) if self._noisy else None
-        return Batch(clean, self.seed, step, first, noisy)
+        items = [self._item(step, index) for index in range(first, first + count)]
+        return Batch({role: _stacked([item[role] for item in items]) for role in self._caches}, self.seed, step, first)
 
-    def _item(self, step: int, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """(clean, its damaged partner if there is one), P x P x C uint8 each."""
+    def _item(self, step: int, index: int) -> dict[str, np.ndarray]:
+        """Role -> P x P x C, or T x P x P x C."""
         rng = np.random.default_rng((self.seed, step, index))
-        place = int(rng.integers(self._ends[-1]))
-        number = int(np.searchsorted(self._ends, place, side="right"))
-        place -= int(self._ends[number - 1]) if number else 0
-        top, left = divmod(place, self._entries[number].width - self.crop + 1)
+        number, top, left = self._places[MAIN].draw(rng)
         orientation = int(rng.integers(8))
+        cut = {}
+        for position, (role, how) in enumerate(self.roles.items()):
+            if how.independent:
+                own = np.random.default_rng((self.seed, step, index, position))
+                place = (*self._places[role].draw(own), int(own.integers(8)))
+            else:
+                place = number, top, left, orientation
+            cut[role] = self._cut(role, *place)
+        return cut
 
-        def cut(cache: CropCache, entry: Entry) -> np.ndarray:
-            pixels = cache.picture(entry)[top : top + self.crop, left : left + self.crop]
-            return _oriented(to_channels(pixels, self.channels), orientation)
+    def _cut(self, role: str, number: int, top: int, left: int, orientation: int) -> np.ndarray:
+        how, cache = self.roles[role], self._caches[role]
+        side, y, x = (round(value * how.scale) for value in (self.crop, top, left))
+        frames = [
+            _oriented(to_channels(cache.picture(entry)[y : y + side, x : x + side], self.channels), orientation)
+            for entry in cache.entries[number : number + how.frames]
+        ]
+        return frames[0] if how.frames == 1 else np.stack(frames)
 
-        noisy = cut(self._noisy, self._partners[number]) if self._noisy else None
-        return cut(self._cache, self._entries[number]), noisy
+    def _places_of(self, role: str) -> _Places:
+        how, cache = self.roles[role], self._caches[role]
+        side = round(self.crop * how.scale) if how.independent else self.crop
+        starts = [
+            number for number, entry in enumerate(cache.entries)
+            if min(entry.height, entry.width) >= side and _goes_on(cache.entries, number, how.frames)
+        ]  # fmt: skip
+        if not starts:
+            largest = max((min(entry.height, entry.width) for entry in cache.entries), default=0)
+            wanted = f" with {how.frames} frames of one size in a row" if how.frames > 1 else ""
+            raise ConfigError(
+                f"no picture{wanted} is as large as data.crop, {side} px", fix=f"Set data.crop to {largest} or less"
+            )
+        return _Places(cache.entries, starts, side, self._step)
+
+
+class _Places:
+    """All places of crops of a side in some pictures, on a grid of `step` px; each equally likely."""
+
+    def __init__(self, entries: Sequence[Entry], starts: Sequence[int], side: int, step: int) -> None:
+        self._starts, self._step = starts, step
+        self._columns = [(entries[number].width - side) // step + 1 for number in starts]
+        rows = [(entries[number].height - side) // step + 1 for number in starts]
+        counts = [down * across for down, across in zip(rows, self._columns, strict=True)]
+        self._ends = np.cumsum(counts, dtype=np.int64)  # picture i owns the places up to ends[i]
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """(number of the entry, top, left)."""
+        place = int(rng.integers(self._ends[-1]))
+        which = int(np.searchsorted(self._ends, place, side="right"))
+        place -= int(self._ends[which - 1]) if which else 0
+        row, column = divmod(place, self._columns[which])
+        return self._starts[which], row * self._step, column * self._step
+
+
+def _common_step(scales: Sequence[float]) -> int:
+    """The grid of places, in px of the clean pictures, that is whole pixels at every scale."""
+    return math.lcm(*(Fraction(scale).limit_denominator(64).denominator for scale in scales))
+
+
+def _goes_on(entries: Sequence[Entry], number: int, frames: int) -> bool:
+    """Whether so many pictures of one folder and size follow each other from an entry on."""
+    if number + frames > len(entries):
+        return False
+    first, last = entries[number], entries[number + frames - 1]
+    same = all((each.height, each.width) == (first.height, first.width) for each in entries[number : number + frames])
+    return same and first.path.rpartition("/")[0] == last.path.rpartition("/")[0]
 
 
 def _stacked(crops: Sequence[np.ndarray]) -> Tensor:
-    """P x P x C each -> B x C x P x P, a view with the channels last."""
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+    """(T x) P x P x C each -> B x (T x) C x P x P, a view with the channels last; deep if one of them is."""
+    deep = any(crop.dtype == np.uint16 for crop in crops)
+    same = [crop.astype(np.uint16) * 257 if deep and crop.dtype == np.uint8 else crop for crop in crops]
+    return torch.from_numpy(np.stack(same)).movedim(-1, -3)
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """H x W x 3 uint8 as it is, or as H x W x 1 luma rounded to uint8."""
+    """H x W x 3 of whole numbers as it is, or as H x W x 1 luma, rounded."""
     if channels == 3:
         return pixels
-    return np.rint(pixels @ np.array(LUMA, np.float32)).astype(np.uint8)[..., None]
+    return np.rint(pixels @ np.array(LUMA, np.float32)).astype(pixels.dtype)[..., None]
 
 
 def _oriented(pixels: np.ndarray, which: int) -> np.ndarray:
@@ -122,33 +190,46 @@ def _oriented(pixels: np.ndarray, which: int) -> np.ndarray:
 
 
 def validation_batches(
-    cache: CropCache,
+    caches: Mapping[str, CropCache],
     channels: int = 3,
     *,
-    noisy: CropCache | None = None,
     side: int = 256,
     size: int = 4,
     multiple_of: int = 8,
+    roles: Mapping[str, Role] = CLEAN,
 ) -> list[Batch]:
-    """The centre crops of a cache's pictures, in batches of one shape: the same every time.
+    """The centre crops of the caches' pictures, in batches of one shape: the same every time.
 
     Pictures smaller than `side` give the largest square that is a multiple of `multiple_of`.
     """
+    how = {role: roles.get(role, Role()) for role in caches}
+    step = math.lcm(multiple_of, _common_step([role.scale for role in how.values()]))
+    entries, frames = caches[MAIN].entries, how[MAIN].frames
     by_side: dict[int, list[int]] = {}
-    for number, entry in enumerate(cache.entries):
-        fitting = min(side, entry.height, entry.width) // multiple_of * multiple_of
-        by_side.setdefault(fitting, []).append(number)
+    for number, entry in enumerate(entries):
+        if _goes_on(entries, number, frames):
+            by_side.setdefault(min(side, entry.height, entry.width) // step * step, []).append(number)
 
-    def centres(source: CropCache, numbers: Sequence[int], fitting: int) -> Tensor:
-        pictures = (source.picture(source.entries[number]) for number in numbers)
-        return _stacked([to_channels(_centre(picture, fitting), channels) for picture in pictures])
+    def centres(role: str, numbers: Sequence[int], fitting: int) -> Tensor:
+        cache, own = caches[role], round(fitting * how[role].scale)
+        found = []
+        for number in numbers:
+            if how[role].independent:  # the next picture of its own that is large enough
+                number = next(
+                    (n % len(cache.entries) for n in range(number + 1, number + 1 + len(cache.entries))
+                     if min(cache.entries[n % len(cache.entries)].height, cache.entries[n % len(cache.entries)].width)
+                     >= own), number % len(cache.entries),
+                )  # fmt: skip
+            group = cache.entries[number : number + how[role].frames]
+            crops = [to_channels(_centre(cache.picture(entry), own), channels) for entry in group]
+            found.append(crops[0] if how[role].frames == 1 else np.stack(crops))
+        return _stacked(found)
 
     batches = []
     for fitting, numbers in by_side.items():
         for start in range(0, len(numbers) if fitting else 0, size):
             group = numbers[start : start + size]
-            damaged = centres(noisy, group, fitting) if noisy else None
-            batches.append(Batch(centres(cache, group, fitting), 0, 0, group[0], damaged))
+            batches.append(Batch({role: centres(role, group, fitting) for role in caches}, 0, 0, group[0]))
     return batches
 
 

@@ -1,8 +1,8 @@
 """The crop cache: every picture of some folders decoded once, into one flat file that is memory-mapped.
 
 A random crop then costs a copy of a few rows; nothing is decoded while a network waits. The cache is two
-files, `<key>.json` (what is where) and `<key>.bin` (uint8 pixels, H x W x 3, one picture after the other). It is
-rebuilt when a picture is added, removed or changed (size and time of modification), and safe to delete.
+files, `<key>.json` (what is where) and `<key>.bin` (pixels, H x W x 3, one picture after the other; uint8, of deeper
+sources uint16). It is rebuilt when a picture is added, removed or changed (size and time of modification), and safe to delete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from restore.errors import ConfigError, FileError, RestoreError
 from restore.io.paths import find_pictures
 
-LAYOUT = 1  # version of the two files
+LAYOUT = 2  # version of the two files
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of the cache: `height` x `width` x 3 bytes at `offset`, from the file `path`."""
+    """One picture of the cache: `height` x `width` x 3 samples at byte `offset`, from the file `path`."""
 
     path: str
     height: int
     width: int
     offset: int
+    deep: bool = False
+    """uint16 samples, else uint8."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.height * self.width * 3 * (2 if self.deep else 1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class CropCache:
     Attributes:
         entries: the pictures, in the order of their paths.
         skipped: (path, reason) of the files that could not be read.
-        pixels: the flat uint8 map behind all entries.
+        pixels: the flat map of bytes behind all entries.
     """
 
     entries: tuple[Entry, ...]
@@ -60,8 +66,8 @@ class CropCache:
     pixels: np.ndarray
 
     def picture(self, entry: Entry) -> np.ndarray:
-        """H x W x 3 uint8, RGB: a view into the map, read when it is touched."""
-        flat = self.pixels[entry.offset : entry.offset + entry.height * entry.width * 3]
+        """H x W x 3 uint8 or uint16, RGB: a view into the map, read when it is touched."""
+        flat = self.pixels[entry.offset : entry.offset + entry.nbytes].view(np.uint16 if entry.deep else np.uint8)
         return flat.reshape(entry.height, entry.width, 3)
 
     def only(self, numbers: Sequence[int]) -> CropCache:
@@ -133,34 +139,18 @@ def find_sources(folders: Sequence[str | Path], exclude: Sequence[str] = ()) -> 
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """H x W x 3 uint8: upright, alpha dropped, grey repeated, deeper samples rounded to 8 bits.
+    """H x W x 3: upright, alpha dropped, grey repeated; uint8 for 8-bit files, else uint16 over the range found."""
+    from restore.analysis.value_range import find_scale
+    from restore.io import read_picture
 
-    Decoded by `restore.io`; on a machine with nothing but OpenCV (a bare GPU server) by OpenCV.
-    """
-    try:
-        from restore.io.codecs import open_picture
-    except ImportError:
-        return _read_rgb_opencv(Path(path))
-    source = open_picture(path)
-    try:
-        info = source.info
-        pixels = source.read_rows(0, info.height)[..., : info.channels]
-    finally:
-        source.close()
+    picture = read_picture(path)
+    info, pixels = picture.info, picture.pixels[..., : picture.info.channels]
     if info.channels not in (1, 3):
         raise FileError(f"a picture of {info.channels} channels is neither grey nor RGB", where=path)
     if info.dtype != "uint8":
-        pixels = np.clip(np.rint(pixels.astype(np.float32) * (255 / info.white)), 0, 255).astype(np.uint8)
+        unit = find_scale(picture).to_unit(pixels.astype(np.float64))
+        pixels = np.clip(np.rint(unit * 65535), 0, 65535).astype(np.uint16)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-
-
-def _read_rgb_opencv(path: Path) -> np.ndarray:
-    import cv2
-
-    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    if decoded is None:
-        raise FileError("cannot read this picture", where=path)
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def _open(index: Path, wanted: dict[str, Any]) -> CropCache | None:
@@ -170,7 +160,7 @@ def _open(index: Path, wanted: dict[str, Any]) -> CropCache | None:
         entries = tuple(Entry(**entry) for entry in stored["entries"])
         skipped = tuple((path, reason) for path, reason in stored["skipped"])
         pixels = np.memmap(index.with_name(stored["pixels"]), np.uint8, "r")
-        whole = pixels.size == sum(entry.height * entry.width * 3 for entry in entries)
+        whole = pixels.size >= max(entry.offset + entry.nbytes for entry in entries)
         return CropCache(entries, skipped, pixels) if whole and stored["built_from"] == wanted else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -198,7 +188,8 @@ def _build(
                 for scale in scales:
                     resized = _resized(picture, scale)
                     height, width = resized.shape[:2]
-                    entries.append(Entry(source.path, height, width, file.tell()))
+                    file.write(bytes(file.tell() % 2))  # uint16 samples begin at even places
+                    entries.append(Entry(source.path, height, width, file.tell(), resized.dtype == np.uint16))
                     file.write(resized.data)
                 if progress is not None:
                     progress(done + 1, len(sources))

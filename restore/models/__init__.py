@@ -15,12 +15,10 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ConfigError, nearest
+from restore.building import validated
+from restore.errors import ConfigError
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def build(model: str, /, **arguments: Any) -> nn.Module:
     Raises `ConfigError` for an unknown model, an unknown argument (naming the nearest) or a wrong value.
     """
     constructor = model_class(model)
-    return constructor(**_validated(model, constructor, arguments))
+    return constructor(**validated(f"model {model!r}", constructor, arguments))
 
 
 def model_class(model: str) -> type[nn.Module]:
@@ -57,38 +55,3 @@ def model_class(model: str) -> type[nn.Module]:
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"{model!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
     return found
-
-
-def _validated(model: str, constructor: type[nn.Module], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments converted to the types in the constructor's signature."""
-    parameters = inspect.signature(constructor).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {k: p for k, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    missing = [k for k, p in named.items() if p.default is p.empty and k not in arguments]
-    if missing:
-        raise ConfigError(f"model {model!r} needs the argument {missing[0]!r}", fix=_takes(constructor))
-    unknown = [] if takes_any else [k for k in arguments if k not in named]
-    if unknown:
-        raise ConfigError(
-            f"model {model!r} has no argument {unknown[0]!r}",
-            fix=nearest(unknown[0], named) + _takes(constructor),
-        )
-    hints = typing.get_type_hints(constructor.__init__)
-    return {k: _converted(model, k, v, hints.get(k, Any)) for k, v in arguments.items()}
-
-
-def _converted(model: str, argument: str, value: Any, hint: Any) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in (argument, *first["loc"]))
-        raise ConfigError(
-            f"model {model!r}: argument {where} cannot be {first['input']!r:.60}", why=first["msg"]
-        ) from error
-
-
-def _takes(constructor: type[nn.Module]) -> str:
-    return f"It takes {inspect.signature(constructor)}".replace("'", "")

@@ -1,1 +1,77 @@
-"""How something learns: an objective owns its networks and says, phase by phase, what is to become small."""
+"""How networks learn: objectives by name, with their own arguments, losses and degradation.
+
+Importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from restore.building import validated
+from restore.errors import ConfigError
+from restore.naming import imported
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from restore.degradations.degradation import Degradation
+    from restore.objectives.objective import Objective
+
+OBJECTIVES: dict[str, str] = {
+    "supervised": "restore.objectives.supervised:Supervised",
+    "adversarial": "restore.objectives.adversarial:Adversarial",
+    "deconvolution": "restore.objectives.deconvolution:Deconvolution",
+    "blind_spot": "restore.objectives.blind_spot:BlindSpot",
+    "noise2void": "restore.objectives.self_supervised:Noise2Void",
+    "neighbor2neighbor": "restore.objectives.self_supervised:Neighbor2Neighbor",
+    "blind2unblind": "restore.objectives.self_supervised:Blind2Unblind",
+}
+DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
+
+
+def build(
+    name: str,
+    network: nn.Module,
+    *,
+    losses: Mapping[str, Any] | None = None,
+    degradation: Degradation | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Objective:
+    """An objective: a key of `OBJECTIVES`, "my_pkg.my_file:MyObjective" or "my_file.py:MyObjective".
+
+    Args:
+        network: what is trained.
+        losses: weight of each loss, or its options (`restore.losses.table`); None: the objective's own.
+        degradation: what damages the pictures; None: the objective's own, or none.
+        arguments: further ones; `discriminator` of those that take one describes it (name and arguments).
+    Raises:
+        ConfigError: an unknown name or argument, a wrong value, or something given that the objective does not use.
+    """
+    from restore.losses.table import build_losses
+
+    constructor = imported(name, OBJECTIVES, "objective", "MyObjective")
+    takes = inspect.signature(constructor).parameters
+    given: dict[str, Any] = {}
+    for setting, value in (("losses", losses), ("degradation", degradation)):
+        if value is None:
+            continue
+        if setting not in takes:
+            where = "objective.losses" if setting == "losses" else "degradation"
+            raise ConfigError(f"the objective {name!r} does not use {where}", fix="Leave it out")
+        given[setting] = build_losses(value) if setting == "losses" else value
+    rest = dict(arguments or {})
+    if "discriminator" in takes:
+        given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
+    supplied = ("network", "losses", "degradation", "discriminator")
+    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
+    return constructor(network, **given, **validated(f"objective {name!r}", constructor, rest, supplied=supplied))
+
+
+def _discriminator(network: nn.Module, described: Mapping[str, Any]) -> nn.Module:
+    from restore.models import build as build_network
+    from restore.models.spec import spec_of
+
+    arguments = {"channels": spec_of(network).channels or 3, **described}
+    return build_network(arguments.pop("name", DISCRIMINATOR), **arguments)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from restore.degradations.degradation import Degradation
 from restore.errors import ConfigError, nearest
 from restore.losses.adversarial import ADVERSARIAL, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from restore.objectives.objective import Phase
 from restore.objectives.supervised import Loss, Supervised
-from restore.physics.noise import NoiseRecipe
 
 if TYPE_CHECKING:
     from restore.data.batches import Batch
@@ -32,7 +32,7 @@ class Adversarial(Supervised):
     """A network and its discriminator.
 
     Args:
-        network, losses, noise, grey_every: as of `Supervised`.
+        network, losses, degradation: as of `Supervised`; the main output is what the discriminator sees.
         discriminator: B x C x H x W -> logits of any shape, one or more a picture.
         kind: of the adversarial loss, one of `restore.losses.adversarial.ADVERSARIAL`. "wgan" comes with its
             gradient penalty.
@@ -40,6 +40,7 @@ class Adversarial(Supervised):
         start, ramp: steps in which it has no weight, and steps in which the weight then rises; the discriminator
             learns from the first step on.
         every: the network takes part in each n-th step only, the discriminator in all.
+        discriminator_rate: learning rate of the discriminator over that of the settings.
         r1: gamma of the R1 penalty; 0: none.
         r1_every: steps from one R1 penalty to the next (each counts as many times).
     """
@@ -49,40 +50,44 @@ class Adversarial(Supervised):
         network: nn.Module,
         discriminator: nn.Module,
         losses: Mapping[str, tuple[float, Loss]] | None = None,
-        noise: NoiseRecipe | None = None,
-        grey_every: int = 0,
+        degradation: Degradation | None = None,
         *,
         kind: str = "vanilla",
         adversarial_weight: float = 0.01,
         start: int = 0,
         ramp: int = 1000,
         every: int = 1,
+        discriminator_rate: float = 1.0,
         r1: float = 0.0,
         r1_every: int = 16,
     ) -> None:
         if kind not in ADVERSARIAL:
             known = f"{nearest(kind, ADVERSARIAL)}Known: {', '.join(ADVERSARIAL)}"
             raise ConfigError(f"no adversarial loss is called {kind!r}", fix=known)
-        if every < 1 or r1_every < 1 or min(start, ramp, r1, adversarial_weight) < 0:
-            fix = "every and r1_every are 1 or more; start, ramp, r1 and adversarial_weight 0 or more"
-            raise ConfigError("objective.arguments describe no adversarial training", fix=fix)
-        super().__init__(network, losses, noise, grey_every)
+        least = {"every": (every, 1), "r1_every": (r1_every, 1), "start": (start, 0), "ramp": (ramp, 0), "r1": (r1, 0),
+                 "adversarial_weight": (adversarial_weight, 0), "discriminator_rate": (discriminator_rate, 0)}  # fmt: skip
+        for name, (value, low) in least.items():
+            if value < low:
+                raise ConfigError(f"objective.arguments.{name} is {value}", fix=f"Give {low} or more")
+        super().__init__(network, losses, degradation)
         self.discriminator = discriminator
         self.kind, self.weight, self.start, self.ramp = kind, adversarial_weight, start, ramp
         self.r1, self.r1_every = r1, r1_every
         self.phases = (
-            Phase("discriminate", list(discriminator.parameters())),
+            Phase("discriminate", list(discriminator.parameters()), learning_rate=discriminator_rate),
             Phase("restore", list(network.parameters()), every),
         )
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        clean, noisy, level = self.damaged(batch)
+        sample, main = self.sample(batch), self.spec.outputs[0].name
+        clean = sample.targets[main]
         if phase == "discriminate":
             with torch.no_grad():
-                output = self.restored(self.network, noisy, level)
+                output = self.restored(self.network, sample)[main]
             return self._discriminate(clean, output, step, generator)
-        output = self.restored(self.network, noisy, level)
-        total, parts = self.compared(output, clean)
+        outputs = self.restored(self.network, sample)
+        output = outputs[main]
+        total, parts = self.compared(outputs, sample)
         real = self.discriminator(clean) if self.kind == "relativistic" else None
         fooled = generator_loss(self.kind, self.discriminator(output), real)
         return {"loss": total + self.weight * self.ramped(step) * fooled, "adversarial": fooled} | parts

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from restore.degradations.degradation import Degradation
 from restore.errors import ConfigError
 from restore.losses.pixel import l1_loss
-from restore.objectives.noisy_alone import NoisyAlone
-from restore.physics.noise import NoiseRecipe
+from restore.objectives.self_supervised import SelfSupervised
 from restore.physics.random import generator_for
 from restore.physics.resample import draw_cells, pick_cells, pixel_unshuffle_batch
 
@@ -45,13 +45,13 @@ def standardised(x: Tensor) -> Standardised:
     return Standardised((x - mean) / std, mean, std)
 
 
-class BlindSpot(NoisyAlone):
+class BlindSpot(SelfSupervised):
     """C-BSN's objective.
 
     Args:
         network: (x, blind) -> x, such as `restore.models.cbsn.CBSN`; one that is `blind` by itself has no other pass
             to teach, and takes ramp 0 (AP-BSN: Lee, Son, Lee, CVPR 2022, https://arxiv.org/abs/2203.11799).
-        noise: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
+        degradation: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
         pd: factor of the pixel-shuffle in the blind loss, 1 for noise without correlation. Crops are cut to a multiple.
         sub: side of the cells of the random sub-sampling.
         weight: of the agreement; larger for stronger noise.
@@ -61,14 +61,14 @@ class BlindSpot(NoisyAlone):
     def __init__(
         self,
         network: nn.Module,
-        noise: NoiseRecipe | None = None,
+        degradation: Degradation | None = None,
         *,
         pd: int = 5,
         sub: int = 2,
         weight: float = 2.0,
         ramp: int = 200_000,
     ) -> None:
-        super().__init__(network, noise)
+        super().__init__(network, degradation)
         if pd < 1 or sub < 2 or weight < 0 or ramp < 0:
             fix = "pd is 1 or more, sub 2 or more, weight and ramp 0 or more"
             raise ConfigError("objective.arguments describe no blind-spot training", fix=fix)
@@ -105,8 +105,7 @@ class BlindSpot(NoisyAlone):
         noisy = self.noisy(batch)
         known = standardised(noisy)
         shown = {"input": noisy, "output": known.undone(network(_last(known.pixels)).float())}
-        if self.noise is not None:
-            shown["target"] = batch.clean
+        shown |= self.target(batch)
         return {name: x.clamp(0, 1) for name, x in shown.items()}
 
 

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.degradations.blur import BlurDegradation
+from restore.degradations.degradation import Degradation, Sample
+from restore.errors import ConfigError
 from restore.losses.pixel import l1_loss
 from restore.losses.table import Loss, build_losses
 from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
-from restore.objectives.objective import Objective, Phase, needs_of
-from restore.physics.blurred_noise import blurred_noises
-from restore.physics.blurring import BlurRecipe, Blurred, blur, draw_bank
+from restore.objectives.objective import Objective, Phase, needs_of, stacked_inputs
 from restore.physics.fourier import convolve, otf
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 PAPER = {"l1": 0.4, "l2": 0.2, "ssim": 0.2, "smoothness": 0.2}
 PAPER_BLURRED = {"l1": 0.5, "l2": 0.3, "smoothness": 0.2}
-_LEAST_NOISE = 0.3 / 255  # as told to the network: rounding to 8 bits
 
 
 class Deconvolution(Objective):
@@ -40,22 +40,25 @@ class Deconvolution(Objective):
             (B x 1 x 1 x 1, units of [0, 1]). The intermediate results of a `DeconvolutionNetwork` are compared too.
         losses: name -> (weight, loss), on the restored pictures; by default the paper's.
         blurred_losses: name -> weight, on the clean blurred picture that a network gives beside.
+        degradation: how clean pictures are blurred; its samples have the targets "result" and "blurred", and the PSF.
         blurred_weight, closed_loop: weights of those two parts.
-        recipe: how clean pictures are blurred.
     """
 
     def __init__(
         self,
         network: nn.Module,
         losses: Mapping[str, tuple[float, Loss]] | None = None,
-        blurred_losses: Mapping[str, float] | None = None,
+        degradation: Degradation | None = None,
         *,
+        blurred_losses: dict[str, float] | None = None,
         blurred_weight: float = 0.5,
         closed_loop: float = 0.5,
-        recipe: BlurRecipe | None = None,
     ) -> None:
         super().__init__()
-        self.conditions = needs_of(network, ["psf", "noise_level"]).conditions
+        self._degradation = degradation or BlurDegradation()
+        self.spec = needs_of(network, self._degradation.conditions)
+        if "psf" not in self._degradation.conditions:
+            raise ConfigError("deconvolution needs a degradation that says its PSF", fix="Use degradation.name: blur")
         self.network = network
         self.losses = dict(losses or build_losses(PAPER))
         self.blurred_losses = build_losses(blurred_losses or PAPER_BLURRED)
@@ -63,8 +66,6 @@ class Deconvolution(Objective):
         self.loss_modules = nn.ModuleList(loss for _, loss in every if isinstance(loss, nn.Module))
         self.loss_modules.requires_grad_(False)
         self.blurred_weight, self.closed_loop = blurred_weight, closed_loop
-        self.recipe = recipe or BlurRecipe()
-        self.bank = draw_bank(self.recipe.bank)
         self.phases = (Phase("restore", list(network.parameters())),)
 
     @property
@@ -72,39 +73,41 @@ class Deconvolution(Objective):
         return self.network
 
     def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        made = self.damaged(batch)
-        result = self.restored(self.network, made)
+        sample = self.sample(batch)
+        result = self.restored(self.network, sample)
         with torch.autocast(batch.clean.device.type, enabled=False):
-            return self.compared(result, batch.clean, made)
+            return self.compared(result, sample)
 
-    def compared(self, result: Deconvolved, clean: Tensor, made: Blurred) -> dict[str, Tensor]:
+    def compared(self, result: Deconvolved, sample: Sample) -> dict[str, Tensor]:
         """The loss and its three parts."""
+        clean, blurred = sample.targets["result"], sample.targets["blurred"]
         pictures = [picture.float() for picture in result.pictures]
         parts = {"picture": torch.stack([_weighted(self.losses, p, _like(clean, p)) for p in pictures]).sum()}
         if result.blurred is not None:
-            parts["blurred"] = self.blurred_weight * _weighted(self.blurred_losses, result.blurred.float(), made.clean)
-        transfer = otf(made.psf, (clean.shape[-2], clean.shape[-1]))
-        parts["closed_loop"] = self.closed_loop * l1_loss(convolve(pictures[-1], transfer), made.clean)
+            parts["blurred"] = self.blurred_weight * _weighted(self.blurred_losses, result.blurred.float(), blurred)
+        transfer = otf(sample.conditions["psf"], (clean.shape[-2], clean.shape[-1]))
+        parts["closed_loop"] = self.closed_loop * l1_loss(convolve(pictures[-1], transfer), blurred)
         return {"loss": torch.stack(list(parts.values())).sum()} | parts
 
-    @torch.no_grad()
-    def damaged(self, batch: Batch) -> Blurred:
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            return blur(batch.clean, self.recipe, self.bank, batch.seed, batch.step, batch.first_index)
+    @property
+    def degradation(self) -> Degradation:
+        return self._degradation
 
-    def restored(self, network: nn.Module, made: Blurred) -> Deconvolved:
+    def restored(self, network: nn.Module, sample: Sample) -> Deconvolved:
         """What the network (or an average of it) makes of blurred pictures, with the noise that they show."""
-        noisy = made.noisy.contiguous(memory_format=torch.channels_last)
-        level = blurred_noises(made.noisy).clamp(min=_LEAST_NOISE)[:, None, None, None]
-        given = {name: value for name, value in (("psf", made.psf), ("noise_level", level)) if name in self.conditions}
+        noisy = stacked_inputs(sample, self.spec)
+        given = {name: sample.conditions[name] for name in self.spec.conditions}
         if isinstance(network, DeconvolutionNetwork):
             return network.stages(noisy, **given)
         return Deconvolved([network(noisy, **given)])
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        made = self.damaged(batch)
-        output = self.restored(network, made).pictures[-1].float()
-        return {name: x.clamp(0, 1) for name, x in (("input", made.noisy), ("output", output), ("target", batch.clean))}
+        sample = self.sample(batch)
+        shown = {
+            "input": sample.inputs["picture"], "output": self.restored(network, sample).pictures[-1].float(),
+            "target": sample.targets["result"],
+        }  # fmt: skip
+        return {name: x.clamp(0, 1) for name, x in shown.items()}
 
 
 def _weighted(losses: Mapping[str, tuple[float, Loss]], x: Tensor, y: Tensor) -> Tensor:

@@ -9,13 +9,15 @@ differ), once a phase, and steps that phase's optimizer:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from restore.degradations.degradation import Degradation, Role, Sample
+from restore.degradations.given import Undamaged
 from restore.errors import ConfigError
 from restore.models.spec import ModelSpec, spec_of
 
@@ -31,11 +33,13 @@ class Phase:
         name: handed to the objective ("restore", "discriminate").
         parameters: what this phase changes.
         every: it takes part in steps that are multiples of this.
+        learning_rate: of its optimizer over that of the settings.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
     every: int = 1
+    learning_rate: float = 1.0
 
 
 class Objective(nn.Module, ABC):
@@ -60,8 +64,24 @@ class Objective(nn.Module, ABC):
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         """For validation: what `network` (an average of `averaged`) makes of a batch, the same every time.
 
-        B x C x H x W by name, values in [0, 1]: "input", "output" and, where it is known, "target".
+        B x C x H x W by name, values in [0, 1]: "input", "output" and, where it is known, "target". The input may be
+        of another size than the two others.
         """
+
+    @property
+    def degradation(self) -> Degradation | None:
+        """What damages its pictures; None if the objective takes them as they are."""
+        return None
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """What a batch must hold."""
+        return (self.degradation or Undamaged()).roles
+
+    def sample(self, batch: Batch) -> Sample:
+        """What the batch is damaged into, the same for the same (seed, step, item)."""
+        degradation = self.degradation or Undamaged()
+        return degradation.draw(batch.pictures, batch.seed, batch.step, batch.first_index)
 
 
 def needs_of(network: nn.Module, given: Sequence[str]) -> ModelSpec:
@@ -78,3 +98,17 @@ def needs_of(network: nn.Module, given: Sequence[str]) -> ModelSpec:
             what = f"the network {type(network).__name__} needs the condition {name!r}, which this objective has not"
             raise ConfigError(what, fix="Choose another objective, or a network without this condition")
     return spec
+
+
+def stacked_inputs(sample: Sample, spec: ModelSpec) -> Tensor:
+    """What a network is shown: its named inputs, or the frames of its window, along the channels, channels last."""
+    parts = [sample.inputs[name] for name in spec.inputs]
+    parts = [x.flatten(1, 2) if x.ndim == 5 else x for x in parts]
+    x = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def main_input(sample: Sample, spec: ModelSpec) -> Tensor:
+    """The first input, of a window the frame in the middle: B x C x H x W."""
+    x = sample.inputs[spec.inputs[0]]
+    return x[:, x.shape[1] // 2] if x.ndim == 5 else x

@@ -23,7 +23,11 @@ from restore.naming import beside
 from restore.options import seconds_of
 from restore.training.settings import Settings
 
-PACKAGED = Path(__file__).parents[1] / "configs"
+_HERE = Path(__file__).resolve()
+PACKAGED = next(
+    (folder for up in (2, 1) if (folder := _HERE.parents[up] / "configs").is_dir()), _HERE.parents[1] / "configs"
+)
+"""The configs of a checkout, else those of the installed package."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,14 +53,13 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
 
 
 def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """The settings of a config with some of them changed.
+    """The settings of a config with some of them changed; nothing is built (see `check_buildable`).
 
     Args:
         config: a YAML file, or the name of a packaged one ("denoise/plain_unet").
         overrides: "train.steps=2000", "data.train=[photos, more]", "objective.losses.l1=1".
     Raises:
-        ConfigError: no such config; an unknown setting (naming the nearest) or a wrong value, naming it; a network,
-            loss or noise that cannot be built as described.
+        ConfigError: no such config; an unknown setting (naming the nearest) or a wrong value, naming it.
     """
     path = find_config(config)
     tree = parse_yaml(path.read_text(encoding="utf-8"), path)
@@ -84,7 +87,6 @@ def settings_from(tree: dict[str, Any], where: str | Path | None = None) -> Sett
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{key} cannot be {first['input']!r:.60}", where=where, why=first["msg"]) from error
-    _check_buildable(settings)
     return settings
 
 
@@ -117,8 +119,9 @@ def json_schema() -> dict[str, Any]:
 
 def _locate(tree: dict[str, Any], folder: Path) -> None:
     """Files of code that a config names lie beside it, not where the program was started."""
-    model, objective = (part if isinstance(part := tree.get(key), dict) else {} for key in ("model", "objective"))
-    for part in (model, objective):
+    named = ("model", "objective", "degradation")
+    model, objective, damage = (part if isinstance(part := tree.get(key), dict) else {} for key in named)
+    for part in (model, objective, damage):
         if isinstance(part.get("name"), str):
             part["name"] = beside(part["name"], folder)
     if isinstance(objective.get("losses"), dict):
@@ -167,22 +170,26 @@ def _fields(kind: type) -> list[str]:
     return [each.name for each in dataclasses.fields(kind)]
 
 
-def _check_buildable(settings: Settings) -> None:
-    """Build the objective without memory behind it, so that mistakes are told before the data is read."""
+def check_buildable(settings: Settings) -> None:
+    """Build what is to be trained without memory behind it, so that mistakes are named before the data is read.
+
+    Raises `ConfigError` for a network, objective, loss or degradation that cannot be built as described.
+    """
     import torch
 
     from restore.losses.table import build_losses
     from restore.models import build
     from restore.models.spec import spec_of
-    from restore.training.run import objective_factory
+    from restore.training.run import objective_of
 
     with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
         with torch.device("meta"):
             network = build(settings.model.name, **settings.model.arguments)
-        objective_factory(settings.objective.name)(network, settings.objective)
-    multiple = spec_of(network).multiple_of
-    if settings.data.crop < 1 or settings.data.crop % multiple:
-        raise ConfigError(f"data.crop is {settings.data.crop}", fix=f"This network needs a multiple of {multiple}")
-    crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)
-    for _, loss in build_losses(settings.objective.losses).values():
-        loss(crop, crop)  # crops too small for a loss are told of now
+        objective_of(settings, network)
+    spec = spec_of(network)
+    if settings.data.crop < 1 or settings.data.crop % spec.multiple_of:
+        fix = f"This network needs a multiple of {spec.multiple_of}"
+        raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
+    crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
+    for _, loss in build_losses(settings.objective.losses or {}).values():
+        loss(crop, crop)  # crops too small for a loss are named now

@@ -57,35 +57,28 @@ class Learner:
         for phase in self.objective.phases:
             if step % phase.every:
                 continue
-            losses = self._backward(phase, parts, step, generator)
+            self._only(phase)
+            means: dict[str, Tensor] = {}  # over the parts of the batch
+            for number, part in enumerate(parts):
+                with self._runtime.accumulating(self._wrapped, more=number + 1 < len(parts)):
+                    with self._runtime.autocast():
+                        losses = self._wrapped(part, phase.name, step, generator)  # forward
+                    (losses["loss"] / len(parts)).backward()
+                for name, value in losses.items():
+                    means[name] = means.get(name, 0) + value.detach() / len(parts)
             norm = torch.nn.utils.clip_grad_norm_(phase.parameters, self._settings.clip or math.inf)
-            finite = bool(norm.isfinite())
-            if finite:
-                self._update(self.optimizers[phase.name], rate)
-                watch(self._named(phase, losses | {"gradient_norm": norm}))
-            self.objective.zero_grad()
-            if not finite:
+            if not norm.isfinite():
+                self.objective.zero_grad()
                 for buffer, before in buffers:
                     buffer.copy_(before)
                 return False
+            for group in self.optimizers[phase.name].param_groups:
+                group["lr"] = rate * phase.learning_rate
+            self.optimizers[phase.name].step()
+            self.objective.zero_grad()
+            watch(self._named(phase, means | {"gradient_norm": norm}))
         self.average.update_parameters(self.objective.averaged)
         return True
-
-    def _backward(
-        self, phase: Phase, parts: Sequence[Batch], step: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Gradients of a phase, averaged over the parts of the batch and all processes; its losses, detached."""
-        if len(self.objective.phases) > 1:
-            self._only(phase)
-        totals: dict[str, Tensor] = {}
-        for number, part in enumerate(parts):
-            with self._runtime.accumulating(self._wrapped, more=number + 1 < len(parts)):
-                with self._runtime.autocast():
-                    losses: dict[str, Tensor] = self._wrapped(part, phase.name, step, generator)
-                (losses["loss"] / len(parts)).backward()
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0) + value.detach() / len(parts)
-        return totals
 
     def _named(self, phase: Phase, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """With the phase before each name where there are several phases."""
@@ -94,15 +87,11 @@ class Learner:
 
     def _only(self, phase: Phase) -> None:
         """Gradients for this phase's parameters alone (frozen networks are in no phase and stay so)."""
+        if len(self.objective.phases) == 1:
+            return
         mine = {id(parameter) for parameter in phase.parameters}
         for parameter in itertools.chain.from_iterable(each.parameters for each in self.objective.phases):
             parameter.requires_grad_(id(parameter) in mine)
-
-    @staticmethod
-    def _update(optimizer: torch.optim.Optimizer, rate: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """All that is learned. Batches, noise and dropout follow from the seed and the step."""

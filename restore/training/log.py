@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -111,11 +112,20 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
     return -10 * error.clamp_min(1e-6).log10()
 
 
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """B x C x H x W as it is, or bicubically of the size of another: how an input of another size is compared."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x.float(), like.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
+
+
 def image_grid(shown: dict[str, Tensor], path: Path) -> None:
     """A PNG with a row for each picture of the batch: what `shown` holds, from left to right."""
     import cv2
 
-    columns = [x.float().clamp(0, 1).cpu().permute(0, 2, 3, 1).flatten(0, 1).numpy() for x in shown.values()]
+    like = shown.get("target", shown["output"])
+    same = [resized(x, like) for x in shown.values()]
+    columns = [x.float().clamp(0, 1).cpu().permute(0, 2, 3, 1).flatten(0, 1).numpy() for x in same]
     pixels = np.rint(np.concatenate(columns, axis=1) * 255).astype(np.uint8)
     coded, data = cv2.imencode(".png", pixels[..., ::-1] if pixels.shape[2] == 3 else pixels)
     if coded:

@@ -22,7 +22,7 @@ from restore.errors import ModelError
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.learner import Learner
-from restore.training.log import Log, image_grid, psnr
+from restore.training.log import Log, image_grid, psnr, resized
 from restore.training.runtime import Runtime, share
 from restore.training.settings import TrainSettings
 from restore.training.signals import stop_requested
@@ -66,7 +66,7 @@ def train(
     Args:
         draw: gives items of a step's global batch (`restore.data.batches.CropBatches`).
         folder: of checkpoints, `log.jsonl`, TensorBoard files and validation pictures.
-        validation: batches to look at every `validate_every` steps and at the end.
+        validation: batches to validate on every `validate_every` steps and at the end.
         resume: go on from the newest checkpoint in `folder`.
         facts: plain data kept in every checkpoint (the resolved configuration, versions).
         tell: called with each entry of the log.
@@ -93,7 +93,7 @@ def train(
             save_checkpoint(folder, progress.step, state | {"facts": _with_version(facts)})
         runtime.wait()
 
-    def look() -> None:
+    def validated() -> None:
         if validation and runtime.main:
             progress.validation = validate(
                 objective, learner.average.module, validation, runtime, folder, progress.step
@@ -125,13 +125,13 @@ def train(
             if progress.step % settings.log_every == 0:
                 log.write(progress, schedule_share(progress, settings), rate)
             if progress.step % settings.validate_every == 0:
-                look()
+                validated()
                 seen = progress.step
         if not progress.interrupted:
             if log.pending():
                 log.write(progress, 1.0, rate)
             if seen != progress.step:
-                look()
+                validated()
         save()
     return progress
 
@@ -165,7 +165,9 @@ def validate(
         if number == 0:
             image_grid(shown, folder / "validation" / f"{step:08d}.png")
         if "target" in shown:
-            before, after = psnr(shown["input"], shown["target"]), psnr(shown["output"], shown["target"])
+            before, after = (
+                psnr(resized(shown[name], shown["target"]), shown["target"]) for name in ("input", "output")
+            )
             gains += zip(before.tolist(), after.tolist(), strict=True)
     if not gains:
         return {}
@@ -180,8 +182,11 @@ def _with_version(facts: dict[str, Any] | None) -> dict[str, Any]:
 def _not_finite(folder: Path, parts: Sequence[Batch], bad: int, runtime: Runtime) -> ModelError:
     """The error, once this process's part of the last batch is on disk for whoever looks for the cause."""
     where = folder / ("bad_batch.pt" if runtime.main else f"bad_batch_{runtime.rank}.pt")
-    batches = [{"clean": p.clean.cpu(), "noisy": None if p.noisy is None else p.noisy.cpu(), "seed": p.seed,
-                "step": p.step, "first_index": p.first_index} for p in parts]  # fmt: skip
+    batches = [
+        {"pictures": {role: x.cpu() for role, x in part.pictures.items()},
+         "seed": part.seed, "step": part.step, "first_index": part.first_index}
+        for part in parts
+    ]  # fmt: skip
     torch.save(batches, where)
     return ModelError(
         f"the gradient was not finite for {bad} steps in a row",

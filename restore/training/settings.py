@@ -26,14 +26,23 @@ class ObjectiveSettings:
     """How it learns."""
 
     name: str = "supervised"
-    """supervised, adversarial, deconvolution, or "my_pkg.my_file:my_function" or "my_file.py:my_function" for a
-    function of one's own (network, these settings) -> Objective."""
-    losses: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"charbonnier": 1.0})
-    """Weight of each loss of `restore.losses.table.LOSSES`, or its options with `weight` among them."""
+    """Of `restore.objectives.OBJECTIVES`, or "my_pkg.my_file:MyObjective" or "my_file.py:MyObjective" for a class or
+    function of one's own: (network, losses=…, degradation=…, its arguments) -> Objective."""
+    losses: dict[str, float | dict[str, Any]] | None = None
+    """Weight of each loss of `restore.losses.table.LOSSES`, or its options with `weight` among them; by default the
+    objective's own."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the objective."""
-    noise: dict[str, Any] = field(default_factory=dict)
-    """Fields of `restore.physics.noise.NoiseRecipe` that differ from its defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegradationSettings:
+    """What damages the clean pictures."""
+
+    name: str = ""
+    """Of `restore.degradations.DEGRADATIONS`, or "my_file.py:MyDamage" for one's own; "": the objective's own, or none
+    where it learns from damaged pictures."""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +60,9 @@ class DataSettings:
     """Side of the square crops in pixels."""
     scales: tuple[float, ...] = (1.0,)
     """Sizes at which each picture is used; 0.5 is half its width and height."""
-    noisy: str = ""
-    """Folder of the damaged partners of the one folder in `train`, matched by name; "": the objective damages."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """Folder of each further role that the degradation knows: counterparts of the one folder in `train`, matched by
+    name ("picture": the damaged ones), or pictures of their own."""
     cache: str = ""
     """Folder of the decoded pictures; by default below the user's folder of this program."""
 
@@ -110,6 +120,7 @@ class Settings:
     """One sentence for people, for the weights' card."""
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    degradation: DegradationSettings = field(default_factory=DegradationSettings)
     data: DataSettings = field(default_factory=DataSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluation: EvaluationProtocol = field(default_factory=EvaluationProtocol)

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from restore.errors import WeightsError
+from restore.errors import WeightsError, nearest
 from restore.io.home import home
-from restore.models import nearest
 
 if TYPE_CHECKING:
     from restore.zoo.card import WeightsCard

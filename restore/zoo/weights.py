@@ -17,10 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from restore.errors import ConfigError, FileError, WeightsError
+from restore.errors import ConfigError, FileError, WeightsError, nearest
 from restore.io.atomic import AtomicFile, write_error
 from restore.io.weights_file import DOWNLOAD_AGAIN, Stored, read_texts, read_weights
-from restore.models import MODELS, build, nearest
+from restore.models import MODELS, build
 from restore.models.spec import ModelSpec, spec_of
 from restore.naming import portable
 from restore.zoo.card import Label, WeightsCard

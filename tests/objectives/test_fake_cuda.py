@@ -18,8 +18,8 @@ from restore.objectives.adversarial import Adversarial
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.discriminator import PatchDiscriminator
-from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.objective import Objective
+from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
 from restore.physics.blurring import BlurRecipe
 from restore.physics.noise import KINDS, NoiseRecipe

@@ -8,7 +8,7 @@ import torch
 from restore.data.batches import Batch
 from restore.errors import ConfigError
 from restore.models.plain_unet import PlainUNet
-from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
+from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.physics.resample import draw_neighbours
 from tests.training.tiny import Described
 

@@ -15,7 +15,7 @@ from restore.data.batches import Batch
 from restore.errors import ConfigError
 from restore.models.spec import ModelSpec, spec_of
 from restore.objectives.blind_spot import BlindSpot
-from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void, NoisyAlone
+from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void, SelfSupervised
 from restore.physics.level import MAP_RADIUS, level_map
 from restore.physics.random import generator_for
 
@@ -69,30 +69,30 @@ class Learner(NamedTuple):
     """
 
     begin: str
-    objective: Callable[[nn.Module, NoiseStats], NoisyAlone]
+    objective: Callable[[nn.Module, NoiseStats], SelfSupervised]
     crop: int
     batch: int
     multiple: int
     arguments: Mapping[str, Any] = MappingProxyType({})
 
 
-def _cbsn(network: nn.Module, noise: NoiseStats) -> NoisyAlone:
+def _cbsn(network: nn.Module, noise: NoiseStats) -> SelfSupervised:
     return BlindSpot(network, pd=_shuffle(noise.length), weight=2.0, ramp=1)
 
 
-def _ap_bsn(network: nn.Module, noise: NoiseStats) -> NoisyAlone:
+def _ap_bsn(network: nn.Module, noise: NoiseStats) -> SelfSupervised:
     return BlindSpot(network, pd=_shuffle(noise.length), ramp=0)
 
 
-def _neighbor2neighbor(network: nn.Module, noise: NoiseStats) -> NoisyAlone:
+def _neighbor2neighbor(network: nn.Module, noise: NoiseStats) -> SelfSupervised:
     return Neighbor2Neighbor(WithNoiseLevel(network, noise.curve), weight=1.0, ramp=1)
 
 
-def _noise2void(network: nn.Module, noise: NoiseStats) -> NoisyAlone:
+def _noise2void(network: nn.Module, noise: NoiseStats) -> SelfSupervised:
     return Noise2Void(WithNoiseLevel(network, noise.curve))
 
 
-def _blind2unblind(network: nn.Module, noise: NoiseStats) -> NoisyAlone:
+def _blind2unblind(network: nn.Module, noise: NoiseStats) -> SelfSupervised:
     return Blind2Unblind(WithNoiseLevel(network, noise.curve), still=160, ramp=240)
 
 
@@ -141,4 +141,4 @@ def crops(pictures: Sequence[Tensor], side: int, count: int, step: int, seed: in
         x = x if len(x) == 3 else x[channel : channel + 1].expand(3, -1, -1)
         x = x.rot90(chance(4), (1, 2))
         found.append(x.flip(2) if chance(2) else x)
-    return Batch(torch.stack(found), seed=seed, step=step, first_index=0)
+    return Batch({"clean": torch.stack(found)}, seed=seed, step=step, first_index=0)

@@ -167,7 +167,7 @@ def _learn(
 
     def loss(step: int) -> Tensor:
         batch = crops(shown, crop, learner.batch, step, seed)
-        batch = replace(batch, clean=batch.clean.to(device))
+        batch = replace(batch, pictures={role: x.to(device) for role, x in batch.pictures.items()})
         generator = generator_for(seed, step, device=device)
         return objective(batch, objective.phases[0].name, step + 1, generator)["loss"]
 

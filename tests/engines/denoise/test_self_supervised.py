@@ -26,7 +26,7 @@ from restore.engines.fitting import FitSettings
 from restore.errors import ConfigError, DecodeError, RestoreError
 from restore.inference.engine import EngineOptions
 from restore.objectives.blind_spot import BlindSpot
-from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
+from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.picture import Picture
 from restore.zoo.card import DataSource, Result, WeightsCard
 from restore.zoo.resolver import resolve

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.degradations.degradation import Degradation
 from restore.errors import ConfigError
 from restore.objectives.objective import Objective, Phase, needs_of
-from restore.physics.noise import NoiseRecipe, degrade
 from restore.physics.random import generator_for
 from restore.physics.resample import draw_neighbours, pick_cells
 
@@ -27,30 +27,35 @@ if TYPE_CHECKING:
 _CELL = 4  # px, side of Blind2Unblind's cells
 
 
-class NoisyAlone(Objective):
+class SelfSupervised(Objective):
     """What they have in common: one network, noisy pictures in [0, 1].
 
     Args:
         network: B x C x H x W -> the same, without conditions.
-        noise: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
+        degradation: how the crops are damaged first, to simulate noisy pictures from clean ones; None: they are noisy.
     """
 
-    def __init__(self, network: nn.Module, noise: NoiseRecipe | None = None) -> None:
+    def __init__(self, network: nn.Module, degradation: Degradation | None = None) -> None:
         super().__init__()
         self.spec = needs_of(network, [])
-        self.network, self.noise = network, noise
+        self.network, self._degradation = network, degradation
         self.phases = (Phase("restore", list(network.parameters())),)
 
     @property
     def averaged(self) -> nn.Module:
         return self.network
 
-    @torch.no_grad()
+    @property
+    def degradation(self) -> Degradation | None:
+        return self._degradation
+
     def noisy(self, batch: Batch) -> Tensor:
-        if self.noise is None:
-            return batch.clean
-        with torch.autocast(batch.clean.device.type, enabled=False):
-            return degrade(batch.clean, self.noise, batch.seed, batch.step, batch.first_index).noisy
+        return self.sample(batch).inputs["picture"]
+
+    def target(self, batch: Batch) -> dict[str, Tensor]:
+        """The truth, for a preview, where the pictures were damaged here."""
+        truth = self.sample(batch).targets.get("result")
+        return {} if truth is None else {"target": truth}
 
     def seen(self, x: Tensor) -> Tensor:
         return self.network(x.contiguous(memory_format=torch.channels_last)).float()
@@ -58,11 +63,11 @@ class NoisyAlone(Objective):
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         noisy = self.noisy(batch)
         output = network(noisy.contiguous(memory_format=torch.channels_last)).float()
-        shown = {"input": noisy, "output": output} | ({"target": batch.clean} if self.noise is not None else {})
+        shown = {"input": noisy, "output": output} | self.target(batch)
         return {name: x.clamp(0, 1) for name, x in shown.items()}
 
 
-class Noise2Void(NoisyAlone):
+class Noise2Void(SelfSupervised):
     """Some pixels are replaced by a neighbour and must be told from what is around them: mean square there.
 
     Args:
@@ -71,9 +76,9 @@ class Noise2Void(NoisyAlone):
     """
 
     def __init__(
-        self, network: nn.Module, noise: NoiseRecipe | None = None, *, share: float = 0.016, reach: int = 2
+        self, network: nn.Module, degradation: Degradation | None = None, *, share: float = 0.016, reach: int = 2
     ) -> None:
-        super().__init__(network, noise)
+        super().__init__(network, degradation)
         if not 0 < share <= 0.5 or reach < 1:
             raise ConfigError("objective.arguments describe no Noise2Void", fix="share is up to 0.5, reach 1 or more")
         self.share, self.reach = share, reach
@@ -99,7 +104,7 @@ class Noise2Void(NoisyAlone):
         return torch.where(mask, x[..., rows, columns], x), mask.to(x.dtype)
 
 
-class Neighbor2Neighbor(NoisyAlone):
+class Neighbor2Neighbor(SelfSupervised):
     """Two neighbours of every 2 x 2 cell are two noisy pictures of one scene.
 
     d = f(g1(x)) - g2(x), e = g1(stop f(x)) - g2(stop f(x)): mean d^2 + weight ramp(step) mean (d - e)^2.
@@ -109,9 +114,9 @@ class Neighbor2Neighbor(NoisyAlone):
     """
 
     def __init__(
-        self, network: nn.Module, noise: NoiseRecipe | None = None, *, weight: float = 2.0, ramp: int = 50_000
+        self, network: nn.Module, degradation: Degradation | None = None, *, weight: float = 2.0, ramp: int = 50_000
     ) -> None:
-        super().__init__(network, noise)
+        super().__init__(network, degradation)
         if weight < 0 or ramp < 1:
             fix = "weight is 0 or more, ramp 1 or more"
             raise ConfigError("objective.arguments describe no Neighbor2Neighbor", fix=fix)
@@ -135,7 +140,7 @@ class Neighbor2Neighbor(NoisyAlone):
         return draw_neighbours(1, x.shape[-2], x.shape[-1], generator)
 
 
-class Blind2Unblind(NoisyAlone):
+class Blind2Unblind(SelfSupervised):
     """Every pixel is hidden in one of 16 passes; what they say, h, is weighed against what is seen, e = stop f(x).
 
     mean (h - x)^2 + mean ((h - x) + beta(step) (e - x))^2
@@ -148,13 +153,13 @@ class Blind2Unblind(NoisyAlone):
     def __init__(
         self,
         network: nn.Module,
-        noise: NoiseRecipe | None = None,
+        degradation: Degradation | None = None,
         *,
         beta: tuple[float, float] = (2.0, 20.0),
         still: int = 40_000,
         ramp: int = 10_000,
     ) -> None:
-        super().__init__(network, noise)
+        super().__init__(network, degradation)
         if min(beta) < 0 or still < 0 or ramp < 1:
             fix = "beta and still are 0 or more, ramp 1 or more"
             raise ConfigError("objective.arguments describe no Blind2Unblind", fix=fix)

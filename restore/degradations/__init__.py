@@ -1,0 +1,36 @@
+"""Ways to damage clean pictures: one file for each kind, built by name; over `restore.physics`.
+
+Importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from restore.building import validated
+from restore.naming import imported
+
+if TYPE_CHECKING:
+    from restore.degradations.degradation import Degradation
+
+DEGRADATIONS: dict[str, str] = {
+    "noise": "restore.degradations.noise:NoiseDegradation",
+    "blur": "restore.degradations.blur:BlurDegradation",
+    "pairs": "restore.degradations.given:GivenPairs",
+    "none": "restore.degradations.given:Undamaged",
+}
+
+
+def build(name: str, /, **arguments: Any) -> Degradation:
+    """A degradation: a key of `DEGRADATIONS`, "my_pkg.my_file:MyDamage" or "my_file.py:MyDamage".
+
+    Raises `ConfigError` for an unknown name, an unknown argument (naming the nearest) or a wrong value.
+    """
+    constructor = imported(name, DEGRADATIONS, "degradation", "MyDamage")
+    return constructor(**validated(f"degradation {name!r}", constructor, _plain(arguments)))
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of a config as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}

@@ -1,0 +1,69 @@
+"""The contract of what makes clean pictures worse, for training, evaluation, `restore degrade` and adaptation.
+
+    sample = degradation.draw(pictures by role, seed, step, first_index)
+
+A pure function, batched, on the pictures' device: sample i depends on (seed, step, first_index + i) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a batch holds for one role, beside the main one, "clean".
+
+    Attributes:
+        scale: side of its crops over that of the clean ones (0.25: a pair of a small and a large picture).
+        frames: consecutive frames of a sequence; 1 for single pictures (no axis for frames then).
+        independent: crops of other pictures of the same folders, at other places (a reflection's second scene), rather
+            than the counterpart of the clean picture.
+        optional: it is used where the data have it.
+    """
+
+    scale: float = 1.0
+    frames: int = 1
+    independent: bool = False
+    optional: bool = False
+
+
+CLEAN: Mapping[str, Role] = MappingProxyType({"clean": Role()})
+"""The roles of most degradations."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is shown, what is wanted, and what may be said beside it.
+
+    Attributes:
+        inputs: by the network's input names: B x C x H x W, or B x T x C x H x W for a window of frames.
+        targets: by output names; empty where the truth is not known. Sizes may differ from the inputs'.
+        conditions: by the names that networks know ("noise_level", "psf").
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Degradation(Protocol):
+    """See the module's docstring.
+
+    Attributes:
+        roles: what a batch must hold.
+        conditions: what its samples say beside the pictures.
+    """
+
+    @property
+    def roles(self) -> Mapping[str, Role]: ...
+
+    @property
+    def conditions(self) -> tuple[str, ...]: ...
+
+    def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib import import_module, metadata
 
 import pytest
@@ -70,6 +71,11 @@ class TestChoice:
         assert choose_method(TASKS["denoise"], {"sigma": 5.0}) == "zero-shot"
         assert choose_method(TASKS["denoise"], {"weights": "my.safetensors"}) == "network"
         assert isinstance(build_engine("denoise"), ZeroShotEngine)
+
+    def test_weights_of_the_users_own_stand_for_the_shipped_ones(self):
+        absent = replace(TASKS["denoise"].methods["network"], weights="not_there")
+        task = Task("x", "x", {"first": absent, "second": replace(absent, weights="")})
+        assert choose_method(task, {}) == "second" and choose_method(task, {"weights": "my.safetensors"}) == "first"
 
     def test_a_task_may_have_its_own_rule(self):
         task = Task("x", "x", TASKS["denoise"].methods, choose=f"{__name__}:by_level")

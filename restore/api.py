@@ -17,7 +17,7 @@ from restore.errors import RestoreError
 from restore.inference.options import RunOptions
 from restore.options import in_python
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
-from restore.tasks import build_engine, choose_method, task_named
+from restore.tasks import build, choose_method, task_named
 from restore.version import __version__
 
 if TYPE_CHECKING:
@@ -71,15 +71,24 @@ class Restorer:
         task: what it restores.
         engine: what does it (`restore.inference.engine`).
         options: of the run.
+        settings: the method's options, as far as they shape results by themselves (`Options.settings`).
     """
 
-    def __init__(self, task: str, engine: Engine, options: RunOptions | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        engine: Engine,
+        options: RunOptions | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.task, self.engine, self.options = task, engine, options or RunOptions()
+        self.settings = MappingProxyType(dict(settings or {}))
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that shapes the output besides the input: engine, weights, options, version."""
-        text = json.dumps([__version__, self.engine.fingerprint, self.options.shaping], sort_keys=True)
+        facts = [__version__, self.engine.fingerprint, dict(self.settings), self.options.shaping]
+        text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -213,7 +222,8 @@ def loaded(task: str, method: str, given: Mapping[str, Any]) -> Restorer:
     """As `load`; errors speak as the command line does."""
     running = {name: value for name, value in given.items() if name in RunOptions.__dataclass_fields__}
     own = {name: value for name, value in given.items() if name not in running}
-    return Restorer(task, build_engine(task, method, own), replace(RunOptions(), **running))
+    built = build(task, method, own)
+    return Restorer(task, built.engine, replace(RunOptions(), **running), built.options.settings())
 
 
 @overload

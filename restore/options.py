@@ -159,6 +159,17 @@ class Options:
             if value is not default and not kind.accepts(value):
                 raise wrong_value(flag(name), value, kind)
 
+    def settings(self) -> dict[str, Any]:
+        """The choices, numbers and switches among the options, which shape a result as they are; what names files is
+        left to whoever reads them (the content counts, not the name)."""
+        kinds = kinds_of(type(self))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {
+            name: bool(value) if isinstance(kinds.get(name), ExtraOutput) else value
+            for name, value in values.items()
+            if isinstance(kinds.get(name), Number | OneOf | Parsed | ExtraOutput) or isinstance(value, bool)
+        }
+
 
 def declared(options: type) -> Iterator[tuple[str, Kind, Any]]:
     """(name, kind, default) of the fields that have a kind."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from restore.errors import ConfigError, nearest
 from restore.inference.options import RunOptions
@@ -165,7 +165,15 @@ def choose_method(task: Task, given: Mapping[str, Any]) -> str:
     return (ready or fitting or list(task.methods))[0]
 
 
-def build_engine(name: str, method: str = "auto", given: Mapping[str, Any] | None = None) -> Engine:
+class Built(NamedTuple):
+    """An engine, and what it was built from."""
+
+    engine: Engine
+    method: str
+    options: Options
+
+
+def build(name: str, method: str = "auto", given: Mapping[str, Any] | None = None) -> Built:
     """The engine that answers a task by a method.
 
     Args:
@@ -183,7 +191,13 @@ def build_engine(name: str, method: str = "auto", given: Mapping[str, Any] | Non
         raise ConfigError(f"unknown {task.subcommand or 'method'} {method!r} for {name}", fix=fix)
     entry = task.methods[method]
     refuse_misplaced(task, method, given)
-    return _named(entry.engine)(options_class(entry)(**given), **entry.arguments)
+    options = options_class(entry)(**given)
+    return Built(_named(entry.engine)(options, **entry.arguments), method, options)
+
+
+def build_engine(name: str, method: str = "auto", given: Mapping[str, Any] | None = None) -> Engine:
+    """The engine alone of what `build` gives."""
+    return build(name, method, given).engine
 
 
 def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
+from restore.analysis.sample import middle_crop
+from restore.inference.batch import BatchOptions, run_batch
 from restore.inference.ledger import Ledger
 from restore.inference.sequences import MEASURED_FRAMES, FramesAsOne, spread
-from restore.picture import Picture
+from restore.picture import Picture, ValueScale
 
 from .clips import averaging, clip, frames_of, made, run, sequence
-from .toys import job, records
+from .toys import job, records, two_outputs, write_picture
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,31 @@ def test_pages_that_differ_are_not_looked_at_together(tmp_path, size, measure):
     else:
         assert summary.failures[0][1].startswith(f"{tmp_path / 'a.tif'}, page 3: is 16 x 9 with")
         assert restorer.prepared == [] and not (tmp_path / "b.tif").exists()
+
+
+def test_a_condition_of_a_folder_is_prepared_once_for_all_its_files(tmp_path):
+    for number in range(4):
+        write_picture(tmp_path / f"in/{number}.png", number)
+
+    def fitted(scope):
+        restorer = two_outputs()
+        prepare = restorer.prepare
+        restorer.prepare = lambda sources, progress=None: replace(prepare(sources), scope=scope)
+        out = tmp_path / scope
+        jobs = [job(tmp_path / f"in/{n}.png", out / f"{n}.png", extra={"map": out / f"{n}_map.png"}) for n in range(4)]
+        assert run_batch(jobs, restorer, BatchOptions(workers=2)).ok == 4
+        return restorer
+
+    folder, picture = fitted("folder"), fitted("picture")
+    assert len(folder.prepared) == 1 and len(folder.applied) == 4 and len(set(folder.applied)) == 1
+    assert len(picture.prepared) == 4 and len(set(picture.applied)) == 4
+
+
+def test_the_middle_of_stacked_frames_is_that_of_the_middle_frame():
+    pages = [Picture.from_array(np.full((20, 30), number, np.uint8)) for number in range(4)]
+    tall = FramesAsOne(pages)
+    assert (tall.info.height, tall.info.stacked) == (80, 4)
+    crop = middle_crop(tall, ValueScale.nominal(tall.info), 12) * 255
+    assert crop.shape == (1, 12, 12) and set(crop.flatten().tolist()) == {1.0}
+    crop = middle_crop(tall, ValueScale.nominal(tall.info), 64)
+    assert crop.shape == (1, 20, 30)  # no more than the frame

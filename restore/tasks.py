@@ -161,6 +161,11 @@ def choose_method(task: Task, given: Mapping[str, Any]) -> str:
     if task.choose:
         return _named(task.choose)(given)
     fitting = [name for name, method in task.methods.items() if set(given) <= set(option_names(method))]
+    if not fitting and all(_owners(task, option) for option in given):
+        each = (f"{flag(option)} belongs to {' or '.join(_owners(task, option))}" for option in given)
+        raise ConfigError(
+            f"{' and '.join(map(flag, given))} do not go together", why="; ".join(each), fix="Leave one out"
+        )
     ready = [name for name in fitting if _has_weights(task.methods[name]) or "weights" in given]
     return (ready or fitting or list(task.methods))[0]
 
@@ -206,7 +211,7 @@ def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
     for option in given:
         if option in takes:
             continue
-        owners = [name for name, each in task.methods.items() if option in option_names(each)]
+        owners = _owners(task, option)
         if not owners:
             own = {name for each in task.methods.values() for name in option_names(each)}
             known = own | set(RunOptions.__dataclass_fields__)
@@ -214,6 +219,11 @@ def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
         asked = method if task.subcommand else f"--method {method}"
         of = " or ".join(owners) if task.subcommand else f"--method {' or '.join(owners)}"
         raise ConfigError(f"{flag(option)} does not go with {asked}", fix=f"It belongs to {of}")
+
+
+def _owners(task: Task, option: str) -> list[str]:
+    """The methods that take an option."""
+    return [name for name, each in task.methods.items() if option in option_names(each)]
 
 
 def _by_their_names(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib import import_module, metadata
 
 import pytest
@@ -54,7 +55,6 @@ class TestChoice:
             ("denoise", {"adapt": True}, "self-supervised"),
             ("denoise", {"budget": 60.0}, "self-supervised"),
             ("denoise", {"learner": "cbsn"}, "self-supervised"),
-            ("denoise", {"algorithm": "nlm", "preset": "fast"}, "network"),  # which then names both owners
             ("deconv", {"psf": "disc:2"}, "measured"),
             ("deconv", {"psf": "disc:2", "psf_size": 9, "noise": 1.0}, "measured"),
             ("deconv", {"psf": "disc:2", "iterations": 20}, "rl"),
@@ -70,6 +70,11 @@ class TestChoice:
         assert choose_method(TASKS["denoise"], {"sigma": 5.0}) == "zero-shot"
         assert choose_method(TASKS["denoise"], {"weights": "my.safetensors"}) == "network"
         assert isinstance(build_engine("denoise"), ZeroShotEngine)
+
+    def test_weights_of_the_users_own_stand_for_the_shipped_ones(self):
+        absent = replace(TASKS["denoise"].methods["network"], weights="not_there")
+        task = Task("x", "x", {"first": absent, "second": replace(absent, weights="")})
+        assert choose_method(task, {}) == "second" and choose_method(task, {"weights": "my.safetensors"}) == "first"
 
     def test_a_task_may_have_its_own_rule(self):
         task = Task("x", "x", TASKS["denoise"].methods, choose=f"{__name__}:by_level")
@@ -103,7 +108,7 @@ class TestRefusals:
                 "degrade", "poisson", {"sigma": 5.0},
                 "--sigma does not go with poisson. It belongs to gaussian or speckle or correlated or resize",
             ),
-            ("denoise", "auto", {"pd": 2, "budget": 60.0}, "--pd does not go with --method network."),
+            ("denoise", "auto", {"pd": 2, "budget": 60.0}, "--pd and --budget do not go together (--pd belongs to zero-shot"),
             ("denoise", "auto", {"presett": "fast"}, "there is no option --presett here. Did you mean 'preset'? Leave"),
             ("denoise", "auto", {"strengt": 0.5}, "there is no option --strengt here. Did you mean 'strength'? Leave"),
             ("denoise", "auto", {"zzz": 1}, "there is no option --zzz here. Leave it out"),
@@ -220,3 +225,10 @@ class TestOutside:
 
 
 SHADOW = Task("Shades.", "shaded", {"toy": Method("tests.toys:Shade", "tests.toys:NoOptions")})
+
+
+def test_options_of_two_methods_do_not_go_together():
+    with pytest.raises(
+        ConfigError, match=r"--algorithm and --preset do not go together \(--algorithm belongs to class"
+    ):
+        build_engine("denoise", given={"algorithm": "nlm", "preset": "fast"})

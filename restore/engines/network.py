@@ -44,6 +44,10 @@ class NetworkEngine:
         if unknown:
             what = f"the network of {name} must be given {' and '.join(unknown)}, which is not measured here"
             raise ModelError(what, fix="Use weights of this task")
+        if spec.standardised and spec.conditions:
+            raise ModelError(
+                f"the network of {name} wants standardised pictures and a condition", fix="Give it one of both"
+            )
         self._backend: Backend = TorchBackend(net, spec)
         self._net_spec, self.name = spec, name
         self.spec = replace(spec, channels=None)

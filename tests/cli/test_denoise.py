@@ -181,7 +181,7 @@ class TestOneFile:
         def broken(*args, **kwargs):
             raise ZeroDivisionError("surprise")
 
-        monkeypatch.setattr("restore.api.Restorer.run", broken)
+        monkeypatch.setattr("restore.api.Restorer.apply", broken)
         assert restore("denoise", photo).err == (
             f"restore: error: {photo}: unexpected ZeroDivisionError (surprise). "
             "This is a bug: please report it with the output of -v\n"

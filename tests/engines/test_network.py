@@ -77,11 +77,10 @@ def test_grey_is_repeated_and_averaged():
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize(
+    ("colours", "channels"), [(1, 1), (1, 2), (1, 3), (1, 4), (1, 7), (3, 1), (3, 2), (3, 4), (3, 7)]
+)
 def test_other_channels_are_each_taken_as_grey(colours, channels):
-    if colours == channels == 3:
-        pytest.skip("its own channels")
     run, x = engine(small(channels=colours)), tile(channels)
     y = answer(run, x)
     assert y.shape == x[:, 0].shape

@@ -112,7 +112,7 @@ GOLDENS: dict[str, Golden] = {
         in_low_light, lambda x: deconvolved("deconv_low_light", x, "infwide"), 19.261, 26.070, lambda: 1.15 * scene()
     ),
     "deconv_prior": Golden(
-        lambda: blurred(7.65), lambda x: deconvolved("deconv_prior", x, "pnp", sigma=7.65), 26.249, 31.336
+        lambda: blurred(7.65), lambda x: deconvolved("deconv_prior", x, "pnp", noise=7.65), 26.249, 31.336
     ),
 }
 

@@ -12,10 +12,9 @@ def filter_each(x: Tensor, kernels: Tensor) -> Tensor:
 
     B x C x H x W, B x k x k -> B x C x (H - k + 1) x (W - k + 1)
     """
-    batch, channels, height, width = x.shape
-    weight = kernels[:, None].repeat_interleave(channels, 0)  # (B C) x 1 x k x k
-    y = F.conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
-    return y.view(batch, channels, *y.shape[-2:])
+    from kornia.filters import filter2d
+
+    return filter2d(x, kernels, padding="valid")
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:

@@ -16,7 +16,6 @@ BT.601 in full range, filters differ in detail. Compare values of this function 
 from __future__ import annotations
 
 import functools
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from restore.errors import ConfigError, UnsupportedError
 from restore.metrics.pixel import prepared
+from restore.physics.blur import gaussian_taps
 from restore.physics.color import to_luma
 
 PATCH = 96
@@ -156,8 +156,7 @@ def _statistics(patches: Tensor) -> Tensor:
 
 def _normalised(luma: Tensor) -> tuple[Tensor, Tensor]:
     """MSCN coefficients and local std of 1 x 1 x H x W, 0..255; both H x W."""
-    taps = torch.tensor([math.exp(-0.5 * (i / (7 / 6)) ** 2) for i in range(-3, 4)])
-    taps = taps / taps.sum()
+    taps = gaussian_taps(7, 7 / 6).float()
 
     def blur(plane: Tensor) -> Tensor:
         plane = F.pad(plane, (3, 3, 3, 3), mode="replicate")

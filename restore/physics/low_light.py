@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.batch import constant, per_sample
+from restore.physics.blur import gaussian_taps
 
 HEADROOM = 1.2
 _ANALOGUE = 6.0
@@ -93,7 +94,8 @@ def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
     if _chance(generator) < 0.25:
         psf = _stretched(psf, generator)
     if float(psf.sum()) < 0.1 * float(tap):
-        psf = _gaussian(0.1 + 6 * _chance(generator), side)
+        line = gaussian_taps(side, 0.1 + 6 * _chance(generator)).float()
+        psf = torch.outer(line, line)
     return psf / psf.sum()
 
 
@@ -142,11 +144,6 @@ def _framed(psf: Tensor, side: int) -> Tensor:
             border = (0, 0, more // 2, more - more // 2) if axis == 0 else (more // 2, more - more // 2)
             psf = F.pad(psf, border)
     return psf
-
-
-def _gaussian(sigma: float, side: int) -> Tensor:
-    line = torch.exp(-0.5 * ((torch.arange(side) - side // 2) / sigma).square())
-    return torch.outer(line, line)
 
 
 def _odd(value: float) -> int:

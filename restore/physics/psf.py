@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from restore.errors import ConfigError
+from restore.physics.blur import elliptic_gaussian
 
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
 _DENSE = 64  # samples a pixel of lines
@@ -50,13 +51,8 @@ def disc(radius: float) -> Tensor:
 def gauss(sigma: float, sigma2: float | None = None, angle: float = 0.0) -> Tensor:
     """A Gaussian of std `sigma` px along `angle` (degrees, counter-clockwise from the right), `sigma2` across."""
     across = sigma if sigma2 is None else sigma2
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-
-    def density(x: Tensor, y: Tensor) -> Tensor:
-        along, side = cos * x - sin * y, sin * x + cos * y
-        return torch.exp(-0.5 * ((along / sigma).square() + (side / across).square()))
-
-    return _sampled(math.ceil(3 * max(sigma, across)), density)
+    axes = torch.tensor((sigma, across, -math.radians(angle)), dtype=torch.float64).unbind()
+    return _sampled(math.ceil(3 * max(sigma, across)), lambda x, y: elliptic_gaussian(x, y, *axes))
 
 
 def described(text: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.blur import filter_each
+from restore.physics.blur import filter_each, gaussian_kernels, gaussian_taps
 from restore.physics.color import LUMA, linear_to_srgb, srgb_to_linear, to_luma
 from restore.physics.random import generator_for
 
@@ -74,6 +74,23 @@ def test_luma(dtype):
     torch.testing.assert_close(to_luma(x), _luma(x))
     (mine,), (theirs,) = (torch.autograd.grad(luma(x).square().sum(), x) for luma in (to_luma, _luma))
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(("window", "sigma"), [(7, 7 / 6), (11, 1.5), (37, 6.1), (1, 0.4)])
+def test_gaussian_taps(window, sigma):
+    from kornia.filters import get_gaussian_kernel1d
+
+    torch.testing.assert_close(
+        gaussian_taps(window, sigma), get_gaussian_kernel1d(window, sigma, dtype=torch.float64)[0]
+    )
+
+
+@pytest.mark.parametrize(("std", "roundness"), [(0.7, 1.0), (1.6, 0.4)])
+def test_gaussian_kernels_without_a_turn(std, roundness):
+    from kornia.filters import get_gaussian_kernel2d
+
+    ours = gaussian_kernels(torch.tensor([std]), torch.tensor([roundness]), torch.zeros(1))
+    torch.testing.assert_close(ours, get_gaussian_kernel2d((7, 7), (std * roundness, std)))  # (rows, columns)
 
 
 def test_tensors_made_in_inference_mode_do_not_leak_into_training():

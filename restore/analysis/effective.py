@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.analysis.noise import BLOCK, NoiseModel, block_dct, dct_matrix, orders
+from restore.analysis.noise import BLOCK, NoiseModel, block_dct, orders
+from restore.physics.dct import dct_matrix
 from restore.physics.level import level_map
 
 BANDS = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 8), (9, 14))  # lowest and highest u + v

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.dct import dct_matrix
 from restore.physics.level import KNOTS, SCALES
 
 BLOCK = 8
@@ -171,14 +172,6 @@ def _resample(grid: Tensor, x: Tensor, y: Tensor) -> Tensor:
         share = ((grid - x0) / (x1 - x0).clamp(min=1e-12)).clamp(0, 1)
         rows.append(torch.lerp(ys[right - 1], ys[right], share))
     return torch.stack(rows)
-
-
-def dct_matrix(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Orthonormal DCT-II as a matrix, size x size, row = frequency."""
-    k = torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix.to(dtype)
 
 
 def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:

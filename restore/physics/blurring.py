@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.batch import crop_or_pad
 from restore.physics.fourier import convolve, otf
 from restore.physics.low_light import Sensor, add_low_light, clip_lights, draw_sensors, draw_traces
 from restore.physics.psf import disc, motion
@@ -74,8 +74,9 @@ def draw_bank(count: int, seed: int = 0) -> Tensor:
     chance = torch.rand(2, lines, generator=generator)
     drawn = [motion(2 + 33 * float(length), 180 * float(angle)) for length, angle in chance.T]
     drawn += [disc(0.7 + 8 * float(u)) for u in torch.rand(discs, generator=generator)]
-    framed = [_framed(psf.float()) for psf in drawn]
-    return torch.cat([draw_traces(count - lines - discs, generator, SIDE), *(psf[None, None] for psf in framed)])
+    padded = [crop_or_pad(psf, (SIDE, SIDE)) for psf in drawn]
+    made = [(psf / psf.sum())[None, None] for psf in padded]
+    return torch.cat([draw_traces(count - lines - discs, generator, SIDE), *made])
 
 
 def blur(x: Tensor, recipe: BlurRecipe, bank: Tensor, seed: int, step: int, first: int) -> Blurred:
@@ -115,9 +116,3 @@ def _on(device: torch.device, generator: torch.Generator) -> torch.Generator:
     if device.type == "cpu":
         return generator
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
-
-
-def _framed(psf: Tensor) -> Tensor:
-    rows, columns = SIDE - psf.shape[0], SIDE - psf.shape[1]
-    psf = F.pad(psf, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-    return psf / psf.sum()

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.batch import constant, per_sample
+from restore.physics.batch import constant, crop_or_pad, per_sample
 from restore.physics.blur import gaussian_taps
 
 HEADROOM = 1.2
@@ -90,7 +90,7 @@ def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
     psf = torch.zeros(extent * extent).index_add_(0, cell[:, 0] * extent + cell[:, 1], torch.ones(len(cell)))
     tap = math.exp(-0.25)  # a 2 x 2 Gaussian of sigma 1: exp(-0.5 (0.5^2 + 0.5^2)) in each corner, all alike
     psf = F.conv2d(psf.view(1, 1, extent, extent), torch.full((1, 1, 2, 2), tap), padding=1)[..., :extent, :extent]
-    psf = _framed(psf[0, 0], side)
+    psf = crop_or_pad(psf[0, 0], (side, side))
     if _chance(generator) < 0.25:
         psf = _stretched(psf, generator)
     if float(psf.sum()) < 0.1 * float(tap):
@@ -131,19 +131,7 @@ def _stretched(psf: Tensor, generator: torch.Generator) -> Tensor:
     side = psf.shape[0]
     factors = torch.randint(1, 6, (2,), generator=generator).tolist()
     wide = F.interpolate(psf[None, None], (side * factors[0], side * factors[1]), mode="bilinear")[0, 0]
-    return _framed(wide, side)
-
-
-def _framed(psf: Tensor, side: int) -> Tensor:
-    """Cropped or padded around the middle to side x side."""
-    for axis in (0, 1):
-        more = side - psf.shape[axis]
-        if more < 0:
-            psf = psf.narrow(axis, -more // 2, side)
-        elif more:
-            border = (0, 0, more // 2, more - more // 2) if axis == 0 else (more // 2, more - more // 2)
-            psf = F.pad(psf, border)
-    return psf
+    return crop_or_pad(wide, (side, side))
 
 
 def _odd(value: float) -> int:

@@ -105,12 +105,6 @@ class Log:
         self._tell(entry)
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """dB of each of B pictures, all channels together, values in [0, 1], not rounded; at most 60."""
-    error = (x.float() - y.float()).square().flatten(1).mean(1)
-    return -10 * error.clamp_min(1e-6).log10()
-
-
 def image_grid(shown: dict[str, Tensor], path: Path) -> None:
     """A PNG with a row for each picture of the batch: what `shown` holds, from left to right."""
     import cv2

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import ConfigError
-from restore.losses.pixel import l1_loss, wide
+from restore.losses.pixel import at_least_float32, l1_loss
 from restore.physics.blur import gaussian_taps
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, fine to coarse; fewer are scaled to sum 1
@@ -227,7 +227,7 @@ def _planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     So many channels, one group each, the last in memory, is what depthwise convolutions are fast on.
     """
-    kind = torch.promote_types(wide(x).dtype, y.dtype)
+    kind = torch.promote_types(at_least_float32(x).dtype, y.dtype)
     x, y = (each.to(kind).flatten(0, 1)[None].contiguous(memory_format=torch.channels_last) for each in (x, y))
     return x, y
 

@@ -167,7 +167,7 @@ class INFWIDE(DeconvolutionNetwork):
         self.merge = MergeRefine()
 
     def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
-        """Pictures of half (rounded up) and full size, and the clean blurred one; the noise level is not looked at."""
+        """Pictures of half (rounded up) and full size, and the clean blurred one; the noise level is not used."""
         from_features = self.refine(self.wiener(self.features(x), psf))
         denoised = self.denoise(torch.cat([x, noise_map(x)], 1))
         return Deconvolved(self.merge(self.wiener(denoised, psf), from_features), denoised)

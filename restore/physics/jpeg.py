@@ -2,7 +2,7 @@
 
 Entropy coding is lossless and left out. Tables and their scaling with quality: ITU-T T.81 Annex K, and libjpeg's
 `jpeg_set_quality`; colours: JFIF 1.02; chroma goes up by libjpeg's triangle filter ("fancy upsampling"). Rounding
-has no gradient: nobody learns through it here.
+has no gradient: no training goes through it here.
 """
 
 from __future__ import annotations

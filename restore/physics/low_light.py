@@ -1,4 +1,4 @@
-"""Low light: a CMOS sensor's noise and clipping, and the hand's trace, as INFWIDE trains on them.
+"""Low light: a CMOS sensor's noise and clipping, and camera-shake PSFs, as INFWIDE trains on them.
 
 Source: Zhang, Cheng, Suo, Bian, Dai, TIP 2023, https://arxiv.org/abs/2207.08201. In 8-bit numbers, for a picture B in
 [0, 1] and a total gain k = 6 kd:
@@ -51,7 +51,7 @@ def draw_sensors(count: int, generator: torch.Generator) -> Sensor:
 
 
 def add_low_light(x: Tensor, sensor: Sensor, generator: torch.Generator) -> Tensor:
-    """What a sensor makes of RGB pictures B x 3 x H x W in [0, 1]: the same shape, 8-bit values, not yet clipped by
+    """RGB pictures as a sensor records them, B x 3 x H x W in [0, 1]: the same shape, 8-bit values, not yet clipped by
     `clip_lights`."""
     greens = constant(_GREENS, x.device).view(1, 3, 1, 1)
     gain, banding, read, dark = (per_sample(each) for each in sensor)
@@ -76,13 +76,13 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device)
 
 
-def draw_traces(count: int, generator: torch.Generator, side: int = 37) -> Tensor:
-    """PSFs of a hand that drifts and turns: count x 1 x side x side, of sum 1 each."""
+def draw_trajectories(count: int, generator: torch.Generator, side: int = 37) -> Tensor:
+    """PSFs of camera shake, random walks that drift and turn: count x 1 x side x side, of sum 1 each."""
     paths = _walks(count, generator)[..., :2]
-    return torch.stack([_trace(path, generator, side) for path in paths])[:, None]
+    return torch.stack([_rasterised(path, generator, side) for path in paths])[:, None]
 
 
-def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
+def _rasterised(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
     """The picture, side x side, of a path: steps x 2."""
     extent = _odd(min(5 - math.log(max(_chance(generator), 1e-9)) / 0.15, 27.0, float(side)))
     low, high = path.amin(0), path.amax(0)

@@ -213,8 +213,8 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
             noisy = _ADD[KINDS[kind]](clean, values, generators)
             break
         index = torch.tensor(places).to(device, non_blocking=True)
-        mine, own = plan.read(table.index_select(0, index)), of_samples(generators, places)
-        noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), mine, own))
+        part, streams = plan.read(table.index_select(0, index)), of_samples(generators, places)
+        noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), part, streams))
     noise = noisy - clean
     if all(plan.clipped):
         noisy = quantise(noisy)

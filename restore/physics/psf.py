@@ -1,4 +1,4 @@
-"""Point spread functions: made from a description, and made fit for use.
+"""Point spread functions: made from a description, and sanitised.
 
     motion:LENGTH,ANGLE      a straight line, LENGTH px long, ANGLE degrees counter-clockwise from the right
     disc:RADIUS              out of focus, uniform in a circle
@@ -91,7 +91,7 @@ def sanitised(raw: Tensor, *, centred: bool = False, floor: bool = False) -> San
 
     Args:
         raw: h x w, or h x w x channels, whose mean is taken.
-        centred: move the centroid to the middle by whole pixels; it translates the result, and is told.
+        centred: move the centroid to the middle by whole pixels; it translates the result, and is reported.
         floor: values below a twentieth of the maximum are the grey floor of a picture and become 0.
     Raises:
         ConfigError: not finite, all zero, or not a picture at all.

@@ -43,7 +43,7 @@ def test_a_gaussian_has_the_std_asked_for() -> None:
 
 
 def test_enlarging_is_linear_interpolation() -> None:
-    """A plane stays one; a factor of 1 without shift gives the top left; white noise loses the gain told."""
+    """A plane stays one; a factor of 1 without shift gives the top left; white noise loses the gain returned."""
     rows, columns = torch.meshgrid(torch.arange(14.0), torch.arange(12.0), indexing="ij")
     x = (2 * rows + columns).expand(2, 1, 14, 12).contiguous()
     factor, shift = torch.tensor([1.0, 2.5]), torch.tensor([0.0, 0.4])

@@ -1,4 +1,4 @@
-"""The door between files and pictures: `probe`, `open_picture`, `target_info`, `create`; for stacks of pages
+"""Between files and pictures: `probe`, `open_picture`, `target_info`, `create`; for stacks of pages
 `probe_frames`, `open_frames`, `create_stack`."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How strong noise is, as a network receives it: a curve over intensity, and from it a map over the picture.
 
 The level is the effective one: that of the white noise which is as strong as the noise at its strongest scale. White
-noise of std s has an effective level of s; noise of std s that is correlated over some pixels is as hard to
-separate from the picture as white noise of several times s, and has that level. Training knows the
-noise and reads the curve off it (:func:`noise_curve`); a user's picture has it estimated (`restore.analysis.noise.NoiseModel.curve`).
+noise of std s has an effective level of s; noise of std s that is correlated over some pixels is as hard to separate
+from the picture as white noise of several times s, and has that level. Training knows the noise and reads the curve
+off it (:func:`noise_curve`); a user's picture has it estimated (`restore.analysis.noise.NoiseModel.curve`).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from restore.losses.table import Loss, build_losses
 from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.objectives.objective import Objective, Phase, needs_of
 from restore.physics.blurred_noise import blurred_noises
-from restore.physics.blurring import BlurRecipe, Blurred, blur, draw_bank
 from restore.physics.fourier import convolve, otf
+from restore.physics.random_blur import BlurRecipe, Blurred, blur, draw_bank
 
 if TYPE_CHECKING:
     from restore.data.batches import Batch

@@ -25,8 +25,8 @@ from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.noisy_alone import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.objective import Objective
 from restore.objectives.supervised import Supervised
-from restore.physics.blurring import BlurRecipe
 from restore.physics.noise import NoiseRecipe
+from restore.physics.random_blur import BlurRecipe
 from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
 from restore.training.settings import ObjectiveSettings, Settings

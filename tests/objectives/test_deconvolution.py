@@ -10,8 +10,8 @@ from restore.data.batches import Batch
 from restore.models.wiener_layer import Deconvolved
 from restore.models.wiener_unet import WienerUNet
 from restore.objectives.deconvolution import Deconvolution
-from restore.physics.blurring import BlurRecipe
 from restore.physics.fourier import convolve, otf
+from restore.physics.random_blur import BlurRecipe
 from tests.classical.blurred import scene
 
 

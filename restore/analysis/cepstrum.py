@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.blur import filter_each, gaussian_kernels
+from restore.physics.filters import filter_each, gaussian_kernels
 
 _PATCH = 256
 _SMOOTH = 0.7  # px

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from restore.errors import ConfigError
 from restore.losses.pixel import at_least_float32, l1_loss
-from restore.physics.blur import gaussian_taps
+from restore.physics.filters import gaussian_taps
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, fine to coarse; fewer are scaled to sum 1
 ALPHA = 0.84  # share of MS-SSIM in the mix as in the paper; the authors' released code and kornia have 0.025

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from restore.errors import ConfigError, UnsupportedError
 from restore.metrics.pixel import prepared
-from restore.physics.blur import gaussian_taps
 from restore.physics.color import to_luma
+from restore.physics.filters import gaussian_taps
 
 PATCH = 96
 """Side of the patches in pixels; half of it at the second scale."""

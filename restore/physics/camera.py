@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.batch import constant, per_sample
-from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.color import LUMA
+from restore.physics.filters import filter_each, gaussian_kernels
 from restore.physics.random import Generators, normal
 
 Range = tuple[float, float]

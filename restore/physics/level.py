@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import constant
-from restore.physics.blur import box_mean
+from restore.physics.filters import box_mean
 from restore.physics.resample import halve
 
 KNOTS = 17  # equally spaced intensities of [0, 1] at which curves are given

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.batch import constant, crop_or_pad, per_sample
-from restore.physics.blur import gaussian_taps
+from restore.physics.filters import gaussian_taps
 
 HEADROOM = 1.2
 _ANALOGUE = 6.0

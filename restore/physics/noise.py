@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import per_sample
-from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.camera import CAMERA_DRAWN, PRESETS, Camera, add_camera, draw_cameras
+from restore.physics.filters import filter_each, gaussian_kernels
 from restore.physics.jpeg import jpeg
 from restore.physics.level import level_map, noise_curve
 from restore.physics.random import Generators, RowSeeds, generator_for, normal, of_samples, poisson, uniform

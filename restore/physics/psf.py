@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from restore.errors import ConfigError
-from restore.physics.blur import elliptic_gaussian
+from restore.physics.filters import elliptic_gaussian
 
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
 _DENSE = 64  # samples a pixel of lines

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.blur import filter_each, gaussian_kernels, gaussian_taps
 from restore.physics.color import LUMA, linear_to_srgb, srgb_to_linear, to_luma
+from restore.physics.filters import filter_each, gaussian_kernels, gaussian_taps
 from restore.physics.random import generator_for
 
 DTYPES = [torch.float32, torch.float64]

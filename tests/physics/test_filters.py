@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from restore.physics.blur import box_mean, filter_each, gaussian_kernels
+from restore.physics.filters import box_mean, filter_each, gaussian_kernels
 from restore.physics.random import generator_for
 from restore.physics.resample import enlarge_each, halve
 

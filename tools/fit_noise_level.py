@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from restore.analysis.effective import LevelRegression, features, least
+from restore.analysis.effective import LevelRegression, features, soft_floor
 from restore.data.cache import CropCache, open_cache
 from restore.physics.color import to_luma
 from restore.physics.noise import KINDS, NoiseRecipe, degrade
@@ -88,7 +88,7 @@ def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
     for _ in range(steps):
         some = own[torch.randint(len(own), (128,), generator=generator)]
         jitter = 0.1 * net.spread * torch.randn(128, x.shape[1], generator=generator)
-        error = least(net(x[some] + jitter)) - y[some]
+        error = soft_floor(net(x[some] + jitter)) - y[some]
         cost = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.3, reduction="none")
         weight = torch.where(error > 0, TOO_HIGH, 1.0) * torch.where(data.kinds[some] == 0, CLEAN, 1.0)
         optimizer.zero_grad()
@@ -100,12 +100,12 @@ def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
 
 def truth(levels: Tensor) -> Tensor:
     """8-bit units -> what is compared: below half a step of 8 bits all levels are alike."""
-    return least(levels.clamp(min=1e-6).log2())
+    return soft_floor(levels.clamp(min=1e-6).log2())
 
 
 def report(net: LevelRegression, data: Samples) -> None:
     with torch.no_grad():
-        found = least(net(data.features)).exp2()
+        found = soft_floor(net(data.features)).exp2()
     marks = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
     for name, number in ((name, KINDS.index(name)) for name, weight in RECIPE.weights.items() if weight):
         mine = data.held_out & (data.kinds == number)

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.blur import filter_each, gaussian_kernels
+from restore.physics.filters import filter_each, gaussian_kernels
 
 _PATCH = 256
 _SMOOTH = 0.7  # px
-_LINE = (5.0, 60.0)  # px, distances looked at
+_LINE = (5.0, 60.0)  # px, distances searched
 _RING = (5.0, 40.0)
 _RADIUS_OF_RING = 0.52
 
@@ -46,36 +46,36 @@ def cepstrum(picture: Tensor) -> Tensor:
     patches = picture.unfold(0, side, max(1, side // 2)).unfold(1, side, max(1, side // 2)).flatten(0, 1)
     patches = (patches - patches.mean((1, 2), keepdim=True)) * window[:, None] * window
     power = torch.fft.rfft2(patches).abs().square().add(1e-8).log().mean(0)
-    found = torch.fft.fftshift(torch.fft.irfft2(power, s=(side, side)))[None, None]
-    kernel = gaussian_kernels(*(found.new_tensor([value]) for value in (_SMOOTH, 1.0, 0.0)))
-    return filter_each(F.pad(found, (3,) * 4, mode="replicate"), kernel)[0, 0]
+    ceps = torch.fft.fftshift(torch.fft.irfft2(power, s=(side, side)))[None, None]
+    kernel = gaussian_kernels(*(ceps.new_tensor([value]) for value in (_SMOOTH, 1.0, 0.0)))
+    return filter_each(F.pad(ceps, (3,) * 4, mode="replicate"), kernel)[0, 0]
 
 
 def find_line(picture: Tensor) -> Line:
     """The straight motion that a blurred picture H x W shows best; its samples span one pixel less than its length."""
-    found = cepstrum(picture.double())
-    distance = _distance(found)
-    ring = (distance >= _LINE[0]) & (distance <= min(_LINE[1], found.shape[0] / 2 - 2))
-    place = torch.where(ring, found, torch.inf).argmin()
-    row, column = divmod(int(place), found.shape[1])
-    down = row - found.shape[0] // 2 + _vertex(found[row - 1 : row + 2, column])
-    right = column - found.shape[1] // 2 + _vertex(found[row, column - 1 : column + 2])
-    values = found[ring]
-    confidence = float((values.mean() - found[row, column]) / values.std().clamp(min=1e-12))
+    ceps = cepstrum(picture.double())
+    distance = _distance(ceps)
+    ring = (distance >= _LINE[0]) & (distance <= min(_LINE[1], ceps.shape[0] / 2 - 2))
+    place = torch.where(ring, ceps, torch.inf).argmin()
+    row, column = divmod(int(place), ceps.shape[1])
+    down = row - ceps.shape[0] // 2 + _vertex(ceps[row - 1 : row + 2, column])
+    right = column - ceps.shape[1] // 2 + _vertex(ceps[row, column - 1 : column + 2])
+    values = ceps[ring]
+    confidence = float((values.mean() - ceps[row, column]) / values.std().clamp(min=1e-12))
     return Line(math.hypot(down, right) + 1, math.degrees(math.atan2(-down, right)) % 180, confidence)
 
 
 def find_disc(picture: Tensor) -> Disc:
     """The defocus that a blurred picture H x W shows best."""
-    found = cepstrum(picture.double())
-    distance = _distance(found)
-    last = int(min(_RING[1], found.shape[0] / 2 - 2))
+    ceps = cepstrum(picture.double())
+    distance = _distance(ceps)
+    last = int(min(_RING[1], ceps.shape[0] / 2 - 2))
     near = distance.round().long().flatten()
     count = torch.bincount(near)[: last + 2]
-    profile = torch.bincount(near, found.flatten())[: last + 2] / count
+    profile = torch.bincount(near, ceps.flatten())[: last + 2] / count
     low = max(int(_RING[0]), 2)
     radius = low + int(profile[low : last + 1].argmin())
-    sigma = found[(distance >= low) & (distance <= last)].std() / count[radius].sqrt()
+    sigma = ceps[(distance >= low) & (distance <= last)].std() / count[radius].sqrt()
     around = profile[low : last + 1].median()
     place = radius + _vertex(profile[radius - 1 : radius + 2])
     return Disc(_RADIUS_OF_RING * place, float((around - profile[radius]) / sigma.clamp(min=1e-12)))

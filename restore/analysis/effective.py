@@ -1,7 +1,7 @@
 """The effective noise level of a picture, by a small regression fitted on simulated noise.
 
 White noise can be read off the finest details; the noise of developed photographs cannot: it is coarse, alike in all
-channels, and looks like texture. What tells them apart is that noise is everywhere: its energy in the flattest blocks
+channels, and looks like texture. What separates them is that noise is everywhere: its energy in the flattest blocks
 is not much below the usual. The features are therefore low quantiles of the blocks' energies, in bands of DCT
 frequencies, of luminance and of colour differences, at full and at half size; the regression is a perceptron with two
 hidden layers that corrects the level of the finest details (`tools/fit_noise_level.py`).
@@ -20,19 +20,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.analysis.noise import BLOCK, NoiseModel, block_dct, dct_matrix, orders
+from restore.analysis.noise import BLOCK, NoiseModel, block_dct, orders
+from restore.physics.dct import dct_matrix
 from restore.physics.level import level_map
 
 BANDS = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 8), (9, 14))  # lowest and highest u + v
 QUANTILES = (0.01, 0.05, 0.2, 0.5, 0.9)
 FLATTEST = (0.02, 0.1)  # shares of the blocks, chosen by their neighbours
-HALVINGS = 2  # scales looked at
-_FLOOR = 0.1 / 255  # std below which nothing is told apart
+HALVINGS = 2  # scales analysed
+_FLOOR = 0.1 / 255  # std below which levels are not distinguished
 _INSIDE = (0.02, 0.98)  # means of blocks that clipping has not touched
 _LEAST = 64  # blocks
 _HALF_STEP = 0.5 / 255
-_AGREED, _DOUBTED = 0.35, 0.7  # octaves between the regression and the finest details
-_NOTHING = 0.6  # 8-bit units; the regression's answers begin at 0.5
+_AGREED, _DISAGREED = 0.35, 0.7  # octaves between the regression and the finest details
+_UNDETECTABLE = 0.6  # 8-bit units; the regression's answers begin at 0.5
 WEIGHTS = Path(__file__).with_name("effective.safetensors")
 
 
@@ -42,7 +43,7 @@ def features(crops: Sequence[Tensor]) -> Tensor | None:
     Args:
         crops: C x H x W each, values in [0, 1].
     Returns:
-        vector; its first entry is the level of the finest details. None: too small to say anything.
+        vector; its first entry is the level of the finest details. None: too small to measure anything.
     """
     rows = []
     for halvings in range(HALVINGS):
@@ -66,15 +67,15 @@ def _of_scale(blocks: Tensor, around: Tensor) -> Tensor:
     luma, colour = opponent[0].square(), opponent[1:].square().mean(0) if len(opponent) > 1 else opponent[0].square()
     flat = around.argsort(stable=True)
     chosen = [flat[: max(24, int(share * len(flat)))] for share in FLATTEST]
-    told = []
+    powers = []
     for power in (luma, colour):
         for low, high in BANDS:
             energy = power[:, orders(low, high)].mean(1)
-            told += [
+            powers += [
                 *torch.quantile(energy[: 1 << 23], energy.new_tensor(QUANTILES)),
                 *(energy[c].mean() for c in chosen),
             ]
-    return torch.stack(told).clamp(min=_FLOOR**2).sqrt().mul(255).log2()
+    return torch.stack(powers).clamp(min=_FLOOR**2).sqrt().mul(255).log2()
 
 
 _PER_BAND = len(QUANTILES) + len(FLATTEST)
@@ -101,22 +102,22 @@ class LevelRegression(nn.Module):
         return x[:, 0] + self.layers((x - self.mean) / self.spread)[:, 0]
 
 
-def least(level: Tensor) -> Tensor:
-    """Logarithms of levels in 8-bit units as they are told: softly not below half a step, -1."""
+def soft_floor(level: Tensor) -> Tensor:
+    """Logarithms of levels in 8-bit units with a soft floor at half a step, -1."""
     return torch.logaddexp2(level, torch.full_like(level, -1.0))
 
 
 def effective_level(crops: Sequence[Tensor]) -> float | None:
     """The level of the picture that the crops (C x H x W each, values in [0, 1]) are from, in [0, 1] units.
 
-    Levels below half a step of 8 bits are 0. None: the crops are too small to say anything.
+    Levels below half a step of 8 bits are 0. None: the crops are too small to measure anything.
     """
-    told = features(crops)
-    if told is None:
+    vector = features(crops)
+    if vector is None:
         return None
     with torch.no_grad():
-        level = float(least(_regression()(told[None].cpu())).exp2())
-    return level / 255 if level > _NOTHING else 0.0
+        level = float(soft_floor(_regression()(vector[None].cpu())).exp2())
+    return level / 255 if level > _UNDETECTABLE else 0.0
 
 
 @cache
@@ -129,7 +130,7 @@ def _regression() -> LevelRegression:
 
 
 def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
-    """Effective noise std over intensity, as networks are told it: `KNOTS`, in [0, 1] units.
+    """Effective noise std over intensity, as networks receive it: `KNOTS`, in [0, 1] units.
 
     The shape over intensity is the noise model's. So is the level, as long as it is white and the regression does not
     disagree by more than a quarter of an octave and some: then it is the more exact one.
@@ -142,7 +143,7 @@ def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
         return measured
     total = sum(crop[0].numel() for crop in crops)
     own = sum(float(level_map(crop[None], measured[None].to(crop)).sum()) for crop in crops) / total
-    doubt = abs(math.log2((level + _HALF_STEP) / (own + _HALF_STEP)))
-    share = 1.0 if noise.correlated else min(max((doubt - _AGREED) / (_DOUBTED - _AGREED), 0.0), 1.0)
+    disagreement = abs(math.log2((level + _HALF_STEP) / (own + _HALF_STEP)))
+    share = 1.0 if noise.correlated else min(max((disagreement - _AGREED) / (_DISAGREED - _AGREED), 0.0), 1.0)
     shape = (measured / own).clamp(0.5, 2) if own > _HALF_STEP else torch.ones_like(measured)
     return shape * (own + share * (level - own))

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.dct import dct_matrix
 from restore.physics.level import KNOTS, SCALES
 
 BLOCK = 8
@@ -47,7 +48,7 @@ class NoiseModel:
         correlated: False means that the spectrum is white for all purposes.
         clipped: share of samples at or below 0, and at or above 1.
         reliable: False when too little was seen to measure anything; the levels are then zero.
-        reason: one sentence for people.
+        reason: one sentence for display.
     """
 
     levels: tuple[tuple[float, ...], ...]
@@ -108,7 +109,7 @@ class NoiseModel:
         return float(BLOCK - 1)
 
     def curve(self) -> Tensor:
-        """Effective noise std over intensity, all channels in one, as networks are told it: `KNOTS`."""
+        """Effective noise std over intensity, all channels in one, as networks receive it: `KNOTS`."""
         return torch.tensor(self.levels).square().mean(0).sqrt() * self.coarseness
 
     def summary(self) -> dict[str, Any]:
@@ -173,21 +174,13 @@ def _resample(grid: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def dct_matrix(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Orthonormal DCT-II as a matrix, size x size, row = frequency."""
-    k = torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix.to(dtype)
-
-
 def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
     """Estimate the noise of a picture from crops of it.
 
     Args:
         crops: tensors C x H x W with values in [0, 1], all with the same C, of any sizes.
     Returns:
-        the model; with ``reliable`` False and zero levels when the crops are too small to say anything.
+        the model; with ``reliable`` False and zero levels when the crops are too small to measure anything.
     """
     if not crops:
         raise ValueError("estimate_noise needs at least one crop, got none")
@@ -243,7 +236,7 @@ def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     area = sum(c.shape[1] * c.shape[2] for c in crops)
     stride = max(BLOCK // 2, math.ceil(math.sqrt(area / _MAX_BLOCKS)))
     apart = math.ceil(BLOCK / stride)
-    found, own, around = [], [], []
+    coefficients, own, around = [], [], []
     for crop in crops:
         if min(crop.shape[1:]) < 3 * BLOCK:
             continue
@@ -252,13 +245,13 @@ def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         ring = blocks.new_ones(1, 1, 3, 3) / 8
         ring[..., 1, 1] = 0
         padded = F.pad(energy[None, None], (apart,) * 4, mode="reflect")
-        found.append(blocks.flatten(2).permute(2, 0, 1))
+        coefficients.append(blocks.flatten(2).permute(2, 0, 1))
         own.append(F.avg_pool2d(energy[None], 3, 1, padding=1, count_include_pad=False).flatten())
         around.append(F.conv2d(padded, ring, dilation=apart).flatten())
-    if not found:
+    if not coefficients:
         nothing = crops[0].new_zeros(0, dtype=torch.float32)
         return nothing.view(0, crops[0].shape[0], BLOCK * BLOCK), nothing, nothing
-    return torch.cat(found).contiguous(), torch.cat(own), torch.cat(around)
+    return torch.cat(coefficients).contiguous(), torch.cat(own), torch.cat(around)
 
 
 def _dct_basis() -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from restore.io.tensors import to_unit
 from restore.picture import PictureSource, ValueScale
 
 CROP = 128
@@ -18,12 +19,12 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
     """
     info = source.info
     if info.pixels <= (crop * grid) ** 2:
-        return [_unit(source.read_rows(0, info.height), scale)]
+        return [_planes(source.read_rows(0, info.height), scale)]
     height, width = min(crop, info.height), min(crop, info.width)
     crops = []
     for top in _starts(info.height, height, grid):
         rows = source.read_rows(top, top + height)
-        crops += [_unit(rows[:, left : left + width], scale) for left in _starts(info.width, width, grid)]
+        crops += [_planes(rows[:, left : left + width], scale) for left in _starts(info.width, width, grid)]
     return crops
 
 
@@ -36,11 +37,11 @@ def middle_crop(source: PictureSource, scale: ValueScale, side: int) -> torch.Te
     whole = info.height // info.stacked
     height, width = min(whole, side), min(info.width, side)
     top, left = (info.stacked - 1) // 2 * whole + (whole - height) // 2, (info.width - width) // 2
-    return _unit(source.read_rows(top, top + height)[:, left : left + width], scale)
+    return _planes(source.read_rows(top, top + height)[:, left : left + width], scale)
 
 
-def _unit(stored: np.ndarray, scale: ValueScale) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(scale.to_unit(np.moveaxis(stored.astype(np.float32), -1, 0))))
+def _planes(stored: np.ndarray, scale: ValueScale) -> torch.Tensor:
+    return to_unit(stored, scale)[0].contiguous()
 
 
 def _starts(size: int, crop: int, grid: int) -> list[int]:

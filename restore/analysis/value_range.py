@@ -1,4 +1,4 @@
-"""Which stored value is white: found once per picture, streamed, so that it can be put back exactly."""
+"""Which stored value is white: determined once per picture, streamed, so that it can be put back exactly."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _RIDGE = 2.0
 _STEPS = 25
 SURE = 0.2
 """Confidence from which on a PSF is believed."""
-_MARGIN = 12  # px of the border that say nothing
+_MARGIN = 12  # px of the border that carry no information
 _LEAST_NOISE = 0.002
 _ISLAND, _WEAK, _WEAKEST = 0.1, 0.05, 0.05
 
@@ -65,16 +65,16 @@ def estimate_psf(picture: Tensor, size: int = 25) -> Estimate:
             psf = _cleaned(_solved(gx, gy, y, side))
             sparsity = max(sparsity / _DECAY, _LEAST_SPARSITY)
     psf = torch.where(psf < _WEAKEST * psf.max(), 0.0, psf)
-    found = sanitised(psf, centred=True).psf
-    return Estimate(found, confidence(picture, found))
+    psf = sanitised(psf, centred=True).psf
+    return Estimate(psf, confidence(picture, psf))
 
 
 def confidence(picture: Tensor, psf: Tensor) -> float:
     """How much sparser the gradients of a picture H x W become when this PSF is taken out, 0 to 1.
 
     1 - r(deconvolved) / r(denoised), with r the ratio of the L1 and the L2 norm of the gradients (Krishnan, Tay,
-    Fergus, CVPR 2011). The right PSF gives 0.3 to 0.5; one found in a picture that is sharp 0.1 and less, since what
-    it leaves is ringing (measured on three photographs, see `SURE`).
+    Fergus, CVPR 2011). The right PSF gives 0.3 to 0.5; one estimated from a sharp picture 0.1 and less, since what it
+    leaves is ringing (measured on three photographs, see `SURE`).
     """
     picture = picture.double()
     weight = weight_for(max(blurred_noise([picture[None]]), _LEAST_NOISE))

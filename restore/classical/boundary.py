@@ -39,7 +39,7 @@ class Extended(NamedTuple):
     width: int
 
     def known(self) -> Tensor:
-        """1 x 1 x H' x W', bool: where the picture is, and not its made-up border."""
+        """1 x 1 x H' x W', bool: where the picture is, and not its extended border."""
         mask = torch.zeros(1, 1, *self.pixels.shape[-2:], dtype=torch.bool, device=self.pixels.device)
         self.inside(mask)[:] = True
         return mask
@@ -88,9 +88,9 @@ def edgetaper(x: Tensor, psf: Tensor) -> Tensor:
 def _taper(projection: Tensor, length: int) -> Tensor:
     """Circular autocorrelation of a projected PSF over length - 1 samples, its first sample repeated: ... x length"""
     power = torch.fft.rfft(projection, n=length - 1).abs().square()
-    found = torch.fft.irfft(power, n=length - 1)
-    found = found / found.amax(-1, keepdim=True)
-    return torch.cat([found, found[..., :1]], -1)
+    correlation = torch.fft.irfft(power, n=length - 1)
+    correlation = correlation / correlation.amax(-1, keepdim=True)
+    return torch.cat([correlation, correlation[..., :1]], -1)
 
 
 def liu_jia(x: Tensor, rows: int, columns: int) -> Tensor:

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.analysis.noise import BLOCK, TABLE, NoiseModel, dct_matrix, variance_tables
+from restore.analysis.noise import BLOCK, TABLE, NoiseModel, variance_tables
+from restore.physics.dct import dct_matrix
 from restore.physics.resample import pixel_shuffle_batch, pixel_unshuffle_batch
 
 _TILE = 4  # references a side that share one search window
@@ -80,7 +81,7 @@ def nl_bayes(x: Tensor, noise: NoiseModel, params: Params = PRESETS["fast"]) -> 
 
     Args:
         x: B x C x H x W in [0, 1] (clipped there, as files are).
-        noise: what :func:`restore.analysis.noise.estimate_noise` says; its channels must be C.
+        noise: as :func:`restore.analysis.noise.estimate_noise` gives it; its channels must be C.
         params: one of ``PRESETS`` or your own.
     Returns:
         B x C x H x W in [0, 1]; ``x`` itself where the noise is (nearly) nil.
@@ -317,7 +318,7 @@ def _groups(luma: Tensor, side: int, step: Pass) -> Iterator[tuple[int, int, Ten
         features = _patches(luma[:, top : top + high + side - 1], side).view(high * columns, -1)
         norms = features.square().sum(-1)
         own = ((down - top)[:, None] * wide + (across - lefts[:, None])[:, None, :]).flatten(1)  # tiles x references
-        found = []
+        indices = []
         for window, reference in zip(windows.split(_TILES_AT_ONCE), own.split(_TILES_AT_ONCE), strict=True):
             candidates = features[window]
             chosen = features[torch.gather(window, 1, reference)]
@@ -326,8 +327,8 @@ def _groups(luma: Tensor, side: int, step: Pass) -> Iterator[tuple[int, int, Ten
             # a reference is in its own group even among a hundred equals: this is what covers every pixel
             distance.scatter_(2, reference[:, :, None], -torch.inf)
             nearest = distance.topk(count, dim=-1, largest=False, sorted=False).indices
-            found.append(torch.gather(window[:, None].expand(-1, nearest.shape[1], -1), 2, nearest).flatten(0, 1))
-        yield top, top + high, torch.cat(found)
+            indices.append(torch.gather(window[:, None].expand(-1, nearest.shape[1], -1), 2, nearest).flatten(0, 1))
+        yield top, top + high, torch.cat(indices)
 
 
 def _wiener(noisy: Tensor, pilot: Tensor, curves: _Curves, whitener: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,8 @@
 
 with sigma_k falling evenly in its logarithm from 49 of 255 to the noise's own level (DPIR: Zhang et al., "Plug-and-play
 image restoration with deep denoiser prior", TPAMI 2021, https://arxiv.org/abs/2008.13751; lambda 0.23 as there).
-The denoiser is shown the picture in another of its eight orientations in every step, so that what it does to some
-directions more than to others evens out (there: "periodical geometric self-ensemble"). A made-up border is no
+The denoiser gets the picture in another of its eight orientations in every step, so that what it does to some
+directions more than to others evens out (there: "periodical geometric self-ensemble"). An extended border is no
 measurement: from the second step on, y is k * x_{k-1} there.
 """
 

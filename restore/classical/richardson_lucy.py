@@ -19,7 +19,7 @@ from torch import Tensor
 from restore.physics.operators import Blur, CircularBlur
 
 Saturation = Literal["none", "mask", "model"]
-CLIPPED = 0.98  # from here on a pixel says no more than that it was bright
+CLIPPED = 0.98  # from here on a pixel is taken as saturated
 _EPS, _SMOOTH, _FLOOR = 1e-6, 1e-3, 0.1
 _SHARPNESS = 50.0  # of the saturating model's knee
 

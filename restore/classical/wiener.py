@@ -63,7 +63,7 @@ def filter_of(transfer: Tensor, weight: float | Tensor, prior: Tensor) -> Tensor
 def gcv(y: Tensor, psf: Tensor, prior: str | Tensor = "grad") -> float:
     """The lambda that generalised cross-validation chooses for circular pictures B x C x H x W, all channels together.
 
-    On pictures whose border was made up it errs to the small side: double it there.
+    On pictures whose border was extended it errs to the small side: double it there.
     """
     size = (y.shape[-2], y.shape[-1])
     transfer = otf(psf.to(y), size)
@@ -75,8 +75,8 @@ def gcv(y: Tensor, psf: Tensor, prior: str | Tensor = "grad") -> float:
     ratio = (prior / power.clamp(min=torch.finfo(power.dtype).tiny)).expand(energy.shape)
     place = ((ratio.clamp(*_RANGE).log() - low) * ((_BINS - 1) / (high - low))).round_().long()
     count = multiplicity(size, y).expand(energy.shape)
-    shown = ratio > 0
-    place, count, energy = place[shown].flatten(), count[shown].double(), energy[shown].double()
+    valid = ratio > 0
+    place, count, energy = place[valid].flatten(), count[valid].double(), energy[valid].double()
     energies = torch.bincount(place, energy * count, _BINS)
     counts = torch.bincount(place, count, _BINS)
     t = torch.linspace(float(low), float(high), _BINS, dtype=torch.float64, device=y.device).exp()

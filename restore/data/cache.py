@@ -2,7 +2,8 @@
 
 A random crop then costs a copy of a few rows; nothing is decoded while a network waits. The cache is two
 files, `<key>.json` (what is where) and `<key>.bin` (pixels, H x W x 3, one picture after the other; uint8, of deeper
-sources uint16). It is rebuilt when a picture is added, removed or changed (size and time of modification), and safe to delete.
+sources uint16). It is rebuilt when a picture is added, removed or changed (size and time of modification), and safe to
+delete.
 """
 
 from __future__ import annotations

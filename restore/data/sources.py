@@ -18,13 +18,20 @@ Caches = dict[str, CropCache]
 class Where(Protocol):
     """The settings that are read here (`restore.training.settings.DataSettings`)."""
 
-    train: tuple[str, ...]
-    exclude: tuple[str, ...]
-    validation: tuple[str, ...]
-    held_out: int
-    scales: tuple[float, ...]
-    roles: dict[str, str]
-    cache: str
+    @property
+    def train(self) -> tuple[str, ...]: ...
+    @property
+    def exclude(self) -> tuple[str, ...]: ...
+    @property
+    def validation(self) -> tuple[str, ...]: ...
+    @property
+    def held_out(self) -> int: ...
+    @property
+    def scales(self) -> tuple[float, ...]: ...
+    @property
+    def roles(self) -> dict[str, str]: ...
+    @property
+    def cache(self) -> str: ...
 
 
 def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = None) -> tuple[Caches, Caches]:

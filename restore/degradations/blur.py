@@ -11,7 +11,7 @@ from torch import Tensor
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.blurred_noise import blurred_noises
-from restore.physics.blurring import BlurRecipe, blur, draw_bank
+from restore.physics.random_blur import BlurRecipe, blur, draw_bank
 
 _LEAST_NOISE = 0.3 / 255  # as given to the network: rounding to 8 bits
 
@@ -21,7 +21,7 @@ class BlurDegradation:
     (B x 1 x h x w, sum 1) and "noise_level" (B x 1 x 1 x 1, as it would be measured, units of [0, 1]).
 
     Args:
-        recipe: fields of `restore.physics.blurring.BlurRecipe` that differ from its defaults.
+        recipe: fields of `restore.physics.random_blur.BlurRecipe` that differ from its defaults.
     """
 
     roles: Mapping[str, Role] = CLEAN

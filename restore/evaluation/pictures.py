@@ -33,14 +33,11 @@ def read_unit(path: str | Path) -> Unit:
 
 def unit_of(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
     """The colours of a picture or an array (H x W x C): 1 x C x H x W float32, white = 1."""
-    import torch
-
-    from restore.inference.values import to_unit
+    from restore.io.tensors import to_unit
 
     if isinstance(picture, np.ndarray):
         picture = Picture.from_array(picture)
-    colours = picture.pixels[..., : picture.info.channels].copy()  # decoders may lend read-only memory
-    return to_unit(colours, ValueScale.nominal(picture.info), torch.device("cpu"))
+    return to_unit(picture.pixels[..., : picture.info.channels], ValueScale.nominal(picture.info))
 
 
 def require_alike(a: PictureInfo, b: PictureInfo) -> None:

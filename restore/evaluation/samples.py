@@ -119,7 +119,7 @@ def _through_jpeg(codes: Array, quality: int) -> Array:
     """libjpeg's arithmetic by our own operator: the same with every codec's version."""
     import torch
 
-    from restore.inference.values import to_stored
+    from restore.io.tensors import to_stored
     from restore.physics.jpeg import jpeg
     from restore.picture import ValueScale
 

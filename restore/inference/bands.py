@@ -8,7 +8,7 @@ import torch
 from restore.inference.alpha import rejoin
 from restore.inference.planning import halo_and_ramp
 from restore.inference.tiling import Span, border_index
-from restore.inference.values import to_stored, to_unit
+from restore.io.tensors import to_stored, to_unit
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 from restore.picture import PictureSink, PictureSource, ValueScale

@@ -23,7 +23,8 @@ from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_pi
 from restore.inference.precision import choose_dtype, resolve_device
 from restore.inference.tile import TileRunner
 from restore.inference.tiling import Span, TilePlan, ceil_to
-from restore.inference.values import target_scale, to_unit
+from restore.inference.values import target_scale
+from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSink, PictureSource, ValueScale
 

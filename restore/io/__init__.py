@@ -6,7 +6,7 @@ nothing of networks.
 * `picture_file`: `PictureFile`, a file opened once for its hash, headers and pictures
 * `frames`: sequences of frames: TIFF stacks and folders of numbered frames
 * `options`: `ReadOptions`, `SaveOptions` (light: no codec is loaded)
-* `weights_file`, `home`: reading weights that nobody vouches for; the user's folder of this program
+* `weights_file`, `home`: reading untrusted weights; the user's folder of this program
 * `paths`: `find_pictures`, `default_output`, `check_output` (light)
 """
 

@@ -1,4 +1,4 @@
-"""The door between files and pictures: `probe`, `open_picture`, `target_info`, `create`; for stacks of pages
+"""Between files and pictures: `probe`, `open_picture`, `target_info`, `create`; for stacks of pages
 `probe_frames`, `open_frames`, `create_stack`."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from restore.io.paths import WRITABLE
 from restore.io.picture_file import PictureFile
 from restore.io.stack import StackSink
 from restore.io.streams import EncodedSink, PngSink, Sink, TiffSink
-from restore.io.written import COLOUR_ONLY, check_pages, check_written
+from restore.io.verify import COLOUR_ONLY, check_pages, check_written
 from restore.picture import Metadata, PictureInfo, PictureSink, PictureSource, SampleType
 
 __all__ = [

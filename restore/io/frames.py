@@ -184,7 +184,7 @@ def in_order(names: Iterable[str], folder: Path) -> tuple[str, ...]:
         raise FileError(
             "holds no numbered frames", where=folder, fix="Name a folder of pictures such as frame_0001.png"
         )
-    texts = {name: tuple(text.casefold() for text in found[::2]) for name, found in parts.items()}
+    texts = {name: tuple(text.casefold() for text in pieces[::2]) for name, pieces in parts.items()}
     common = Counter(texts.values()).most_common(1)[0][0]
     for name, text in texts.items():
         if len(text) == 1:
@@ -192,7 +192,7 @@ def in_order(names: Iterable[str], folder: Path) -> tuple[str, ...]:
         if text != common:
             other = next(one for one in texts if texts[one] == common)
             raise _no_frame(f"its name differs from {other} in more than the number", folder / name)
-    numbers = {name: tuple(map(int, found[1::2])) for name, found in parts.items()}
+    numbers = {name: tuple(map(int, pieces[1::2])) for name, pieces in parts.items()}
     ordered = sorted(numbers, key=lambda name: (numbers[name], name))
     for one, other in pairwise(ordered):
         if numbers[one] == numbers[other]:

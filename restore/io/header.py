@@ -30,7 +30,7 @@ class Header:
         info: the picture as it will be after decoding, still in stored orientation.
         decode: all pixels, H x W x samples of `info`, in stored orientation; True salvages what it can.
         orientation: EXIF orientation 1..8 still to be applied.
-        frames: pictures in the file (thumbnails and masks not counted); some formats say 2 for any number above 1.
+        frames: pictures in the file (thumbnails and masks not counted); some formats give 2 for any number above 1.
         rows: a source that decodes by rows, where the format allows it; the file is closed by who opened it.
     """
 
@@ -51,10 +51,10 @@ SALVAGE_FIX = "Copy the file again, or add --salvage to use the part that is rea
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Turn whatever a decoder throws at hostile bytes into one of our errors.
+    """Turn whatever a decoder raises on hostile bytes into one of our errors.
 
     Decoders raise nearly every built-in exception on damaged input, so all of them are caught here,
-    at the one border where bytes of strangers are parsed.
+    in the one place where untrusted bytes are parsed.
     """
     try:
         yield

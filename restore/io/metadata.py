@@ -23,23 +23,23 @@ _SHORT, _LONG = 3, 4
 
 
 @dataclass(frozen=True)
-class Found:
-    """Metadata as carried on, what it says about orientation, and what the user should know."""
+class SanitisedMetadata:
+    """Metadata as carried on, the orientation it gave, and notes for the user."""
 
     metadata: Metadata
     orientation: int = 1
     notes: tuple[str, ...] = ()
 
 
-def tidy(
+def sanitise(
     *,
     exif: bytes | None = None,
     xmp: bytes | str | None = None,
     icc: bytes | None = None,
     dpi: tuple[float, float] | None = None,
     colour: str = "RGB",
-) -> Found:
-    """Check raw metadata and make it fit for an upright picture.
+) -> SanitisedMetadata:
+    """Check raw metadata and adapt it to an upright picture.
 
     Args:
         exif: the TIFF-structured block, with or without its "Exif" prefix.
@@ -56,15 +56,17 @@ def tidy(
         notes += profile_notes(blocks["ICC profile"], colour)
         if notes and notes[-1].startswith("ICC profile dropped"):
             blocks["ICC profile"] = None
-    metadata = Metadata(exif, upright_xmp(blocks["XMP"]), blocks["ICC profile"] or None, _tidy_dpi(dpi, orientation))
-    return Found(metadata, orientation, tuple(notes))
+    metadata = Metadata(
+        exif, upright_xmp(blocks["XMP"]), blocks["ICC profile"] or None, _sanitised_dpi(dpi, orientation)
+    )
+    return SanitisedMetadata(metadata, orientation, tuple(notes))
 
 
 # --- orientation ---------------------------------------------------------------------------------------------
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn stored pixels (H x W x samples) the way EXIF `orientation` (1..8) says they are shown."""
+    """Turn stored pixels (H x W x samples) the way EXIF `orientation` (1..8) describes."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -174,7 +176,7 @@ def upright_xmp(xmp: bytes | None) -> bytes | None:
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None
 
 
-def _tidy_dpi(dpi: tuple[float, float] | None, orientation: int) -> tuple[float, float] | None:
+def _sanitised_dpi(dpi: tuple[float, float] | None, orientation: int) -> tuple[float, float] | None:
     """Resolution of the upright picture; whole numbers where PNG's pixels per metre only just miss them."""
     if dpi is None or not all(np.isfinite(value) and 0 < value < 1e6 for value in dpi):
         return None
@@ -190,7 +192,7 @@ _HDR = ("pq", "hlg", "2100", "st 2084", "st2084")
 
 @lru_cache(maxsize=32)
 def profile_notes(icc: bytes, colour: str) -> tuple[str, ...]:
-    """What to tell the user about a profile; starts with "ICC profile dropped" if it cannot be used."""
+    """Notes for the user about a profile; starts with "ICC profile dropped" if it cannot be used."""
     from PIL import ImageCms
 
     if len(icc) < 132 or icc[36:40] != b"acsp" or int.from_bytes(icc[:4], "big") > len(icc):
@@ -215,7 +217,7 @@ _TRANSFERS = {16: "PQ", 18: "HLG"}
 
 
 def cicp_notes(primaries: int, transfer: int) -> tuple[str, ...]:
-    """A note if coded colour points (PNG cICP, AVIF nclx) say something that is lost without them."""
+    """A note if coded colour points (PNG cICP, AVIF nclx) hold information that is lost without them."""
     names = [n for n in (_PRIMARIES.get(primaries), _TRANSFERS.get(transfer)) if n]
     if not names:
         return ()

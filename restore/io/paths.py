@@ -38,14 +38,14 @@ class Skipped:
     path: Path
     reason: str
     clutter: bool = False
-    """Hidden, system and temporary files: to be expected, hardly worth telling."""
+    """Hidden, system and temporary files: to be expected, hardly worth reporting."""
 
 
 def find_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], None] | None = None) -> Iterator[Path]:
-    """Pictures below `folder`, sorted by name folder by folder, found as they are asked for.
+    """Pictures below `folder`, sorted by name folder by folder, listed as they are asked for.
 
-    Only names and types are looked at, so pipes and devices cannot hang it, and a link back up the
-    tree is not followed twice. Everything else than a picture is handed to `on_skip`.
+    Only names and types are read, so pipes and devices cannot hang it, and a link back up the
+    tree is not followed twice. Everything else than a picture is passed to `on_skip`.
     Raises `FileError` at once if `folder` is none.
     """
     folder = Path(folder)
@@ -55,7 +55,7 @@ def find_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], N
 
 
 def list_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], None] | None = None) -> Iterator[Path]:
-    """Pictures in one folder, sorted by name; everything else, folders too, is handed to `on_skip`.
+    """Pictures in one folder, sorted by name; everything else, folders too, is passed to `on_skip`.
 
     Raises `FileError` if `folder` is none or cannot be listed.
     """

@@ -102,7 +102,7 @@ class PictureFile:
         """Every page of a TIFF that is a picture of its own, in order; of other files the one picture there is.
 
         A page is read when it is asked for, and belongs to who asked. Pages may differ in size and type, and the
-        limits hold for each. `options.frames` is not looked at.
+        limits hold for each. `options.frames` is ignored.
 
         Raises errors as `picture` does, naming the page, and `UnsupportedError` for animations.
         """
@@ -135,7 +135,7 @@ def page_name(path: Path, number: int) -> Path | str:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """What of a file's status tells that it was written to or replaced."""
+    """The part of a file's status that changes when it is written to or replaced."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 

@@ -17,7 +17,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugi
 
 from restore.errors import DecodeError, LimitError, UnsupportedError
 from restore.io.header import MAX_METADATA_BYTES, Header, truncated
-from restore.io.metadata import Found, cicp_notes, cmyk_to_rgb, tidy
+from restore.io.metadata import SanitisedMetadata, cicp_notes, cmyk_to_rgb, sanitise
 from restore.io.options import ReadOptions
 from restore.picture import PictureInfo
 
@@ -25,9 +25,9 @@ _MAX_SCANS = 200
 _MODES = {"1": (1, False), "L": (1, False), "LA": (1, True), "RGB": (3, False), "RGBA": (3, True)}
 
 
-def _found(image: ImageFile.ImageFile, colour: str) -> Found:
+def _metadata_of(image: ImageFile.ImageFile, colour: str) -> SanitisedMetadata:
     facts: dict[Any, Any] = image.info
-    return tidy(
+    return sanitise(
         exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), dpi=facts.get("dpi"), colour=colour
     )
 
@@ -41,8 +41,8 @@ def read_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
     file.seek(0)
     image = JpegImagePlugin.JpegImageFile(file)
     cmyk = image.mode == "CMYK"
-    found = _found(image, "CMYK" if cmyk else _colour(len(image.getbands())))
-    metadata, notes = found.metadata, list(found.notes)
+    carried = _metadata_of(image, "CMYK" if cmyk else _colour(len(image.getbands())))
+    metadata, notes = carried.metadata, list(carried.notes)
     icc = metadata.icc
     if cmyk:
         notes.append(_cmyk_note(icc))
@@ -65,7 +65,7 @@ def read_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
         pixels = np.asarray(loaded)
         return cmyk_to_rgb(pixels, icc) if cmyk else pixels
 
-    return Header(info, decode, found.orientation)
+    return Header(info, decode, carried.orientation)
 
 
 def _cmyk_note(icc: bytes | None) -> str:
@@ -79,7 +79,7 @@ def read_bmp(file: BinaryIO, options: ReadOptions) -> Header:
 
 
 def read_gif(file: BinaryIO, options: ReadOptions) -> Header:
-    """Header of a GIF; one with more than one frame says 2."""
+    """Header of a GIF; its count of frames is 2 for any above 1."""
     return _from_pillow(GifImagePlugin.GifImageFile, "gif", file, options)
 
 
@@ -89,12 +89,12 @@ def _from_pillow(plugin: type[ImageFile.ImageFile], name: str, file: BinaryIO, o
     image = plugin(file)
     mode = _expanded_mode(image)
     channels, alpha = _MODES[mode]
-    found = _found(image, _colour(channels))
-    notes = list(found.notes)
+    carried = _metadata_of(image, _colour(channels))
+    notes = list(carried.notes)
     if image.mode in ("P", "1"):
         notes.append("palette expanded to 8-bit samples" if image.mode == "P" else "1-bit samples expanded to 8-bit")
     info = PictureInfo(
-        image.height, image.width, channels, alpha, format=name, metadata=found.metadata, notes=tuple(notes)
+        image.height, image.width, channels, alpha, format=name, metadata=carried.metadata, notes=tuple(notes)
     )
     frames = 2 if getattr(image, "is_animated", False) else 1
 
@@ -105,7 +105,7 @@ def _from_pillow(plugin: type[ImageFile.ImageFile], name: str, file: BinaryIO, o
             data += bytes(info.height * (info.width * 4 + 4))
         return np.asarray(plugin(BytesIO(data)).convert(mode))
 
-    return Header(info, decode, found.orientation, frames)
+    return Header(info, decode, carried.orientation, frames)
 
 
 def _expanded_mode(image: Image.Image) -> str:
@@ -136,11 +136,11 @@ def read_webp(file: BinaryIO, options: ReadOptions) -> Header:
         raise truncated("WebP", f"{size} of {declared} bytes are there", fix="Copy the file again")
     chunks = _riff_chunks(file, declared)
     width, height, alpha, animated = _webp_facts(chunks)
-    found = tidy(exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), icc=chunks.get(b"ICCP"))
-    notes = list(found.notes)
+    carried = sanitise(exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), icc=chunks.get(b"ICCP"))
+    notes = list(carried.notes)
     if size > declared + 1:
         notes.append(f"{size - declared} bytes after the end of the WebP ignored")
-    info = PictureInfo(height, width, 3, alpha, format="webp", metadata=found.metadata, notes=tuple(notes))
+    info = PictureInfo(height, width, 3, alpha, format="webp", metadata=carried.metadata, notes=tuple(notes))
 
     def decode(salvage: bool) -> np.ndarray:
         file.seek(0)
@@ -150,7 +150,7 @@ def read_webp(file: BinaryIO, options: ReadOptions) -> Header:
                 return np.asarray(image.convert("RGBA" if alpha else "RGB"))
         return imagecodecs.webp_decode(data, hasalpha=alpha)
 
-    return Header(info, decode, found.orientation, 2 if animated else 1)
+    return Header(info, decode, carried.orientation, 2 if animated else 1)
 
 
 def _riff_chunks(file: BinaryIO, end: int) -> dict[bytes, bytes]:
@@ -203,11 +203,11 @@ def read_avif(file: BinaryIO, options: ReadOptions) -> Header:
     bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
     alpha = image.mode == "RGBA"
     channels = 1 if flags & 0x10 else 3
-    found = _found(image, _colour(channels))
-    notes = [*found.notes, *_nclx_notes(head, found.metadata.icc)]
+    carried = _metadata_of(image, _colour(channels))
+    notes = [*carried.notes, *_nclx_notes(head, carried.metadata.icc)]
     info = PictureInfo(
         image.height, image.width, channels, alpha, "uint8" if bits == 8 else "uint16", bits, "avif",
-        found.metadata, notes=tuple(notes),
+        carried.metadata, notes=tuple(notes),
     )  # fmt: skip
 
     def decode(salvage: bool) -> np.ndarray:
@@ -222,7 +222,7 @@ def read_avif(file: BinaryIO, options: ReadOptions) -> Header:
         order = ([0, 3] if alpha else [0]) if channels == 1 else [2, 1, 0, 3][: info.samples]
         return pixels[:, :, order]
 
-    return Header(info, decode, found.orientation, getattr(image, "n_frames", 1))
+    return Header(info, decode, carried.orientation, getattr(image, "n_frames", 1))
 
 
 def _check_boxes(data: bytes) -> None:
@@ -263,12 +263,14 @@ def read_heic(file: BinaryIO, options: ReadOptions) -> Header:
     bits = int(facts.get("bit_depth", 8))
     alpha = image.mode.startswith(("RGBA", "LA"))
     channels = 1 if image.mode.startswith("L") else 3
-    found = tidy(exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), colour=_colour(channels))
-    notes = [*found.notes, *_nclx_notes(data[:65536], found.metadata.icc)]
+    carried = sanitise(
+        exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), colour=_colour(channels)
+    )
+    notes = [*carried.notes, *_nclx_notes(data[:65536], carried.metadata.icc)]
     width, height = image.size
     info = PictureInfo(
         height, width, channels, alpha, "uint8" if bits == 8 else "uint16", bits, "heic",
-        found.metadata, notes=tuple(notes),
+        carried.metadata, notes=tuple(notes),
     )  # fmt: skip
 
     def decode(salvage: bool) -> np.ndarray:

@@ -14,23 +14,23 @@ import numpy as np
 
 from restore.errors import DecodeError, LimitError
 from restore.io.header import MAX_METADATA_BYTES, Header, truncated
-from restore.io.metadata import cicp_notes, tidy
+from restore.io.metadata import cicp_notes, sanitise
 from restore.io.options import ReadOptions
 from restore.picture import PictureInfo
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 _MAX_CHUNKS = 1_000_000
-_INTERESTING = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"pHYs", b"iTXt", b"acTL", b"cICP", b"gAMA", b"sRGB"}
+_KEPT_KINDS = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"pHYs", b"iTXt", b"acTL", b"cICP", b"gAMA", b"sRGB"}
 _COLOUR_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
 @dataclass
 class _Chunks:
-    """What a walk over the chunks found; IDAT stays in the file."""
+    """The payloads of chunks by kind; IDAT stays in the file."""
 
-    found: dict[bytes, bytes] = field(default_factory=dict)
+    payloads: dict[bytes, bytes] = field(default_factory=dict)
     has_data: bool = False
     complete: bool = False
     trailing: int = 0
@@ -44,42 +44,42 @@ def read_header(file: BinaryIO, options: ReadOptions) -> Header:
         raise truncated("PNG", "no IEND chunk at its end")
     if not chunks.has_data:
         raise truncated("PNG", "it holds no pixel data", fix="Copy the file again")
-    width, height, depth, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", chunks.found[b"IHDR"])
+    width, height, depth, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", chunks.payloads[b"IHDR"])
     if colour_type not in _DEPTHS or depth not in _DEPTHS[colour_type] or not width or not height:
         raise DecodeError(
             "cannot decode this PNG: its header is impossible",
             why=f"{width} x {height}, colour type {colour_type}, {depth} bits",
             fix="Copy the file again",
         )
-    palette = np.frombuffer(chunks.found.get(b"PLTE", b""), np.uint8)
+    palette = np.frombuffer(chunks.payloads.get(b"PLTE", b""), np.uint8)
     grey_palette = colour_type == 3 and len(palette) % 3 == 0 and not np.ptp(palette.reshape(-1, 3), axis=1).any()
     channels = 1 if grey_palette else _COLOUR_SAMPLES[colour_type]
-    alpha = colour_type in (4, 6) or b"tRNS" in chunks.found
-    found = tidy(
-        exif=chunks.found.get(b"eXIf"),
+    alpha = colour_type in (4, 6) or b"tRNS" in chunks.payloads
+    carried = sanitise(
+        exif=chunks.payloads.get(b"eXIf"),
         xmp=_xmp(chunks),
         icc=_icc(chunks),
         dpi=_dpi(chunks),
         colour="GRAY" if colour_type in (0, 4) else "RGB",
     )
-    if grey_palette and found.metadata.icc:
+    if grey_palette and carried.metadata.icc:
         channels, grey_palette = 3, False  # an RGB profile needs RGB samples
-    notes = [*chunks.notes, *_kind_notes(chunks, colour_type, depth), *found.notes]
+    notes = [*chunks.notes, *_kind_notes(chunks, colour_type, depth), *carried.notes]
     bits = max(depth, 8)
     dtype = "uint8" if bits == 8 else "uint16"
-    info = PictureInfo(height, width, channels, alpha, dtype, bits, "png", found.metadata, notes=tuple(notes))
-    frames = struct.unpack(">I", chunks.found[b"acTL"][:4])[0] if len(chunks.found.get(b"acTL", b"")) == 8 else 1
+    info = PictureInfo(height, width, channels, alpha, dtype, bits, "png", carried.metadata, notes=tuple(notes))
+    frames = struct.unpack(">I", chunks.payloads[b"acTL"][:4])[0] if len(chunks.payloads.get(b"acTL", b"")) == 8 else 1
 
     def decode(salvage: bool) -> np.ndarray:
         file.seek(0)
-        parts = list(_picture_chunks(file.read(), {b"tRNS"} & chunks.found.keys()))
+        parts = list(_picture_chunks(file.read(), {b"tRNS"} & chunks.payloads.keys()))
         bits_per_pixel = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
         data = _repaired(parts, width, height, bits_per_pixel, bool(interlace)) if salvage else _joined(parts)
         pixels = imagecodecs.png_decode(data)
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         return pixels[:, :, [0, 3] if alpha else [0]] if grey_palette else pixels
 
-    return Header(info, decode, found.orientation, max(1, frames))
+    return Header(info, decode, carried.orientation, max(1, frames))
 
 
 def _walk(file: BinaryIO) -> _Chunks:
@@ -99,12 +99,12 @@ def _walk(file: BinaryIO) -> _Chunks:
         if kind == b"IEND":
             chunks.complete, chunks.trailing = True, size - position
             break
-        _take(chunks, kind, length, file) if kind in _INTERESTING else file.seek(length + 4, os.SEEK_CUR)
-        if len(chunks.found) == 0:
+        _take(chunks, kind, length, file) if kind in _KEPT_KINDS else file.seek(length + 4, os.SEEK_CUR)
+        if len(chunks.payloads) == 0:
             raise DecodeError("cannot decode this PNG: it does not begin with IHDR", fix="Copy the file again")
     else:
         raise LimitError("refuses this PNG: it has over a million chunks", fix="Re-export it")
-    if b"IHDR" not in chunks.found:
+    if b"IHDR" not in chunks.payloads:
         raise truncated("PNG", "it ends inside its header", fix="Copy the file again")
     if chunks.trailing:
         chunks.notes.append(f"{chunks.trailing} bytes after the end of the PNG ignored")
@@ -128,7 +128,7 @@ def _take(chunks: _Chunks, kind: bytes, length: int, file: BinaryIO) -> None:
     elif kind == b"IHDR" and length != 13:
         raise DecodeError("cannot decode this PNG: its IHDR has a wrong length", fix="Copy the file again")
     elif kind != b"iTXt" or payload.startswith(XMP_KEYWORD + b"\0"):
-        chunks.found.setdefault(kind, payload)
+        chunks.payloads.setdefault(kind, payload)
 
 
 def _kind_notes(chunks: _Chunks, colour_type: int, depth: int) -> Iterator[str]:
@@ -136,9 +136,10 @@ def _kind_notes(chunks: _Chunks, colour_type: int, depth: int) -> Iterator[str]:
         yield "palette expanded to 8-bit samples"
     elif depth < 8:
         yield f"{depth}-bit samples expanded to 8-bit"
-    if len(coded := chunks.found.get(b"cICP", b"")) == 4:
+    if len(coded := chunks.payloads.get(b"cICP", b"")) == 4:
         yield from cicp_notes(coded[0], coded[1])
-    if chunks.found.keys().isdisjoint({b"iCCP", b"sRGB", b"cICP"}) and len(gama := chunks.found.get(b"gAMA", b"")) == 4:
+    gama = chunks.payloads.get(b"gAMA", b"")
+    if len(gama) == 4 and chunks.payloads.keys().isdisjoint({b"iCCP", b"sRGB", b"cICP"}):
         gamma = int.from_bytes(gama, "big") / 100_000
         if abs(gamma - 1 / 2.2) > 0.02:
             yield f"gAMA chunk ({gamma:.3f}) not carried: pixels stay in their encoding"
@@ -159,14 +160,14 @@ def _inflate(data: bytes, what: str, notes: list[str]) -> bytes | None:
 
 
 def _icc(chunks: _Chunks) -> bytes | None:
-    if (payload := chunks.found.get(b"iCCP")) is None:
+    if (payload := chunks.payloads.get(b"iCCP")) is None:
         return None
     name, _, rest = payload.partition(b"\0")
     return _inflate(rest[1:], "ICC profile", chunks.notes) if name else None
 
 
 def _xmp(chunks: _Chunks) -> bytes | None:
-    if (payload := chunks.found.get(b"iTXt")) is None:
+    if (payload := chunks.payloads.get(b"iTXt")) is None:
         return None
     compressed, rest = payload[len(XMP_KEYWORD) + 1 :][:1] == b"\1", payload[len(XMP_KEYWORD) + 3 :]
     text = rest.split(b"\0", 2)[-1]
@@ -174,7 +175,7 @@ def _xmp(chunks: _Chunks) -> bytes | None:
 
 
 def _dpi(chunks: _Chunks) -> tuple[float, float] | None:
-    if len(payload := chunks.found.get(b"pHYs", b"")) != 9 or payload[8] != 1:
+    if len(payload := chunks.payloads.get(b"pHYs", b"")) != 9 or payload[8] != 1:
         return None
     x, y = struct.unpack(">II", payload[:8])
     return x * 0.0254, y * 0.0254

@@ -54,7 +54,7 @@ def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:
     if path.suffix.lower() == ".npy":
         file = AtomicFile(path)
         np.save(file.file, psf)
-        file.commit(lambda written: None)
+        file.commit(lambda _: None)
         return
     codes = np.rint(psf / psf.max() * 65535).astype(np.uint16)
     write_picture(Picture.from_array(codes), path)

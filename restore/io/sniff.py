@@ -82,7 +82,7 @@ def sniff(head: bytes) -> str:
 
 
 def _sniff_boxes(head: bytes) -> str:
-    """AVIF, HEIC, CR3 and MP4 share one container; its brands tell them apart."""
+    """AVIF, HEIC, CR3 and MP4 share one container; its brands distinguish them."""
     size = int.from_bytes(head[:4], "big")
     brands = {head[8:12], *(head[i : i + 4] for i in range(16, min(size, len(head)), 4))}
     if head[8:12] == b"crx ":

@@ -288,12 +288,12 @@ class TiffSink(BlockSink):
     def _finish(self) -> None:
         out = self._out.file
         entries = self._entries()
-        found = (tags.read_block(self._exif) if self._exif else None) or tags.Tags()
-        entries |= {tag: (tags.ASCII, text) for tag, text in found.texts.items()}
-        for tag in found.directories:
+        exif_tags = (tags.read_block(self._exif) if self._exif else None) or tags.Tags()
+        entries |= {tag: (tags.ASCII, text) for tag, text in exif_tags.texts.items()}
+        for tag in exif_tags.directories:
             self._align()
             entries[tag] = tags.packed(tags.LONG8 if self._big else tags.LONG, out.tell())
-            out.write(tags.sub_directory(found, tag, out.tell(), self._big))
+            out.write(tags.sub_directory(exif_tags, tag, out.tell(), self._big))
         self._align()
         start = out.tell()
         out.write(tags.directory(entries, start, self._big))

@@ -15,7 +15,7 @@ import tifffile
 from restore.errors import DecodeError, UnsupportedError
 from restore.io import tags, tiff_pages
 from restore.io.header import MAX_METADATA_BYTES, SALVAGED, Header, truncated
-from restore.io.metadata import cmyk_to_rgb, lab_to_rgb, tidy
+from restore.io.metadata import cmyk_to_rgb, lab_to_rgb, sanitise
 from restore.io.options import ReadOptions
 from restore.io.sniff import raw_refusal
 from restore.io.tiff_rows import INNER_HEADERS, Convert, TiffRows, bits_per_sample
@@ -80,17 +80,17 @@ def _page_header(file: BinaryIO, page: Any, options: ReadOptions) -> Header:
         raise DecodeError("cannot decode this TIFF: it has no two-dimensional picture", why=size, fix="Re-export it")
     icc, xmp = _block(page, _TAG_ICC), _block(page, _TAG_XMP)
     layout = _layout(page, icc)
-    gone = page.photometric in (_CMYK, _LAB, _ICC_LAB)
-    found = tidy(
+    converted = page.photometric in (_CMYK, _LAB, _ICC_LAB)
+    carried = sanitise(
         exif=_exif(file, page.offset),
         xmp=xmp,
-        icc=None if gone else icc,
+        icc=None if converted else icc,
         dpi=_dpi(page),
         colour="GRAY" if layout.channels == 1 else "RGB",
     )
     info = PictureInfo(
         page.imagelength, page.imagewidth, layout.channels, layout.alpha, layout.dtype, layout.bits, "tiff",
-        found.metadata, notes=(*layout.notes, *found.notes),
+        carried.metadata, notes=(*layout.notes, *carried.notes),
     )  # fmt: skip
     if not options.salvage:
         _check_extent(page, file)
@@ -113,7 +113,7 @@ def _tag(page: Any, code: int, default: Any = None) -> Any:
 
 
 def _block(page: Any, code: int) -> bytes | None:
-    """A metadata block, unless it is larger than any should be (one byte more, so that `tidy` says so)."""
+    """A metadata block, unless it is larger than any should be (one byte more, so that `sanitise` notes it)."""
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -123,7 +123,7 @@ def _block(page: Any, code: int) -> bytes | None:
 
 
 def _check_numbers(page: Any) -> None:
-    """tifffile hands on what a tag says, whatever its type; these must be numbers."""
+    """tifffile returns a tag's value whatever its type; these must be numbers."""
     names = ("imagelength", "imagewidth", "imagedepth", "samplesperpixel", "photometric", "compression", "subfiletype")
     names += ("planarconfig", "predictor", "fillorder", "rowsperstrip", "tilelength", "tilewidth")
     wrong = [name for name in names if not isinstance(getattr(page, name), int)]
@@ -156,8 +156,8 @@ def _dpi(page: Any) -> tuple[float, float] | None:
 def _exif(file: BinaryIO, offset: int) -> bytes | None:
     """The descriptive tags, Exif and GPS directories of the page at `offset` as one EXIF block."""
     try:
-        found = tags.read(file, offset)
-        return tags.block(found) if found else None
+        directory = tags.read(file, offset)
+        return tags.block(directory) if directory else None
     except Exception:  # hostile directories raise nearly anything; the picture itself may be fine
         return None
 
@@ -203,7 +203,7 @@ def _chain(steps: list[Convert], pixels: np.ndarray) -> np.ndarray:
 
 
 def _sample_type(page: Any, bits: int) -> tuple[SampleType, list[str], list[Convert]]:
-    """Sample type of the decoded array, or a refusal that says what to do."""
+    """Sample type of the decoded array, or an error with its fix."""
     name = str(page.dtype)
     if name in ("uint8", "uint16", "float32") and bits in (8, 16, 24, 32):
         return ("float32" if name == "float32" else "uint8" if name == "uint8" else "uint16"), [], []

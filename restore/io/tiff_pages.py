@@ -18,7 +18,7 @@ from restore.io.header import truncated
 
 MAX_FRAMES = 65_536
 REDUCED, MASK = 1, 4
-_SEARCHED = 256  # directories looked through for a second picture: more thumbnails than that are an attack
+_SEARCHED = 256  # directories searched for a second picture: more thumbnails than that are an attack
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,17 @@ def frames(tif: tifffile.TiffFile, *, salvage: bool) -> tuple[Iterator[Any], str
     Thumbnails and masks are left out. What ImageJ keeps behind a single directory counts as pages.
     Raises `TruncatedError` for a stack that breaks off, unless it is to be salvaged.
     """
-    found = chain(tif)
+    directories = chain(tif)
     images, page = _imagej_images(tif), tif.pages.first
     if images > MAX_FRAMES:
         raise LimitError(f"refuses this TIFF: it says it holds {images:,} pictures", fix="Split it into smaller files")
-    pages, broken = _pictures(tif, found.offsets), found.broken
-    if images > 1 and len(found.offsets) == 1 and not broken and _is_plain(page):
+    pages, broken = _pictures(tif, directories.offsets), directories.broken
+    if images > 1 and len(directories.offsets) == 1 and not broken and _is_plain(page):
         there = max(1, min(images, (tif.filehandle.size - page.dataoffsets[0]) // page.nbytes))
         pages = _behind(page, there)
         broken = f"{there:,} of its {images:,} pictures are there" if there < images else ""
-    elif images > len(found.offsets):
-        broken = broken or f"{len(found.offsets):,} of its {images:,} pictures are there"
+    elif images > len(directories.offsets):
+        broken = broken or f"{len(directories.offsets):,} of its {images:,} pictures are there"
     if broken and not salvage:
         raise truncated("TIFF stack", broken)
     return pages, broken
@@ -97,8 +97,8 @@ def _pictures(tif: tifffile.TiffFile, offsets: Iterable[int]) -> Iterator[Any]:
 
 def _imagej_images(tif: tifffile.TiffFile) -> int:
     """How many pictures ImageJ says there are: its large stacks have one directory for all of them."""
-    found = re.search(r"^images=(\d{1,18})$", str(tif.pages.first.description), re.M) if tif.is_imagej else None
-    return int(found[1]) if found else 1
+    match = re.search(r"^images=(\d{1,18})$", str(tif.pages.first.description), re.M) if tif.is_imagej else None
+    return int(match[1]) if match else 1
 
 
 def _is_plain(page: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Bytes of a weights file to named tensors, trusting nothing: what is refused, is refused with its reason.
+"""Bytes of a weights file to named tensors, trusting nothing: every refusal gives its reason.
 
-Formats are told apart by content. `*.safetensors` is data only. Pickled files (`.pth`, `.pt`, `.ckpt`) are read
+Formats are recognised by content. `*.safetensors` is data only. Pickled files (`.pth`, `.pt`, `.ckpt`) are read
 with `weights_only=True` and never otherwise: there is no fallback to a loader that runs code.
 """
 
@@ -114,10 +114,10 @@ def _check_header(path: Path) -> dict[str, str]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError("a name occurs twice")
-    return found
+    return entries
 
 
 def _read_pickled(path: Path) -> Stored:

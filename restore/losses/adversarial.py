@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import ConfigError, nearest
-from restore.losses.pixel import wide
+from restore.losses.pixel import at_least_float32
 
 Form = TypeVar("Form")
 GP_WEIGHT = 10.0  # of the gradient penalty (Gulrajani et al., NeurIPS 2017)
@@ -38,7 +38,7 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     Raises `ConfigError` for an unknown `kind`.
     """
     with torch.autocast(real.device.type, enabled=False):
-        return _of(kind, _DISCRIMINATOR)(wide(real), wide(fake))
+        return _of(kind, _DISCRIMINATOR)(at_least_float32(real), at_least_float32(fake))
 
 
 def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tensor:
@@ -51,10 +51,10 @@ def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tenso
     """
     with torch.autocast(fake.device.type, enabled=False):
         if kind != "relativistic":
-            return _of(kind, _GENERATOR)(wide(fake))
+            return _of(kind, _GENERATOR)(at_least_float32(fake))
         if real is None:
             raise ConfigError("the relativistic loss compares with real pictures", fix="Give their logits too")
-        return _relativistic(wide(fake), wide(real.detach()))
+        return _relativistic(at_least_float32(fake), at_least_float32(real.detach()))
 
 
 def gradient_penalty(

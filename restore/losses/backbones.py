@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from restore.errors import ConfigError, WeightsError, nearest
 from restore.io.weights_file import read_weights
 from restore.losses.files import WeightsFile, find
-from restore.losses.pixel import wide
+from restore.losses.pixel import at_least_float32
 from restore.losses.ssim import TooSmallError
 
 Vector = tuple[float, float, float]
@@ -113,7 +113,7 @@ class Features(nn.Module):
 
     def prepared(self, x: Tensor) -> Tensor:
         """RGB (or grey) in [0, 1] as the network wants it."""
-        x = wide(x).expand(-1, 3, -1, -1)
+        x = at_least_float32(x).expand(-1, 3, -1, -1)
         x = x.flip(1) if self.backbone.bgr else x
         return (x - self.mean) / self.deviation
 
@@ -124,12 +124,12 @@ class Features(nn.Module):
             what = f"features of {self.backbone.name} need sides of at least {least} px"
             raise TooSmallError(what, why=f"the pictures are {x.shape[-2]} x {x.shape[-1]}", fix="Use larger crops")
         wanted = {self.backbone.taps[tap]: tap for tap in taps}
-        found = {}
+        outputs = {}
         for place, layer in enumerate(self.layers[: max(wanted) + 1]):
             x = layer(x)
             if place in wanted:
-                found[wanted[place]] = x
-        return {tap: found[tap] for tap in taps}
+                outputs[wanted[place]] = x
+        return {tap: outputs[tap] for tap in taps}
 
 
 def load_features(
@@ -139,7 +139,7 @@ def load_features(
 
     Args:
         name: of `BACKBONES`.
-        weights: "": looked for (`restore.losses.files`); a path; or "random": random features drawn from `seed`,
+        weights: "": searched for (`restore.losses.files`); a path; or "random": random features drawn from `seed`,
             which measure something, but not what people see.
         needed_by: what asks, for the message when there are no weights.
     Raises:

@@ -6,8 +6,8 @@ Looked at in this order, the first that is there wins:
 2. the weights folder: `RESTORE_WEIGHTS_DIR`, or `backbones` in the user's folder of this program; first the file as
    its makers name it, then its trimmed form, `<stem>.features.safetensors` (`restore weights import FILE --trim`);
 3. torch's own cache, `$TORCH_HOME/hub/checkpoints`;
-4. a Python package that carries the file (it is found, never imported);
-5. the makers' address, only with `allow_download=True` or RESTORE_ALLOW_DOWNLOAD=1.
+4. a Python package that carries the file (it is located, never imported);
+5. the publisher's address, only with `allow_download=True` or RESTORE_ALLOW_DOWNLOAD=1.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class WeightsFile:
 
     Attributes:
         name: canonical file name.
-        size: for people ("548 MB").
+        size: for display ("548 MB").
         sha256: the first hex digits, "" if they are not known.
-        url: the makers' address, "" if there is none.
+        url: the publisher's address, "" if there is none.
         package: (import name, path inside) of a Python package that carries it, or empty.
-        get: how people come by it.
+        get: how to obtain it.
     """
 
     name: str
@@ -68,15 +68,15 @@ def torch_folder() -> Path:
 
 
 def candidates(file: WeightsFile) -> list[Path]:
-    """Every path at which the file is looked for, in order."""
+    """Every path at which the file is searched for, in order."""
     own = weights_folder()
-    found = [own / file.name, own / file.trimmed, torch_folder() / file.name]
+    paths = [own / file.name, own / file.trimmed, torch_folder() / file.name]
     if file.package:
         package, inside = file.package
         spec = importlib.util.find_spec(package)
         folders = (spec.submodule_search_locations or []) if spec else [f"Python package {package}"]
-        found += [Path(folder) / inside for folder in folders]
-    return found
+        paths += [Path(folder) / inside for folder in folders]
+    return paths
 
 
 def find(
@@ -87,13 +87,13 @@ def find(
     Args:
         needed_by: what asks for it, for the message.
         weights: a path that replaces the search.
-        allow_download: fetch it from its makers if it is nowhere; None: as RESTORE_ALLOW_DOWNLOAD says.
+        allow_download: fetch it from its publisher if it is nowhere; None: as RESTORE_ALLOW_DOWNLOAD is set.
     Raises:
-        MissingWeightsError: naming the file, its hash, every place looked at and the way without weights.
+        MissingWeightsError: naming the file, its hash, every place searched and the way without weights.
         WeightsError: the file carries the canonical name, but is another.
     """
-    looked = [Path(weights).expanduser()] if weights else candidates(file)
-    for path in looked:
+    searched = [Path(weights).expanduser()] if weights else candidates(file)
+    for path in searched:
         if path.is_file():
             check_hash(path, file)
             return path
@@ -104,7 +104,7 @@ def find(
     raise MissingWeightsError(
         f"{needed_by} needs weights that are not on this machine",
         where=file.name,
-        why=f"{_facts(file)}; looked at {', '.join(map(str, looked))}",
+        why=f"{_facts(file)}; searched {', '.join(map(str, searched))}",
         fix=" ".join(_ways(file)),
     )
 
@@ -114,9 +114,9 @@ def check_hash(path: Path, file: WeightsFile) -> None:
     if not file.sha256 or path.name != file.name:
         return
     with path.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if not found.startswith(file.sha256):
-        why = f"its sha256 starts with {found[:8]}, not {file.sha256[:8]}"
+        actual = hashlib.file_digest(opened, "sha256").hexdigest()
+    if not actual.startswith(file.sha256):
+        why = f"its sha256 starts with {actual[:8]}, not {file.sha256[:8]}"
         fix = "Delete it and copy it again: it is damaged, cut short or another file"
         raise WeightsError("the file is not what its name says", where=path, why=why, fix=fix)
 

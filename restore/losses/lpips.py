@@ -9,7 +9,7 @@
     vgg      64 128 256 512 512                 1,472    the usual loss
     squeeze  64 128 256 384 384 512 512         2,240
 
-True LPIPS needs two files: torchvision's backbone and the learned weights, which the package `lpips` carries (found,
+True LPIPS needs two files: torchvision's backbone and the learned weights, which the package `lpips` carries (located,
 not imported). Differences: 1e-8 under the root instead of 1e-10 beside it (finite gradients where all features are
 0); no dropout.
 """
@@ -26,7 +26,7 @@ from restore.io.weights_file import read_weights
 from restore.losses.backbones import Features, load_features
 from restore.losses.files import WeightsFile, find
 from restore.losses.perceptual import unit
-from restore.losses.pixel import wide
+from restore.losses.pixel import at_least_float32
 
 NETS: dict[str, tuple[str, dict[str, int]]] = {  # net -> backbone, channels of its taps
     "alex": ("alex", {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256}),
@@ -51,8 +51,8 @@ class LPIPS(nn.Module):
     Args:
         net: "alex", "vgg" or "squeeze".
         weights, seed: of the backbone, as for `restore.losses.backbones.load_features`. With "random" the values are
-            not LPIPS, and `is_lpips` says so.
-        head: a file of learned weights; "": looked for; "uniform": 1/C each, which is not LPIPS either.
+            not LPIPS, and `is_lpips` is False.
+        head: a file of learned weights; "": searched for; "uniform": 1/C each, which is not LPIPS either.
     Raises:
         ConfigError: no such net. MissingWeightsError: a file is not on this machine.
         WeightsError: a file is damaged, or not what is asked for (a backbone given as head, or the reverse).
@@ -98,7 +98,7 @@ class LPIPS(nn.Module):
         return total
 
     def _prepared(self, x: Tensor) -> Tensor:
-        return (2 * wide(x).expand(-1, 3, -1, -1) - 1 - self.shift) / self.scale
+        return (2 * at_least_float32(x).expand(-1, 3, -1, -1) - 1 - self.shift) / self.scale
 
 
 def read_head(net: str, head: str | Path = "") -> list[Tensor]:

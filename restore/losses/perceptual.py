@@ -105,7 +105,7 @@ class _FeatureLoss(nn.Module, ABC):
 
 
 class PerceptualLoss(_FeatureLoss):
-    """What `restore.losses.perceptual` says of perceptual losses.
+    """Weighted sum over taps of the distance between a frozen backbone's features of output and target.
 
     Args:
         distance: "unit", "l1" or "l2".

@@ -45,17 +45,17 @@ def gradient_loss(x: Tensor, y: Tensor) -> Tensor:
 def tv_loss(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Mean absolute forward difference of x, along rows plus along columns, ... x H x W: a scalar; y plays no part."""
     with torch.autocast(x.device.type, enabled=False):
-        return _total_variation(wide(x))
+        return _total_variation(at_least_float32(x))
 
 
 def smoothness_loss(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Twice the mean squared forward difference of x, along rows plus along columns: a scalar; y plays no part."""
     with torch.autocast(x.device.type, enabled=False):
-        x = wide(x)
+        x = at_least_float32(x)
         return 2 * (x.diff(dim=-1).square().mean() + x.diff(dim=-2).square().mean())
 
 
-def wide(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """x in float32, or as it is in float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -65,7 +65,7 @@ def difference(x: Tensor, y: Tensor) -> Tensor:
     if x.shape != y.shape:
         raise ValueError(f"a loss compares tensors of one shape, not {tuple(x.shape)} and {tuple(y.shape)}")
     with torch.autocast(x.device.type, enabled=False):
-        return wide(x) - wide(y)
+        return at_least_float32(x) - at_least_float32(y)
 
 
 def _total_variation(x: Tensor) -> Tensor:

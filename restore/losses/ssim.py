@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.errors import ConfigError
-from restore.losses.pixel import l1_loss, wide
+from restore.losses.pixel import at_least_float32, l1_loss
+from restore.physics.filters import gaussian_taps
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, fine to coarse; fewer are scaled to sum 1
 ALPHA = 0.84  # share of MS-SSIM in the mix as in the paper; the authors' released code and kornia have 0.025
@@ -226,7 +227,7 @@ def _planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     So many channels, one group each, the last in memory, is what depthwise convolutions are fast on.
     """
-    kind = torch.promote_types(wide(x).dtype, y.dtype)
+    kind = torch.promote_types(at_least_float32(x).dtype, y.dtype)
     x, y = (each.to(kind).flatten(0, 1)[None].contiguous(memory_format=torch.channels_last) for each in (x, y))
     return x, y
 
@@ -268,9 +269,8 @@ def _blur(planes: Tensor, taps: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _taps(window: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    weights = [math.exp(-0.5 * ((i - window // 2) / sigma) ** 2) for i in range(window)]
     with torch.inference_mode(False):  # kept, and used later where gradients are needed
-        return torch.tensor([weight / sum(weights) for weight in weights], dtype=dtype, device=device)
+        return gaussian_taps(window, sigma).to(dtype).to(device)
 
 
 def _continued(factor: Tensor, floor: float) -> Tensor:

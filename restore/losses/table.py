@@ -56,16 +56,16 @@ def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, t
 
 def build_loss(name: str, /, **options: Any) -> Loss:
     """A loss of `LOSSES`, or "my_pkg.my_file:my_loss", with its options bound. Raises as `build_losses`."""
-    found = imported(name, LOSSES, "loss", "my_loss")
-    is_class = inspect.isclass(found)
+    loss_type = imported(name, LOSSES, "loss", "my_loss")
+    is_class = inspect.isclass(loss_type)
     pictures = 0 if is_class else 2
-    taken = list(inspect.signature(found).parameters)[pictures:]
+    taken = list(inspect.signature(loss_type).parameters)[pictures:]
     for option in options:
         if option not in taken:
             known = f"It takes {', '.join(('weight', *taken))}"
             raise ConfigError(f"loss {name!r} has no option {option!r}", fix=f"{nearest(option, taken)}{known}")
     try:
-        loss: Any = found(**options) if is_class else functools.partial(found, **options)
+        loss: Any = loss_type(**options) if is_class else functools.partial(loss_type, **options)
     except RestoreError:
         raise
     except (TypeError, ValueError) as error:

@@ -16,7 +16,6 @@ BT.601 in full range, filters differ in detail. Compare values of this function 
 from __future__ import annotations
 
 import functools
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from torch import Tensor
 from restore.errors import ConfigError, UnsupportedError
 from restore.metrics.pixel import prepared
 from restore.physics.color import to_luma
+from restore.physics.filters import gaussian_taps
 
 PATCH = 96
 """Side of the patches in pixels; half of it at the second scale."""
@@ -55,7 +55,7 @@ def naturalness(x: Tensor, *, border: int = 0, rounded: bool = True) -> Tensor:
         UnsupportedError: it has no structure at all.
     """
     x, _ = prepared(x, x, border=border, rounded=rounded)
-    return torch.stack([distance(gaussian_of(patch_features(each)), good_photographs()) for each in to_luma(x)])
+    return torch.stack([distance(gaussian_of(patch_features(each)), reference_statistics()) for each in to_luma(x)])
 
 
 def distance(a: Gaussian, b: Gaussian) -> Tensor:
@@ -72,7 +72,7 @@ def gaussian_of(features: Tensor) -> Gaussian:
 
 
 @functools.cache
-def good_photographs() -> Gaussian:
+def reference_statistics() -> Gaussian:
     """The fitted model that comes with the package."""
     from safetensors.torch import load_file
 
@@ -99,13 +99,13 @@ def patch_features(luma: Tensor, *, sharpest: float = 0.0) -> Tensor:
     fine, spread = _normalised(whole)
     coarse, _ = _normalised(half)
     patches, halves, shades = _patches(fine, PATCH), _patches(coarse, PATCH // 2), _patches(whole[0, 0], PATCH)
-    alive = shades.amax((1, 2)) > shades.amin((1, 2))
-    if not alive.any():
+    valid = shades.amax((1, 2)) > shades.amin((1, 2))
+    if not valid.any():
         raise UnsupportedError("naturalness cannot judge a picture of one flat colour")
     if sharpest > 0:
         sharpness = _patches(spread, PATCH).mean((1, 2))
-        alive &= sharpness > sharpest * sharpness.max()
-    return torch.cat([_statistics(patches[alive]), _statistics(halves[alive])], 1)
+        valid &= sharpness > sharpest * sharpness.max()
+    return torch.cat([_statistics(patches[valid]), _statistics(halves[valid])], 1)
 
 
 def fit_generalised(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +142,7 @@ def _root_mean_square(x: Tensor, where: Tensor) -> Tensor:
 
 def _statistics(patches: Tensor) -> Tensor:
     """N x p x p normalised patches -> N x 18 features, float64."""
-    found = [*fit_generalised(patches.flatten(1))]
+    statistics = [*fit_generalised(patches.flatten(1))]
     neighbours = (
         patches[:, :, :-1] * patches[:, :, 1:],
         patches[:, :-1] * patches[:, 1:],
@@ -150,14 +150,13 @@ def _statistics(patches: Tensor) -> Tensor:
         patches[:, :-1, 1:] * patches[:, 1:, :-1],
     )
     for product in neighbours:
-        found.extend(fit_asymmetric(product.flatten(1)))
-    return torch.stack(found, 1)
+        statistics.extend(fit_asymmetric(product.flatten(1)))
+    return torch.stack(statistics, 1)
 
 
 def _normalised(luma: Tensor) -> tuple[Tensor, Tensor]:
     """MSCN coefficients and local std of 1 x 1 x H x W, 0..255; both H x W."""
-    taps = torch.tensor([math.exp(-0.5 * (i / (7 / 6)) ** 2) for i in range(-3, 4)])
-    taps = taps / taps.sum()
+    taps = gaussian_taps(7, 7 / 6).float()
 
     def blur(plane: Tensor) -> Tensor:
         plane = F.pad(plane, (3, 3, 3, 3), mode="replicate")

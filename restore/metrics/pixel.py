@@ -16,27 +16,28 @@ from restore.physics.color import LUMA
 from restore.physics.noise import quantise
 
 CEILING = 100.0
-"""PSNR in dB of identical pictures, and the most that is told: differences of 1e-5 of white and less are none."""
+"""PSNR in dB of identical pictures, and the most that is reported: differences of 1e-5 of white and less are none."""
 
 
-def psnr(x: Tensor, y: Tensor, *, border: int = 0, rounded: bool = False) -> Tensor:
-    """PSNR in dB over all channels (RGB, or grey), B values up to `CEILING`.
+def psnr(x: Tensor, y: Tensor, *, border: int = 0, rounded: bool = False, ceiling: float = CEILING) -> Tensor:
+    """PSNR in dB over all channels (RGB, or grey), B values up to `ceiling`.
 
     Args:
         x, y: B x C x H x W, white = 1.
         border: pixels left out on each side.
         rounded: clip both to [0, 1] and round them to 8 bits first.
+        ceiling: dB of identical pictures, and the most there is.
     Raises:
         ConfigError: the border leaves nothing.
         ValueError: the shapes differ.
     """
-    return _psnr(*prepared(x, y, border=border, rounded=rounded))
+    return _psnr(*prepared(x, y, border=border, rounded=rounded), ceiling)
 
 
 def psnr_y(x: Tensor, y: Tensor, *, border: int = 0, rounded: bool = False) -> Tensor:
     """PSNR in dB of `studio_luma`, B values. Arguments and errors as for `psnr`; rounding is of the colours."""
     x, y = prepared(x, y, border=border, rounded=rounded)
-    return _psnr(studio_luma(x), studio_luma(y))
+    return _psnr(studio_luma(x), studio_luma(y), CEILING)
 
 
 def studio_luma(x: Tensor) -> Tensor:
@@ -64,6 +65,7 @@ def prepared(x: Tensor, y: Tensor, *, border: int = 0, rounded: bool = False) ->
     return (quantise(x), quantise(y)) if rounded else (x, y)
 
 
-def _psnr(x: Tensor, y: Tensor) -> Tensor:
-    errors = (x.to(torch.float64) - y.to(torch.float64)).square().mean((1, 2, 3))
-    return -10 * errors.clamp(min=10 ** (-CEILING / 10)).log10()
+def _psnr(x: Tensor, y: Tensor, ceiling: float) -> Tensor:
+    wide = torch.float32 if x.device.type == "mps" else torch.float64  # Apple's GPUs have no more
+    errors = (x.to(wide) - y.to(wide)).square().mean((1, 2, 3))
+    return -10 * errors.clamp(min=10 ** (-ceiling / 10)).log10()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """A way to judge pictures.
+    """A measure of pictures.
 
     Attributes:
         function: "module:function", (x[, y], border, rounded) -> B values.
@@ -27,7 +27,7 @@ class Metric:
         unit: of the number, "" for none.
         reference: whether it compares with a second picture.
         weights: file of weights it needs beyond the package's own, "" for none.
-        digits: after the point, for people.
+        digits: after the point, for display.
     """
 
     function: str
@@ -90,13 +90,13 @@ def resolve(names: Sequence[str], *, luma: bool = False) -> list[str]:
     """
     full = []
     for name in names:
-        found = ALIASES.get(name, name)
-        if found not in METRICS:
+        resolved = ALIASES.get(name, name)
+        if resolved not in METRICS:
             hint = nearest(name, [*METRICS, *ALIASES])
             raise ConfigError(f"no metric is called {name!r}", fix=f"{hint}Known: {', '.join(METRICS)}")
         if luma:
-            found = _luma_form(found) if _luma_form(found) in METRICS else found
-        full.append(found)
+            resolved = _luma_form(resolved) if _luma_form(resolved) in METRICS else resolved
+        full.append(resolved)
     return list(dict.fromkeys(full))
 
 

@@ -51,7 +51,7 @@ def model_class(model: str) -> type[nn.Module]:
     """
     from torch import nn
 
-    found = imported(model, MODELS, "model", "MyNet")
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    candidate = imported(model, MODELS, "model", "MyNet")
+    if not (isinstance(candidate, type) and issubclass(candidate, nn.Module)):
         raise ConfigError(f"{model!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
-    return found
+    return candidate

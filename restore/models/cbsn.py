@@ -54,8 +54,8 @@ class DilatedBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, dilation: int) -> Tensor:
-        found = F.conv2d(x, self.conv1.weight, self.conv1.bias, padding=dilation, dilation=dilation)
-        return x + F.relu(self.conv2(F.relu(found)))
+        y = F.conv2d(x, self.conv1.weight, self.conv1.bias, padding=dilation, dilation=dilation)
+        return x + F.relu(self.conv2(F.relu(y)))
 
 
 class Branch(nn.Module):
@@ -90,7 +90,7 @@ class CBSN(nn.Module):
         channels: colours in and out.
         width: features; even.
         blocks: dilated blocks of each branch; the receptive radius is 2 + 3 blocks.
-        blind: it is a blind-spot network where it is not told otherwise (AP-BSN's, which has no other pass).
+        blind: it is a blind-spot network unless set otherwise (AP-BSN's, which has no other pass).
 
     Raises `ConfigError` for arguments that describe no network.
     """

@@ -43,7 +43,7 @@ class DWDN(DeconvolutionNetwork):
         self.tail = nn.Conv2d(32, 3, 5, padding=2)
 
     def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
-        """Pictures of half (rounded up) and full size; the noise level is not looked at."""
+        """Pictures of half (rounded up) and full size; the noise level is not used."""
         maps = self.wiener(self.features(x), psf)
         coarse = self.refine(self.unet(self.at_half(resized(maps, half_size(x)))))
         joined = cat([maps, resized(coarse, (x.shape[-2], x.shape[-1]))], 1)

@@ -26,12 +26,12 @@ from restore.models.wiener_layer import (
     FeatureWiener,
     UNet,
     block5,
-    fitted,
     half_size,
     median3,
     resized,
     stage,
 )
+from restore.physics.batch import crop_or_pad
 
 
 def _plain(width: int) -> ResidualBlock:
@@ -115,9 +115,9 @@ class CrossUNet(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         half = self.down1(a, b)
         up = self.up2(*self.down2(*half))
-        joined = [h + fitted(u, h) for h, u in zip(half, up, strict=True)]
+        joined = [h + crop_or_pad(u, h.shape[-2:]) for h, u in zip(half, up, strict=True)]
         up = self.up1(*joined)
-        return a + fitted(up[0], a), b + fitted(up[1], b)
+        return a + crop_or_pad(up[0], a.shape[-2:]), b + crop_or_pad(up[1], b.shape[-2:])
 
 
 class MergeRefine(nn.Module):
@@ -167,7 +167,7 @@ class INFWIDE(DeconvolutionNetwork):
         self.merge = MergeRefine()
 
     def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
-        """Pictures of half (rounded up) and full size, and the clean blurred one; the noise level is not looked at."""
+        """Pictures of half (rounded up) and full size, and the clean blurred one; the noise level is not used."""
         from_features = self.refine(self.wiener(self.features(x), psf))
         denoised = self.denoise(torch.cat([x, noise_map(x)], 1))
         return Deconvolved(self.merge(self.wiener(denoised, psf), from_features), denoised)

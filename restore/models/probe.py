@@ -1,6 +1,6 @@
 """A network's spec held against the network: sizes, outputs, conditions, receptive radius, alignment, parameters.
 
-The radius is structural, found by NaN probing: zeros in, some of them NaN, and the NaN in the output is what
+The radius is structural, measured by NaN probing: zeros in, some of them NaN, and the NaN in the output is what
 those can reach. NaN survives convolution, ReLU, softmax, pooling and shuffling, and NaN * 0 is NaN, so
 branches whose weights are still zero are seen, which a gradient would miss. Networks that sanitise NaN or
 choose by comparison (`torch.where`, top-k) cannot be probed so.
@@ -34,13 +34,13 @@ def measure_radius(net: nn.Module, spec: ModelSpec) -> int | None:
 
     Of `spec` only the needs are read (channels, scale, multiple_of, min_size); its radius is no more than a
     first guess at how large a probe to take. Returns `GLOBAL` (None) if the reach does not end within
-    `LONGEST_STRIP` / 2 pixels. Raises `ModelError` for a network that swallows NaN.
+    `LONGEST_STRIP` / 2 pixels. Raises `ModelError` for a network that suppresses NaN.
     """
     reaches = _reaches(net, spec, phases=spec.multiple_of)
     return GLOBAL if reaches is None else _farthest(reaches)
 
 
-class Shown(NamedTuple):
+class Example(NamedTuple):
     """What a network is called with.
 
     Attributes:
@@ -62,10 +62,10 @@ def verify_spec(net: nn.Module, spec: ModelSpec) -> None:
     Sizes, outputs, finite values, conditions, `residual`, `blind` and parameters of every network; the radius and the
     alignment of those that are tiled exactly.
     """
-    differences = _wrong_answers(net, spec)
+    differences = _output_differences(net, spec)
     if not differences:
-        differences += _wrong_residual(net, spec) + _not_blind(net, spec)
-        differences += _wrong_reach(net, spec) if spec.tiling == "exact" else []
+        differences += _residual_differences(net, spec) + _blind_differences(net, spec)
+        differences += _reach_differences(net, spec) if spec.tiling == "exact" else []
     parameters = sum(p.numel() for p in net.parameters())
     if parameters != spec.parameters:
         differences.append(f"parameters: the spec says {spec.parameters}, the network has {parameters}")
@@ -75,14 +75,14 @@ def verify_spec(net: nn.Module, spec: ModelSpec) -> None:
         )
 
 
-def example(spec: ModelSpec, height: int, width: int, like: Tensor, batch: int = 1) -> Shown:
+def example(spec: ModelSpec, height: int, width: int, like: Tensor, batch: int = 1) -> Example:
     """Random pictures in [0, 1], the same every time, with valid conditions, of the type and device of `like`.
 
     Raises `ModelError` for a condition that the probe cannot make.
     """
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(batch, spec.pictures * _colours(spec), height, width, generator=generator).to(like)
-    return Shown(pictures, {name: _condition(name)(pictures) for name in spec.conditions})
+    return Example(pictures, {name: _condition(name)(pictures) for name in spec.conditions})
 
 
 def _condition(name: str) -> Callable[[Tensor], Tensor]:
@@ -102,7 +102,7 @@ def _box(x: Tensor) -> Tensor:
     return x.new_full((len(x), 1, side, side), 1 / side**2)
 
 
-def _wrong_answers(net: nn.Module, spec: ModelSpec) -> list[str]:
+def _output_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Sizes that the spec allows and the network refuses, or answers with another shape or with no numbers."""
     step, least, colours = spec.multiple_of, _least_side(spec), _colours(spec)
     channels = sum(output.channels_of(colours) for output in spec.outputs)
@@ -119,14 +119,14 @@ def _wrong_answers(net: nn.Module, spec: ModelSpec) -> list[str]:
             return [f"outputs: the network gives {type(y).__name__}, not one tensor of all outputs' channels"]
         expected = (1, channels, height * spec.scale, width * spec.scale)
         if y.shape != expected:
-            said, got = (" x ".join(map(str, sizes)) for sizes in (expected, y.shape))
-            return [f"output shape for {size}: the spec says {said}, the network gives {got}"]
+            wanted, actual = (" x ".join(map(str, sizes)) for sizes in (expected, y.shape))
+            return [f"output shape for {size}: the spec says {wanted}, the network gives {actual}"]
         if not y.isfinite().all():
             return [f"values: the network does not give finite numbers for {size} of [0, 1]"]
     return []
 
 
-def _wrong_residual(net: nn.Module, spec: ModelSpec) -> list[str]:
+def _residual_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Whether the picture and `residual` are what `forward` gives."""
     if not spec.residual:
         return []
@@ -134,24 +134,24 @@ def _wrong_residual(net: nn.Module, spec: ModelSpec) -> list[str]:
     if not callable(method):
         return ["residual: the spec says true, the network has no such method"]
     side = _least_side(spec) + spec.multiple_of
-    shown = example(spec, side, side, _like(net))
-    added, whole = _run(net, shown, method), _run(net, shown)
-    picture = shown.colours(spec)
+    inputs = example(spec, side, side, _like(net))
+    added, whole = _run(net, inputs, method), _run(net, inputs)
+    picture = inputs.colours(spec)
     if added.shape != picture.shape:
         return [f"residual: it gives {' x '.join(map(str, added.shape))}, which is not the picture's shape"]
     off = float((picture + added - whole).abs().max())
     return [f"residual: the picture and `residual` differ from `forward` by {off:.3g}"] if off > 1e-4 else []
 
 
-def _not_blind(net: nn.Module, spec: ModelSpec) -> list[str]:
+def _blind_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Whether outputs of a blind network have no gradient at their own pixels."""
     if not spec.blind:
         return []
     side = _least_side(spec) + 8 * spec.multiple_of
-    shown = example(spec, side, side, _like(net))
-    x = shown.pictures.requires_grad_()
+    inputs = example(spec, side, side, _like(net))
+    x = inputs.pictures.requires_grad_()
     with _evaluating(net), torch.enable_grad():
-        y = net(x, **shown.conditions)
+        y = net(x, **inputs.conditions)
         for row, column in ((0, 0), (side // 2, side // 3), (side - 1, side - 2)):
             (gradient,) = torch.autograd.grad(y[0, :, row, column].sum(), x, retain_graph=True)
             if gradient[0, :, row, column].any():
@@ -159,7 +159,7 @@ def _not_blind(net: nn.Module, spec: ModelSpec) -> list[str]:
     return []
 
 
-def _wrong_reach(net: nn.Module, spec: ModelSpec) -> list[str]:
+def _reach_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
     """Differences in radius and alignment. Twice the phases, so that too small a multiple_of shows."""
     reaches = _reaches(net, spec, phases=2 * spec.multiple_of)
     if reaches is None:
@@ -181,15 +181,15 @@ def _farthest(reaches: list[list[Reach]]) -> int:
 
 def _reaches(net: nn.Module, spec: ModelSpec, phases: int) -> list[list[Reach]] | None:
     """Reach of every phase, along rows and along columns; None for a global network."""
-    found = []
+    by_axis = []
     for axis in (2, 3):
         length = _ceil(max(SHORTEST_STRIP, 2 * spec.radius + 8 * spec.multiple_of), spec.multiple_of)
         while (reaches := _axis_reaches(net, spec, axis, length, phases)) is None:
             if length >= max(LONGEST_STRIP, 4 * spec.radius):
                 return None
             length *= 2
-        found.append(reaches)
-    return found
+        by_axis.append(reaches)
+    return by_axis
 
 
 def _axis_reaches(net: nn.Module, spec: ModelSpec, axis: int, length: int, phases: int) -> list[Reach] | None:
@@ -197,7 +197,7 @@ def _axis_reaches(net: nn.Module, spec: ModelSpec, axis: int, length: int, phase
     least = _least_side(spec)
     size = (length, least) if axis == 2 else (least, length)
     middle = length // 2 // spec.multiple_of * spec.multiple_of
-    found = []
+    by_phase = []
     for position in range(middle, middle + phases):
         after = _partly_nan(spec, size, _like(net), axis, slice(position, length))
         before = _partly_nan(spec, size, _like(net), axis, slice(0, position + 1))
@@ -205,25 +205,25 @@ def _axis_reaches(net: nn.Module, spec: ModelSpec, axis: int, length: int, phase
         last = _touched(net, spec, before, axis)[-1]
         if first == 0 or last == length - 1:
             return None
-        found.append((position - first, last - position))
-    return found
+        by_phase.append((position - first, last - position))
+    return by_phase
 
 
-def _partly_nan(spec: ModelSpec, size: tuple[int, int], like: Tensor, axis: int, where: slice) -> Shown:
+def _partly_nan(spec: ModelSpec, size: tuple[int, int], like: Tensor, axis: int, where: slice) -> Example:
     """Zeros of a size, with NaN at some places along an axis: pictures and maps of the picture's size."""
-    shown = example(spec, *size, like)
-    for values in (shown.pictures, *shown.conditions.values()):
+    inputs = example(spec, *size, like)
+    for values in (inputs.pictures, *inputs.conditions.values()):
         if values.shape[-2:] == size:
             values.zero_().transpose(axis, -1)[..., where] = torch.nan
-    return shown
+    return inputs
 
 
-def _touched(net: nn.Module, spec: ModelSpec, shown: Shown, axis: int) -> list[int]:
+def _touched(net: nn.Module, spec: ModelSpec, inputs: Example, axis: int) -> list[int]:
     """Places along `axis`, in input pixels, where the output is NaN."""
-    touched = _run(net, shown).isnan().any(dim=1).any(dim=4 - axis).flatten().nonzero().flatten().tolist()
+    touched = _run(net, inputs).isnan().any(dim=1).any(dim=4 - axis).flatten().nonzero().flatten().tolist()
     if not touched:
         fix = "Give its radius by hand"
-        raise ModelError(f"{type(net).__name__} swallows NaN, its radius cannot be probed", fix=fix)
+        raise ModelError(f"{type(net).__name__} suppresses NaN, its radius cannot be probed", fix=fix)
     return [place // spec.scale for place in touched]
 
 
@@ -238,10 +238,10 @@ def _like(net: nn.Module) -> Tensor:
     return next(net.parameters(), torch.empty(0)).detach()
 
 
-def _run(net: nn.Module, shown: Shown, method: Callable[..., Any] | None = None) -> Tensor:
+def _run(net: nn.Module, inputs: Example, method: Callable[..., Any] | None = None) -> Tensor:
     # Winograd convolutions (cuDNN) mix pixels within their tiles and would show too large a reach.
     with _evaluating(net), torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
-        return (method or net)(shown.pictures, **shown.conditions)
+        return (method or net)(inputs.pictures, **inputs.conditions)
 
 
 @contextmanager

@@ -52,9 +52,9 @@ class ModelSpec:
         task: what it restores, a key of `restore.tasks` ("denoise").
         paper: the source, with a link; "" for an own design.
         inputs: names of the pictures it takes at once, all of one size.
-        window: frames of a sequence it looks at, odd, the wanted one in the middle; more than 1 needs one input.
+        window: frames of a sequence it takes, odd, the wanted one in the middle; more than 1 needs one input.
         outputs: the pictures it gives back, the main one first.
-        conditions: what it is told beside the pictures, each a keyword of the network's `forward`:
+        conditions: what it takes beside the pictures, each a keyword of the network's `forward`:
             "noise_level" (std of the noise in units of [0, 1], B x 1 x H x W or B x 1 x 1 x 1),
             "psf" (B x 1 x h x w, sum 1).
         standardised: it wants every channel with mean 0 and std 1 over the whole picture.
@@ -123,7 +123,7 @@ class ModelSpec:
 
 
 def spec_of(net: nn.Module) -> ModelSpec:
-    """What a network says of itself. Raises `ConfigError` if it says nothing, or what describes no network."""
+    """A network's own spec. Raises `ConfigError` if it has none, or one that describes no network."""
     describe = getattr(net, "spec", None)
     spec = describe() if callable(describe) else None
     if not isinstance(spec, ModelSpec):

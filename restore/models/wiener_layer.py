@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.models.blocks import ResidualBlock
+from restore.physics.batch import crop_or_pad
 from restore.physics.fourier import otf
 
 _NOISE_TO_SIGNAL = 8 / 30
@@ -91,21 +92,8 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = self.encoder1(x)
-        up = fitted(self.decoder2(self.encoder2(half)), half)
-        return x + fitted(self.decoder1(half + up), x)
-
-
-def fitted(x: Tensor, like: Tensor) -> Tensor:
-    """Cropped or zero-padded around its middle to the height and width of another; an odd pixel at the end."""
-    for dim in (-2, -1):
-        more = like.shape[dim] - x.shape[dim]
-        if more < 0:
-            x = x.narrow(dim, -more // 2, like.shape[dim])
-        elif more > 0:
-            front = more // 2
-            border = (front, more - front) if dim == -1 else (0, 0, front, more - front)
-            x = F.pad(x, border)
-    return x
+        up = crop_or_pad(self.decoder2(self.encoder2(half)), half.shape[-2:])
+        return x + crop_or_pad(self.decoder1(half + up), x.shape[-2:])
 
 
 def resized(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 Source: own design from published parts. Deconvolution in image and in feature space behind a branch that first makes
 the clean, unclipped blurred picture: INFWIDE (Zhang et al., TIP 2023, https://arxiv.org/abs/2207.08201). Data steps
-with a prior network told the level, trained through all steps: USRNet (Zhang, Van Gool, Timofte, CVPR 2020,
+with a prior network that takes the level, trained through all steps: USRNet (Zhang, Van Gool, Timofte, CVPR 2020,
 https://arxiv.org/abs/2003.10428), its levels those of DPIR (https://arxiv.org/abs/2008.13751). For circular pictures:
 
     y'    = y + denoise(y, sigma)                                           (only with `denoise`)
@@ -74,14 +74,14 @@ class WienerUNet(DeconvolutionNetwork):
         with torch.autocast(x.device.type, enabled=False):
             transfer = otf(psf.float() / psf.float().sum((-2, -1), keepdim=True), (x.shape[-2], x.shape[-1]))
             maps = self._deconvolved(maps.float(), transfer, level)
-        found = y
+        estimate = y
         for k, log_trust in enumerate(self.log_trust):
             now = _FIRST * (level / _FIRST) ** (1.0 if self.steps == 1 else k / (self.steps - 1))
             alpha = per_sample(log_trust.exp() * (level / now).square())
             with torch.autocast(x.device.type, enabled=False):
-                z = data_step(y, found, transfer, alpha)
-            found = z + _correction(self.refine, z, now, maps)
-        return Deconvolved([found], blurred)
+                z = data_step(y, estimate, transfer, alpha)
+            estimate = z + _correction(self.refine, z, now, maps)
+        return Deconvolved([estimate], blurred)
 
     def _deconvolved(self, maps: Tensor, transfer: Tensor, level: Tensor) -> Tensor:
         size = (maps.shape[-2], maps.shape[-1])
@@ -96,13 +96,13 @@ class WienerUNet(DeconvolutionNetwork):
         for net in (self.refine, self.denoise):
             if net is None:
                 continue
-            mine = net.state_dict()
+            own_state = net.state_dict()
             for name, value in state.items():
-                if name == "head.weight":  # what it was not shown has no say yet
-                    mine[name].zero_()[:, : value.shape[1]] = value
+                if name == "head.weight":  # inputs that the denoiser did not have start at zero
+                    own_state[name].zero_()[:, : value.shape[1]] = value
                 else:
-                    mine[name] = value
-            net.load_state_dict(mine)
+                    own_state[name] = value
+            net.load_state_dict(own_state)
 
     def spec(self) -> ModelSpec:
         count = sum(p.numel() for p in self.parameters())
@@ -111,7 +111,7 @@ class WienerUNet(DeconvolutionNetwork):
 
 
 def _correction(net: PlainUNet, x: Tensor, level: Tensor, *maps: Tensor) -> Tensor:
-    """What a U-Net adds to a picture that is shown to it with the level as a plane, and further maps, float32."""
+    """What a U-Net adds to a picture that it gets with the level as a plane, and further maps, float32."""
     height, width = x.shape[-2:]
     planes = torch.cat([x, per_sample(level).expand(-1, -1, height, width), *maps], 1)
     planes = F.pad(planes, (0, -width % _STEP, 0, -height % _STEP), mode="replicate")

@@ -55,12 +55,11 @@ def build(
     takes = inspect.signature(constructor).parameters
     given: dict[str, Any] = {}
     for setting, value in (("losses", losses), ("degradation", degradation)):
-        if value is None:
-            continue
-        if setting not in takes:
+        if value is not None and setting not in takes:
             where = "objective.losses" if setting == "losses" else "degradation"
             raise ConfigError(f"the objective {name!r} does not use {where}", fix="Leave it out")
-        given[setting] = build_losses(value) if setting == "losses" else value
+    given |= {} if losses is None else {"losses": build_losses(losses)}
+    given |= {} if degradation is None else {"degradation": degradation}
     rest = dict(arguments or {})
     if "discriminator" in takes:
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))

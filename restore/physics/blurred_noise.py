@@ -20,8 +20,8 @@ def blurred_noise(crops: Sequence[Tensor]) -> float:
 
     0 for crops without a single pixel that has neighbours.
     """
-    found = [_differences(crop.float()[:, None]).flatten() for crop in crops if min(crop.shape[-2:]) >= 3]
-    return float(_std(torch.cat(found))) if found else 0.0
+    differences = [_differences(crop.float()[:, None]).flatten() for crop in crops if min(crop.shape[-2:]) >= 3]
+    return float(_std(torch.cat(differences))) if differences else 0.0
 
 
 def blurred_noises(x: Tensor) -> Tensor:
@@ -32,9 +32,9 @@ def blurred_noises(x: Tensor) -> Tensor:
 def _differences(x: Tensor) -> Tensor:
     """N x 1 x H x W -> N x 1 x (H - 2) x (W - 2): finest second differences, NaN where a pixel is clipped."""
     line = constant(_MASK, x.device)
-    found = F.conv2d(x, torch.outer(line, line)[None, None]).abs()
+    differences = F.conv2d(x, torch.outer(line, line)[None, None]).abs()
     middle = x[..., 1:-1, 1:-1]
-    return found.masked_fill((middle <= _CLIPPED[0]) | (middle >= _CLIPPED[1]), torch.nan)
+    return differences.masked_fill((middle <= _CLIPPED[0]) | (middle >= _CLIPPED[1]), torch.nan)
 
 
 def _std(differences: Tensor) -> Tensor:

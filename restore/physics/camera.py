@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.physics.batch import constant, per_sample
-from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.color import LUMA
+from restore.physics.filters import filter_each, gaussian_kernels
 from restore.physics.random import Generators, normal
 
 Range = tuple[float, float]
@@ -56,8 +56,8 @@ class Camera(NamedTuple):
         malvar: demosaicing, from bilinear (0) to that of Malvar et al. (1).
         luma_blur, chroma_blur: std of in-camera smoothing, px.
         chroma: share of the chroma noise, as a factor of its std, that in-camera noise reduction leaves beside that.
-        fine: share of luma noise finer than 2 px (std of a Gaussian) that noise reduction leaves; it cannot tell
-            coarser noise from the scene.
+        fine: share of luma noise finer than 2 px (std of a Gaussian) that noise reduction leaves; it cannot
+            separate coarser noise from the scene.
         sharpen: amount of unsharp masking of luma at 1 px, 0 none.
         phase: 0 to 3 (rounded down): where on the RGGB pattern the top left pixel lies, 2 row + column.
     """

@@ -1,8 +1,10 @@
-"""Colour that several operators share."""
+"""Colour that several operators share; the formulas are kornia's."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
+import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
@@ -11,17 +13,31 @@ LUMA = (0.299, 0.587, 0.114)
 
 def to_luma(x: Tensor) -> Tensor:
     """Luma of RGB pictures: B x 3 x H x W -> B x 1 x H x W; grey ones stay."""
-    if x.shape[1] == 1:
-        return x
-    red, green, blue = x.split(1, dim=1)
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    from kornia.color import rgb_to_grayscale
+
+    return x if x.shape[1] == 1 else rgb_to_grayscale(x)
 
 
 def srgb_to_linear(x: Tensor) -> Tensor:
-    """sRGB values (IEC 61966-2-1) to light; 0 -> 0, 1 -> 1; negative values stay in the linear part."""
-    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055).pow(2.4))
+    """sRGB values (IEC 61966-2-1) to light, B x C x H x W; 0 -> 0, 1 -> 1.
+
+    Negative values stay in the linear part; values above 1 continue the curve.
+    """
+    from kornia.color import rgb_to_linear_rgb
+
+    return _elementwise(rgb_to_linear_rgb, x)
 
 
 def linear_to_srgb(x: Tensor) -> Tensor:
     """Inverse of `srgb_to_linear`."""
-    return torch.where(x <= 0.0031308, x * 12.92, 1.055 * x.clamp(min=0.0031308).pow(1 / 2.4) - 0.055)
+    from kornia.color import linear_rgb_to_rgb
+
+    return _elementwise(linear_rgb_to_rgb, x)
+
+
+def _elementwise(curve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A curve of kornia's, which takes three channels only, applied to B x C x H x W of any number of them."""
+    if x.shape[1] == 3:
+        return curve(x)
+    values = F.pad(x.flatten(), (0, -x.numel() % 3))
+    return curve(values.view(3, 1, -1)).flatten()[: x.numel()].view(x.shape)

@@ -2,12 +2,11 @@
 
 Entropy coding is lossless and left out. Tables and their scaling with quality: ITU-T T.81 Annex K, and libjpeg's
 `jpeg_set_quality`; colours: JFIF 1.02; chroma goes up by libjpeg's triangle filter ("fancy upsampling"). Rounding
-has no gradient: nobody learns through it here.
+has no gradient: no training goes through it here.
 """
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from restore.physics.batch import constant
 from restore.physics.color import LUMA
+from restore.physics.dct import dct_matrix
 from restore.physics.resample import halve
 
 _LUMA = (
@@ -91,8 +91,4 @@ def _through_dct(x: Tensor, tables: Tensor) -> Tensor:
 @cache
 @torch.inference_mode(False)
 def _dct(device: torch.device) -> Tensor:
-    """Orthonormal DCT-II, 8 x 8, row = frequency."""
-    k = torch.arange(8, dtype=torch.float64)
-    matrix = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / 8) / 2
-    matrix[0] /= math.sqrt(2)
-    return matrix.float().to(device)
+    return dct_matrix(8).to(device)

@@ -1,9 +1,9 @@
-"""How strong noise is, as a network is told it: a curve over intensity, and from it a map over the picture.
+"""How strong noise is, as a network receives it: a curve over intensity, and from it a map over the picture.
 
 The level is the effective one: that of the white noise which is as strong as the noise at its strongest scale. White
-noise of std s has an effective level of s; noise of std s that is correlated over some pixels is as hard to tell from
-the picture as white noise of several times s, and has that level. Training knows the noise and reads the curve off it
-(:func:`noise_curve`); a user's picture has it estimated (`restore.analysis.noise.NoiseModel.curve`).
+noise of std s has an effective level of s; noise of std s that is correlated over some pixels is as hard to separate
+from the picture as white noise of several times s, and has that level. Training knows the noise and reads the curve
+off it (:func:`noise_curve`); a user's picture has it estimated (`restore.analysis.noise.NoiseModel.curve`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import constant
-from restore.physics.blur import box_mean
+from restore.physics.filters import box_mean
 from restore.physics.resample import halve
 
 KNOTS = 17  # equally spaced intensities of [0, 1] at which curves are given

@@ -1,4 +1,4 @@
-"""Low light: a CMOS sensor's noise and clipping, and the hand's trace, as INFWIDE trains on them.
+"""Low light: a CMOS sensor's noise and clipping, and camera-shake PSFs, as INFWIDE trains on them.
 
 Source: Zhang, Cheng, Suo, Bian, Dai, TIP 2023, https://arxiv.org/abs/2207.08201. In 8-bit numbers, for a picture B in
 [0, 1] and a total gain k = 6 kd:
@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.batch import constant, per_sample
+from restore.physics.batch import constant, crop_or_pad, per_sample
+from restore.physics.filters import gaussian_taps
 
 HEADROOM = 1.2
 _ANALOGUE = 6.0
@@ -50,7 +51,7 @@ def draw_sensors(count: int, generator: torch.Generator) -> Sensor:
 
 
 def add_low_light(x: Tensor, sensor: Sensor, generator: torch.Generator) -> Tensor:
-    """What a sensor makes of RGB pictures B x 3 x H x W in [0, 1]: the same shape, 8-bit values, not yet clipped by
+    """RGB pictures as a sensor records them, B x 3 x H x W in [0, 1]: the same shape, 8-bit values, not yet clipped by
     `clip_lights`."""
     greens = constant(_GREENS, x.device).view(1, 3, 1, 1)
     gain, banding, read, dark = (per_sample(each) for each in sensor)
@@ -75,13 +76,13 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device)
 
 
-def draw_traces(count: int, generator: torch.Generator, side: int = 37) -> Tensor:
-    """PSFs of a hand that drifts and turns: count x 1 x side x side, of sum 1 each."""
+def draw_trajectories(count: int, generator: torch.Generator, side: int = 37) -> Tensor:
+    """PSFs of camera shake, random walks that drift and turn: count x 1 x side x side, of sum 1 each."""
     paths = _walks(count, generator)[..., :2]
-    return torch.stack([_trace(path, generator, side) for path in paths])[:, None]
+    return torch.stack([_rasterised(path, generator, side) for path in paths])[:, None]
 
 
-def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
+def _rasterised(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
     """The picture, side x side, of a path: steps x 2."""
     extent = _odd(min(5 - math.log(max(_chance(generator), 1e-9)) / 0.15, 27.0, float(side)))
     low, high = path.amin(0), path.amax(0)
@@ -89,11 +90,12 @@ def _trace(path: Tensor, generator: torch.Generator, side: int) -> Tensor:
     psf = torch.zeros(extent * extent).index_add_(0, cell[:, 0] * extent + cell[:, 1], torch.ones(len(cell)))
     tap = math.exp(-0.25)  # a 2 x 2 Gaussian of sigma 1: exp(-0.5 (0.5^2 + 0.5^2)) in each corner, all alike
     psf = F.conv2d(psf.view(1, 1, extent, extent), torch.full((1, 1, 2, 2), tap), padding=1)[..., :extent, :extent]
-    psf = _framed(psf[0, 0], side)
+    psf = crop_or_pad(psf[0, 0], (side, side))
     if _chance(generator) < 0.25:
         psf = _stretched(psf, generator)
     if float(psf.sum()) < 0.1 * float(tap):
-        psf = _gaussian(0.1 + 6 * _chance(generator), side)
+        line = gaussian_taps(side, 0.1 + 6 * _chance(generator)).float()
+        psf = torch.outer(line, line)
     return psf / psf.sum()
 
 
@@ -129,24 +131,7 @@ def _stretched(psf: Tensor, generator: torch.Generator) -> Tensor:
     side = psf.shape[0]
     factors = torch.randint(1, 6, (2,), generator=generator).tolist()
     wide = F.interpolate(psf[None, None], (side * factors[0], side * factors[1]), mode="bilinear")[0, 0]
-    return _framed(wide, side)
-
-
-def _framed(psf: Tensor, side: int) -> Tensor:
-    """Cropped or padded around the middle to side x side."""
-    for axis in (0, 1):
-        more = side - psf.shape[axis]
-        if more < 0:
-            psf = psf.narrow(axis, -more // 2, side)
-        elif more:
-            border = (0, 0, more // 2, more - more // 2) if axis == 0 else (more // 2, more - more // 2)
-            psf = F.pad(psf, border)
-    return psf
-
-
-def _gaussian(sigma: float, side: int) -> Tensor:
-    line = torch.exp(-0.5 * ((torch.arange(side) - side // 2) / sigma).square())
-    return torch.outer(line, line)
+    return crop_or_pad(wide, (side, side))
 
 
 def _odd(value: float) -> int:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import per_sample
-from restore.physics.blur import filter_each, gaussian_kernels
 from restore.physics.camera import CAMERA_DRAWN, PRESETS, Camera, add_camera, draw_cameras
+from restore.physics.filters import filter_each, gaussian_kernels
 from restore.physics.jpeg import jpeg
 from restore.physics.level import level_map, noise_curve
 from restore.physics.random import Generators, RowSeeds, generator_for, normal, of_samples, poisson, uniform
@@ -233,8 +233,8 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
             noisy = _ADD[KINDS[kind]](clean, values, generators)
             break
         index = torch.tensor(places).to(device, non_blocking=True)
-        mine, own = plan.read(table.index_select(0, index)), of_samples(generators, places)
-        noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), mine, own))
+        part, streams = plan.read(table.index_select(0, index)), of_samples(generators, places)
+        noisy.index_copy_(0, index, _ADD[KINDS[kind]](clean.index_select(0, index), part, streams))
     noise = noisy - clean
     if all(plan.clipped):
         noisy = quantise(noisy)

@@ -1,4 +1,4 @@
-"""Point spread functions: made from a description, and made fit for use.
+"""Point spread functions: made from a description, and sanitised.
 
     motion:LENGTH,ANGLE      a straight line, LENGTH px long, ANGLE degrees counter-clockwise from the right
     disc:RADIUS              out of focus, uniform in a circle
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from restore.errors import ConfigError
+from restore.physics.filters import elliptic_gaussian
 
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
 _DENSE = 64  # samples a pixel of lines
@@ -50,13 +51,8 @@ def disc(radius: float) -> Tensor:
 def gauss(sigma: float, sigma2: float | None = None, angle: float = 0.0) -> Tensor:
     """A Gaussian of std `sigma` px along `angle` (degrees, counter-clockwise from the right), `sigma2` across."""
     across = sigma if sigma2 is None else sigma2
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-
-    def density(x: Tensor, y: Tensor) -> Tensor:
-        along, side = cos * x - sin * y, sin * x + cos * y
-        return torch.exp(-0.5 * ((along / sigma).square() + (side / across).square()))
-
-    return _sampled(math.ceil(3 * max(sigma, across)), density)
+    axes = torch.tensor((sigma, across, -math.radians(angle)), dtype=torch.float64).unbind()
+    return _sampled(math.ceil(3 * max(sigma, across)), lambda x, y: elliptic_gaussian(x, y, *axes))
 
 
 def described(text: str) -> Tensor:
@@ -95,7 +91,7 @@ def sanitised(raw: Tensor, *, centred: bool = False, floor: bool = False) -> San
 
     Args:
         raw: h x w, or h x w x channels, whose mean is taken.
-        centred: move the centroid to the middle by whole pixels; it translates the result, and is told.
+        centred: move the centroid to the middle by whole pixels; it translates the result, and is reported.
         floor: values below a twentieth of the maximum are the grey floor of a picture and become 0.
     Raises:
         ConfigError: not finite, all zero, or not a picture at all.

@@ -109,7 +109,7 @@ def _means(view: ColourView, scale: ValueScale, side: int) -> np.ndarray:
     wide, found = info.width // across, []
     rows = max(1, 512 // down) * down  # a band of bounded height
     for top in range(0, info.height // down * down, rows):
-        band = _unit(view.read_rows(top, min(top + rows, info.height // down * down)), scale)
+        band = _rgb(view.read_rows(top, min(top + rows, info.height // down * down)), scale)
         cells = band[:, : wide * across].reshape(-1, down, wide, across, 3)
         found.append(cells.mean((1, 3)))
     return np.concatenate(found)
@@ -133,7 +133,7 @@ def _flattest(view: ColourView, scale: ValueScale) -> tuple[np.ndarray, tuple[in
         y, x = (int(place) * cell for place in np.unravel_index(spread.argmin(), spread.shape))
     y, x = min(y, max(info.height - high, 0)), min(x, max(info.width - wide, 0))
     rows = view.read_rows(y, min(y + high, info.height))
-    return _unit(rows[:, x : x + wide], scale), (x, y)
+    return _rgb(rows[:, x : x + wide], scale), (x, y)
 
 
 def _window_means(plane: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -189,7 +189,7 @@ def _correlation_plot(found: Diagnosis) -> Image.Image:
     return plot(_PLOT, axes, lines)
 
 
-def _unit(rows: np.ndarray, scale: ValueScale) -> np.ndarray:
+def _rgb(rows: np.ndarray, scale: ValueScale) -> np.ndarray:
     """Stored samples as unit values, h x w x 3 float32: the first three channels, or the first as grey."""
     rows = rows[..., :3] if rows.shape[-1] >= 3 else rows[..., :1].repeat(3, -1)
     return scale.to_unit(rows.astype(np.float32))

@@ -106,12 +106,6 @@ class Log:
         self._tell(entry)
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """dB of each of B pictures, all channels together, values in [0, 1], not rounded; at most 60."""
-    error = (x.float() - y.float()).square().flatten(1).mean(1)
-    return -10 * error.clamp_min(1e-6).log10()
-
-
 def resized(x: Tensor, like: Tensor) -> Tensor:
     """B x C x H x W as it is, or bicubically of the size of another: how an input of another size is compared."""
     if x.shape[-2:] == like.shape[-2:]:

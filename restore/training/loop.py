@@ -19,16 +19,18 @@ import torch
 
 from restore.data.batches import Batch, prefetched
 from restore.errors import ModelError
+from restore.metrics.pixel import psnr
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.learner import Learner
-from restore.training.log import Log, image_grid, psnr, resized
+from restore.training.log import Log, image_grid, resized
 from restore.training.runtime import Runtime, share
 from restore.training.settings import TrainSettings
 from restore.training.signals import stop_requested
 
 Draw = Callable[[int, int, int], Batch]  # (step, first item, items) -> Batch
 RISE = 0.05  # the learning rate rises over no more than this share of the schedule
+CEILING = 60.0  # dB, the most that one picture counts for in the validation's mean
 
 
 @dataclass
@@ -165,8 +167,9 @@ def validate(
         if number == 0:
             image_grid(shown, folder / "validation" / f"{step:08d}.png")
         if "target" in shown:
+            target = shown["target"]
             before, after = (
-                psnr(resized(shown[name], shown["target"]), shown["target"]) for name in ("input", "output")
+                psnr(resized(shown[name], target), target, ceiling=CEILING) for name in ("input", "output")
             )
             gains += zip(before.tolist(), after.tolist(), strict=True)
     if not gains:

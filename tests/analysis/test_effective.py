@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.analysis.effective import COUNT, LevelRegression, effective_curve, effective_level, features, least
+from restore.analysis.effective import COUNT, LevelRegression, effective_curve, effective_level, features, soft_floor
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.physics.level import KNOTS, level_map
 from restore.physics.noise import NoiseRecipe, degrade, quantise
@@ -80,7 +80,7 @@ def test_the_untrained_regression_passes_on_the_finest_level() -> None:
     torch.nn.init.zeros_(net.layers[-1].bias)
     x = torch.randn(4, COUNT, generator=generator_for(5))
     assert torch.equal(net(x), x[:, 0])
-    assert least(torch.tensor([-30.0, 10.0])).tolist() == pytest.approx([-1, 10], abs=1e-3)
+    assert soft_floor(torch.tensor([-30.0, 10.0])).tolist() == pytest.approx([-1, 10], abs=1e-3)
 
 
 def test_the_curve_keeps_the_shape_of_the_noise_model(photographs: list[Tensor]) -> None:

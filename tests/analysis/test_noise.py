@@ -13,11 +13,11 @@ from torch import Tensor
 from restore.analysis.noise import (
     NoiseModel,
     clipped_moments,
-    dct_matrix,
     estimate_noise,
     unclipped_moments,
     variance_tables,
 )
+from restore.physics.dct import dct_matrix
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +155,6 @@ def test_tables_give_the_mean_before_clipping() -> None:
     assert float(true[0, index]) == pytest.approx(0.05, abs=2e-3)
     assert float(variance[0, index]) == pytest.approx(float(std) ** 2, rel=0.02)
     assert float(true[0, 512]) == pytest.approx(512 / 1023, abs=1e-3)
-
-
-def test_dct_matrix_is_orthonormal() -> None:
-    for size in (1, 3, 8):
-        matrix = dct_matrix(size, torch.float64)
-        torch.testing.assert_close(matrix @ matrix.T, torch.eye(size, dtype=torch.float64))
 
 
 def _coarse(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

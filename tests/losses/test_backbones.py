@@ -173,7 +173,7 @@ def test_missing_weights_say_all_there_is_to_say(folders):
     assert caught.value.exit_code is ExitCode.NOTHING_RAN
     assert str(caught.value) == (
         "vgg19-dcbb9e9d.pth: the loss 'perceptual' needs weights that are not on this machine (548 MB, sha256 "
-        f"dcbb9e9d…; looked at {own / 'vgg19-dcbb9e9d.pth'}, {own / 'vgg19-dcbb9e9d.features.safetensors'}, "
+        f"dcbb9e9d…; searched {own / 'vgg19-dcbb9e9d.pth'}, {own / 'vgg19-dcbb9e9d.features.safetensors'}, "
         f"{cache / 'vgg19-dcbb9e9d.pth'}). Where torchvision has been used online, the file is in torch's cache. "
         f"Or copy the file to {own} (RESTORE_WEIGHTS_DIR names another folder). It is published at "
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth; RESTORE_ALLOW_DOWNLOAD=1 fetches it. "
@@ -183,7 +183,7 @@ def test_missing_weights_say_all_there_is_to_say(folders):
 
 def test_an_explicit_path_is_taken_at_its_word(squeeze, folders, tmp_path):
     squeezenet_file(folders[0] / "x.pth").rename(folders[0] / squeeze.trimmed)
-    with pytest.raises(MissingWeightsError, match=r"looked at .*nowhere\.pth\)"):
+    with pytest.raises(MissingWeightsError, match=r"searched .*nowhere\.pth\)"):
         load_features("squeeze", weights=tmp_path / "nowhere.pth")
 
 

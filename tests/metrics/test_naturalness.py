@@ -13,9 +13,9 @@ from restore.metrics.naturalness import (
     fit_asymmetric,
     fit_generalised,
     gaussian_of,
-    good_photographs,
     naturalness,
     patch_features,
+    reference_statistics,
 )
 from restore.physics.jpeg import jpeg
 
@@ -116,7 +116,7 @@ def test_the_model_says_what_it_was_fitted_on():
     assert int(header["pictures"]) > 300 and all(
         "CC" in each or "License" in each for each in json.loads(header["sources"])
     )
-    model = good_photographs()
+    model = reference_statistics()
     assert model.mean.shape == (36,) and torch.equal(model.covariance, model.covariance.T)
     assert torch.linalg.eigvalsh(model.covariance).min() > 0
     assert 0.5 < model.mean[0] < 4  # the shape of natural pictures' coefficients

@@ -20,6 +20,7 @@ def test_each_picture_has_its_own_value():
     x, y = golden_pair(64, 64)
     both = psnr(torch.cat([x, x]), torch.cat([y, x]))
     assert both.shape == (2,) and both[0] == psnr(x, y)[0] and both[1] == CEILING
+    assert psnr(x, x, ceiling=60).item() == 60 and psnr(x, y, ceiling=60) == psnr(x, y)
 
 
 def test_known_error():

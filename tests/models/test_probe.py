@@ -173,7 +173,7 @@ def test_networks_that_swallow_nan_are_refused():
         def forward(self, x: Tensor) -> Tensor:
             return x.nan_to_num()
 
-    with pytest.raises(ModelError, match="swallows NaN"):
+    with pytest.raises(ModelError, match="suppresses NaN"):
         measure_radius(Swallows(), spec(Swallows()))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from restore.models import build
 from restore.models.infwide import INFWIDE, noise_map
 from restore.models.plain_unet import PlainUNet
-from restore.models.wiener_layer import FeatureWiener, fitted, median3
+from restore.models.wiener_layer import FeatureWiener, median3
 from restore.models.wiener_unet import WienerUNet
 from restore.physics.fourier import data_step, otf
 from tests.classical.blurred import shake
@@ -98,13 +98,6 @@ def test_gradients_go_through_the_ratio():
     f = torch.rand(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
     k = shake(3).abs()[None, None] + 0.01
     assert torch.autograd.gradcheck(lambda f: FeatureWiener()(f, k), (f,), eps=1e-6, atol=1e-5)
-
-
-def test_sizes_are_fitted_around_the_middle():
-    x = torch.arange(5.0).view(1, 1, 1, 5)
-    assert fitted(x, torch.zeros(1, 1, 1, 4)).flatten().tolist() == [0, 1, 2, 3]
-    assert fitted(x, torch.zeros(1, 1, 1, 3)).flatten().tolist() == [1, 2, 3]
-    assert fitted(x, torch.zeros(1, 1, 2, 6))[0, 0].tolist() == [[0, 1, 2, 3, 4, 0], [0] * 6]
 
 
 def test_the_noise_map_is_a_ratio_of_amplitudes():

@@ -14,8 +14,8 @@ from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.models.wiener_unet import WienerUNet
 from restore.objectives.deconvolution import Deconvolution
-from restore.physics.blurring import BlurRecipe
 from restore.physics.fourier import convolve, otf
+from restore.physics.random_blur import BlurRecipe
 from tests.classical.blurred import scene
 from tests.training.tiny import Described
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from restore.physics.blurring import BlurRecipe
 from torch import nn
 
 import restore.objectives
@@ -21,7 +22,6 @@ from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.objective import Objective
 from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
-from restore.physics.blurring import BlurRecipe
 from restore.physics.noise import KINDS, NoiseRecipe
 from tests.fake_cuda import CUDA, gradients, moved, pretended_cuda
 

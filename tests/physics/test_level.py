@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.physics.blur import gaussian_kernels
+from restore.physics.filters import gaussian_kernels
 from restore.physics.level import KNOTS, MAP_RADIUS, level_map, noise_curve
 from restore.physics.noise import add_correlated
 from restore.physics.random import generator_for, normal

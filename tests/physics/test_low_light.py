@@ -1,4 +1,4 @@
-"""The low-light sensor against its own formulas, and the hand's traces."""
+"""The low-light sensor against its own formulas, and camera-shake PSFs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from restore.physics.low_light import HEADROOM, Sensor, add_low_light, clip_lights, draw_sensors, draw_traces
+from restore.physics.low_light import HEADROOM, Sensor, add_low_light, clip_lights, draw_sensors, draw_trajectories
 
 
 def seeded(seed=0):
@@ -65,10 +65,10 @@ def test_lights_are_clipped_below_white():
 
 
 def test_traces():
-    psfs = draw_traces(40, seeded(), 37)
+    psfs = draw_trajectories(40, seeded(), 37)
     assert psfs.shape == (40, 1, 37, 37) and (psfs >= 0).all()
     assert torch.allclose(psfs.sum((1, 2, 3)), torch.ones(40), atol=1e-5)
     filled = (psfs > 1e-4).flatten(1).sum(1)
     assert filled.min() >= 3 and 20 < filled.float().mean() < 700
-    assert torch.equal(draw_traces(3, seeded(1)), draw_traces(3, seeded(1)))
+    assert torch.equal(draw_trajectories(3, seeded(1)), draw_trajectories(3, seeded(1)))
     assert len({tuple(p.flatten().tolist()) for p in psfs}) == 40

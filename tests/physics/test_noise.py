@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from restore.analysis.noise import clipped_moments
-from restore.physics.blur import gaussian_kernels
+from restore.physics.filters import gaussian_kernels
 from restore.physics.level import level_map, noise_curve
 from restore.physics.noise import (
     KINDS,

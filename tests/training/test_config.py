@@ -4,7 +4,7 @@ import pytest
 
 from restore.errors import ConfigError
 from restore.models import model_class
-from restore.physics.blurring import draw_bank
+from restore.physics.random_blur import draw_bank
 from restore.training.config import find_config, json_schema, load_settings, parse_yaml, settings_from
 from restore.training.run import build_objective
 

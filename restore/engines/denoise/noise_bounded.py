@@ -21,7 +21,7 @@ from torch import Tensor
 from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
-from restore.physics.blur import box_mean
+from restore.physics.filters import box_mean
 from restore.picture import PictureSource
 
 RADIUS = 4  # px, over which what is taken away is averaged

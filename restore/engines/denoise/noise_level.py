@@ -11,7 +11,7 @@ from torch import Tensor
 from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.analysis.sample import sample_crops
-from restore.physics.blur import box_mean
+from restore.physics.filters import box_mean
 from restore.physics.level import MAP_RADIUS
 from restore.physics.resample import pixel_unshuffle_batch
 from restore.picture import PictureSource, ValueScale

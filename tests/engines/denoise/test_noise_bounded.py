@@ -18,7 +18,7 @@ from restore.errors import ConfigError
 from restore.inference.engine import EngineOptions, Place
 from restore.models.cbsn import CBSN
 from restore.models.spec import ModelSpec
-from restore.physics.blur import box_mean
+from restore.physics.filters import box_mean
 from restore.picture import Picture
 from restore.zoo.card import WeightsCard
 from restore.zoo.weights import save_weights

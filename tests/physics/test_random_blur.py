@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.physics.blurring import SIDE, BlurRecipe, blur, draw_bank
 from restore.physics.fourier import convolve, otf
+from restore.physics.random_blur import SIDE, BlurRecipe, blur, draw_bank
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@
     low-light  y = what a dark sensor makes of k * x (`restore.physics.low_light`), lights clipped; some have
                white noise instead, as of daylight with clipped lights
 
-PSFs come from a bank that is drawn once: hand traces, with some lines and discs among them; each in one of its eight
-orientations. A sample is a pure function of (seed, step, index).
+PSFs come from a bank that is drawn once: camera-shake trajectories, some lines and some discs; each in one of its
+eight orientations. A sample is a pure function of (seed, step, index).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from restore.physics.batch import crop_or_pad
 from restore.physics.fourier import convolve, otf
-from restore.physics.low_light import Sensor, add_low_light, clip_lights, draw_sensors, draw_traces
+from restore.physics.low_light import Sensor, add_low_light, clip_lights, draw_sensors, draw_trajectories
 from restore.physics.psf import disc, motion
 from restore.physics.random import generator_for
 
@@ -32,7 +32,7 @@ class BlurRecipe:
     """What is drawn.
 
     Attributes:
-        regime: see the module's text.
+        regime: what noise: "gaussian", white, of std `sigma`; "low-light", that of a dark sensor.
         sigma: least and largest std of white noise, of 255; low levels are likelier.
         clipped: share of the gaussian regime that is clipped and rounded to 8 bits.
         white: share of the low-light regime that has white noise.
@@ -74,8 +74,9 @@ def draw_bank(count: int, seed: int = 0) -> Tensor:
     chance = torch.rand(2, lines, generator=generator)
     drawn = [motion(2 + 33 * float(length), 180 * float(angle)) for length, angle in chance.T]
     drawn += [disc(0.7 + 8 * float(u)) for u in torch.rand(discs, generator=generator)]
-    framed = [_framed(psf.float()) for psf in drawn]
-    return torch.cat([draw_traces(count - lines - discs, generator, SIDE), *(psf[None, None] for psf in framed)])
+    padded = [crop_or_pad(psf, (SIDE, SIDE)) for psf in drawn]
+    normalised = [(psf / psf.sum())[None, None] for psf in padded]
+    return torch.cat([draw_trajectories(count - lines - discs, generator, SIDE), *normalised])
 
 
 def blur(x: Tensor, recipe: BlurRecipe, bank: Tensor, seed: int, step: int, first: int) -> Blurred:
@@ -85,24 +86,25 @@ def blur(x: Tensor, recipe: BlurRecipe, bank: Tensor, seed: int, step: int, firs
         bank: of `draw_bank`.
         first: number of the first sample; sample i is a function of (seed, step, first + i).
     """
-    made = [_one(sample[None], recipe, bank, generator_for(seed, step, first + i)) for i, sample in enumerate(x)]
-    return Blurred(*(torch.cat(parts) for parts in zip(*made, strict=True)))
+    generators = (generator_for(seed, step, first + i) for i in range(len(x)))
+    samples = [_blur_one(each[None], recipe, bank, stream) for each, stream in zip(x, generators, strict=True)]
+    return Blurred(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
 
 
-def _one(x: Tensor, recipe: BlurRecipe, bank: Tensor, generator: torch.Generator) -> Blurred:
+def _blur_one(x: Tensor, recipe: BlurRecipe, bank: Tensor, generator: torch.Generator) -> Blurred:
     which, turns = (int(torch.randint(n, (), generator=generator)) for n in (len(bank), 8))
     psf = torch.rot90(bank[which : which + 1], turns % 4, (-2, -1))
     psf = (psf.flip(-1) if turns >= 4 else psf).to(x.device)
     clean = convolve(x, otf(psf, (x.shape[-2], x.shape[-1])))
     dark = recipe.regime == "low-light"
     level, choice = torch.rand(2, generator=generator).tolist()
-    own = _on(x.device, generator)
+    stream = _generator_on(x.device, generator)
     if dark and choice >= recipe.white:
         sensor = Sensor(*(each.to(x.device) for each in draw_sensors(1, generator)))
-        return Blurred(clean, clip_lights(add_low_light(clean, sensor, own)), psf)
+        return Blurred(clean, clip_lights(add_low_light(clean, sensor, stream)), psf)
     low, high = recipe.sigma
     sigma = (low + (high - low) * math.pow(level, 1.5)) / 255
-    noisy = clean + sigma * torch.randn(x.shape, generator=own, device=x.device)
+    noisy = clean + sigma * torch.randn(x.shape, generator=stream, device=x.device)
     if dark:
         noisy = clip_lights(noisy)
     elif choice < recipe.clipped:
@@ -110,14 +112,8 @@ def _one(x: Tensor, recipe: BlurRecipe, bank: Tensor, generator: torch.Generator
     return Blurred(clean, noisy, psf)
 
 
-def _on(device: torch.device, generator: torch.Generator) -> torch.Generator:
+def _generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
     """A generator on the device that goes on from one on the CPU."""
     if device.type == "cpu":
         return generator
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
-
-
-def _framed(psf: Tensor) -> Tensor:
-    rows, columns = SIDE - psf.shape[0], SIDE - psf.shape[1]
-    psf = F.pad(psf, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-    return psf / psf.sum()

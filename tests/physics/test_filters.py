@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from restore.physics.blur import box_mean, filter_each, gaussian_kernels
+from restore.physics.filters import box_mean, filter_each, gaussian_kernels
 from restore.physics.random import generator_for
 from restore.physics.resample import enlarge_each, halve
 
@@ -43,7 +43,7 @@ def test_a_gaussian_has_the_std_asked_for() -> None:
 
 
 def test_enlarging_is_linear_interpolation() -> None:
-    """A plane stays one; a factor of 1 without shift gives the top left; white noise loses the gain told."""
+    """A plane stays one; a factor of 1 without shift gives the top left; white noise loses the gain returned."""
     rows, columns = torch.meshgrid(torch.arange(14.0), torch.arange(12.0), indexing="ij")
     x = (2 * rows + columns).expand(2, 1, 14, 12).contiguous()
     factor, shift = torch.tensor([1.0, 2.5]), torch.tensor([0.0, 0.4])

@@ -12,10 +12,9 @@ def filter_each(x: Tensor, kernels: Tensor) -> Tensor:
 
     B x C x H x W, B x k x k -> B x C x (H - k + 1) x (W - k + 1)
     """
-    batch, channels, height, width = x.shape
-    weight = kernels[:, None].repeat_interleave(channels, 0)  # (B C) x 1 x k x k
-    y = F.conv2d(x.reshape(1, batch * channels, height, width), weight, groups=batch * channels)
-    return y.view(batch, channels, *y.shape[-2:])
+    from kornia.filters import filter2d
+
+    return filter2d(x, kernels, padding="valid")
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
@@ -32,6 +31,24 @@ def box_mean(x: Tensor, radius: int) -> Tensor:
     return x
 
 
+def gaussian_taps(window: int, sigma: float) -> Tensor:
+    """A Gaussian of std `sigma` px sampled at `window` places around the middle one, of sum 1: float64."""
+    place = torch.arange(window, dtype=torch.float64) - window // 2
+    taps = torch.exp(-0.5 * (place / sigma).square())
+    return taps / taps.sum()
+
+
+def elliptic_gaussian(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:
+    """exp(-r^2 / 2) at places x (to the right) and y (down), r in units of the axes' stds; all broadcast.
+
+    Args:
+        long, short: std along the two axes, px.
+        angle: from x to the long axis, towards y (clockwise on the screen), radians.
+    """
+    cos, sin = angle.cos(), angle.sin()
+    return torch.exp(-0.5 * (((cos * x + sin * y) / long).square() + ((cos * y - sin * x) / short).square()))
+
+
 def gaussian_kernels(std: Tensor, roundness: Tensor, angle: Tensor, radius: int = 3) -> Tensor:
     """Elliptic Gaussians of sum 1, B x (2 radius + 1) x (2 radius + 1).
 
@@ -41,9 +58,7 @@ def gaussian_kernels(std: Tensor, roundness: Tensor, angle: Tensor, radius: int 
         angle: B, of the long axis, radians.
     """
     place = torch.arange(-radius, radius + 1, device=std.device, dtype=torch.float32)
-    x, y = place[None, None, :], place[None, :, None]
-    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    long = std.clamp(min=0.05)[:, None, None]
-    short = (std * roundness).clamp(min=0.05)[:, None, None]
-    kernels = torch.exp(-0.5 * (((cos * x + sin * y) / long).square() + ((cos * y - sin * x) / short).square()))
+    long, short = std.clamp(min=0.05), (std * roundness).clamp(min=0.05)
+    long, short, angle = (each[:, None, None] for each in (long, short, angle))
+    kernels = elliptic_gaussian(place[None, None, :], place[None, :, None], long, short, angle)
     return kernels / kernels.sum((1, 2), keepdim=True)

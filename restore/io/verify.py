@@ -19,8 +19,8 @@ COLOUR_ONLY = ("webp", "avif")  # grey is written as RGB
 def check_written(partial_file: Path, target: PictureInfo) -> None:
     """Read the header of what was written; size, samples and depth must be as promised."""
     with _reading_back(target.path), partial_file.open("rb") as file:
-        found = read_header(file, ReadOptions(max_pixels=target.pixels)).info
-    _check_same(found, target, target.path)
+        actual = read_header(file, ReadOptions(max_pixels=target.pixels)).info
+    _check_same(actual, target, target.path)
 
 
 def check_pages(partial_file: Path, targets: list[PictureInfo], where: Path) -> None:
@@ -30,8 +30,8 @@ def check_pages(partial_file: Path, targets: list[PictureInfo], where: Path) -> 
         pages = [replace(header.info, metadata=Metadata(), notes=()) for header in headers]
     if len(pages) != len(targets):
         raise _wrong(f"{len(pages)} pages instead of {len(targets)}", where)
-    for found, target in zip(pages, targets, strict=True):
-        _check_same(found, target, where)
+    for actual, target in zip(pages, targets, strict=True):
+        _check_same(actual, target, where)
 
 
 @contextmanager
@@ -42,11 +42,11 @@ def _reading_back(where: Path | None) -> Iterator[None]:
         raise FileError("did not survive writing: it cannot be read back", where=where, why=str(error)) from error
 
 
-def _check_same(found: PictureInfo, target: PictureInfo, where: Path | None) -> None:
+def _check_same(actual: PictureInfo, target: PictureInfo, where: Path | None) -> None:
     facts = ["height", "width", "dtype"] + (["channels", "alpha"] if target.format not in COLOUR_ONLY else [])
-    wrong = [key for key in facts if getattr(found, key) != getattr(target, key)]
+    wrong = [key for key in facts if getattr(actual, key) != getattr(target, key)]
     if wrong:
-        why = ", ".join(f"{key} {getattr(found, key)} instead of {getattr(target, key)}" for key in wrong)
+        why = ", ".join(f"{key} {getattr(actual, key)} instead of {getattr(target, key)}" for key in wrong)
         raise _wrong(why, where)
 
 

@@ -108,7 +108,7 @@ class TestRefusals:
                 "degrade", "poisson", {"sigma": 5.0},
                 "--sigma does not go with poisson. It belongs to gaussian or speckle or correlated or resize",
             ),
-            ("denoise", "auto", {"pd": 2, "budget": 60.0}, "--pd and --budget do not go together (--pd belongs to zero-shot"),
+            ("denoise", "auto", {"pd": 2, "budget": 60.0}, "--pd and --budget do not go together (--pd belongs"),
             ("denoise", "auto", {"presett": "fast"}, "there is no option --presett here. Did you mean 'preset'? Leave"),
             ("denoise", "auto", {"strengt": 0.5}, "there is no option --strengt here. Did you mean 'strength'? Leave"),
             ("denoise", "auto", {"zzz": 1}, "there is no option --zzz here. Leave it out"),

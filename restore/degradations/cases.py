@@ -42,6 +42,11 @@ class Case:
     pictures: ClassVar[int] = 1
     """How many consecutive pictures of the folder one sample is made of (frames; two independent scenes)."""
 
+    @property
+    def damages(self) -> bool:
+        """Whether there is something to restore; else nothing can be gained."""
+        return True
+
     @classmethod
     def standard(cls) -> dict[str, Self]:
         """The cases of a config that lists none."""

@@ -47,6 +47,10 @@ class NoiseCase(Case):
         if self.jpeg and not (1 <= self.jpeg <= 100 and self.clipped):
             raise ConfigError("a JPEG has a quality of 1 to 100, and its values are clipped", fix="Change jpeg")
 
+    @property
+    def damages(self) -> bool:
+        return self.noise != "none" or self.jpeg > 0
+
     @classmethod
     def standard(cls) -> dict[str, Self]:
         return {"clean": cls()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _Names = Annotated[tuple[str, ...], reads("NAME,NAME", lambda text: tuple(text.split(","))), HIDE]
 _Endings = Annotated[tuple[str, str] | None, reads("DAMAGED,CLEAN", parse_endings("--pairs")), HIDE]
 _Words = Annotated[tuple[str, ...], reads("END,END", lambda text: tuple(text.split(","))), HIDE]
-_Given = Annotated[tuple[str, ...], UseAppendAction, reads("NAME=VALUE", str), HIDE]
+_Given = Annotated[tuple[Annotated[str, reads("NAME=VALUE", str)], ...], UseAppendAction, HIDE]
 _Quiet = Annotated[bool, arg(aliases=["-q"], help_behavior_hint="")]
 OURS = "restore"
 """Name of the method that is evaluated."""
@@ -215,10 +216,11 @@ class Eval:
 
         options = {} if case is None else case.options(0)
         device = resolve_device(self.device)
-        return {
-            name: f"{method.restorer(options).engine.fingerprint}, {device}, {threads} threads"
-            for name, method in methods.items()
-        }
+        try:
+            engines = {name: method.restorer(options).engine for name, method in methods.items()}
+        except ConfigError as error:
+            raise error.reworded(_in_eval) from error
+        return {name: f"{engine.fingerprint}, {device}, {threads} threads" for name, engine in engines.items()}
 
     def _sources(
         self, folders: Sequence[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
@@ -287,3 +289,15 @@ class Eval:
 def option_names_of(task: Task) -> set[str]:
     """Names of all options of a task's methods."""
     return {name for method in task.methods.values() for name in option_names(method)}
+
+
+def _in_eval(text: str) -> str:
+    """A message that names flags of the task's command, as they are given here: --option psf=FILE for --psf FILE."""
+    known = ("method", "weights", "preset")
+    return re.sub(
+        r"--([a-z][a-z-]*)( (?=[A-Z]|\w+:))?",
+        lambda match: (
+            match[0] if match[1] in known else f"--option {match[1].replace('-', '_')}" + "=" * bool(match[2])
+        ),
+        text,
+    )

@@ -56,6 +56,7 @@ class BlurCase(Case):
         words = [f"blurred by {' or '.join(names)}, {self.boundary}", noise if self.noise or self.gain else "no noise"]
         words.append("clipped and rounded to 8 bits" if self.clipped else "float, not clipped")
         words.append("PSF and noise level given" if "noise" in self.options(0) else "PSF given")
+        words += [] if self.whole else ["a margin of a PSF's width left out"]
         return ", ".join(words)
 
     def options(self, index: int) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from restore.degradations.cases import Case
 from restore.errors import ConfigError, nearest
 from restore.inference.options import RunOptions
 from restore.naming import imported
@@ -58,6 +59,7 @@ class Task:
         choose: "module:name" of a function (options given by name) -> method, instead of that rule.
         subcommand: the method is the first word after the task, called so in messages ("kind of damage").
         in_place: results may replace their inputs.
+        cases: "module:name" of the class of its evaluation's cases (`restore.degradations.cases.Case`); "" for none.
     """
 
     summary: str
@@ -67,6 +69,7 @@ class Task:
     choose: str = ""
     subcommand: str = ""
     in_place: bool = True
+    cases: str = ""
 
 
 def _denoise(name: str, options: str, weights: str = "") -> Method:
@@ -93,6 +96,7 @@ TASKS: dict[str, Task] = {
             "classical": _denoise("classical:ClassicalEngine", "ClassicalOptions"),
             "self-supervised": _denoise("self_supervised:SelfSupervisedEngine", "SelfSupervisedOptions"),
         },
+        cases="restore.degradations.noise_cases:NoiseCase",
     ),
     "deconv": Task(
         summary="Take a known blur out of a picture, several pictures, or folders of them.",
@@ -106,6 +110,7 @@ TASKS: dict[str, Task] = {
             "rl-tv": _deconv("rl-tv", "IterativeOptions"),
             "hyper-laplacian": _deconv("hyper-laplacian"),
         },
+        cases="restore.degradations.blur_cases:BlurCase",
     ),
     "degrade": Task(
         summary="Add noise to pictures, to make test cases: gaussian, poisson, speckle, salt-pepper, correlated, "
@@ -145,6 +150,17 @@ def task_named(name: str) -> Task:
 def options_class(method: Method) -> type[Options]:
     """The class of a method's options."""
     return _named(method.options)
+
+
+def case_class(task: Task) -> type[Case] | None:
+    """The class of a task's evaluation cases, if it has one. Raises `ConfigError` if that is none."""
+    if not task.cases:
+        return None
+    kind = imported(task.cases, {}, "kind of case", "MyCase")
+    if not (isinstance(kind, type) and issubclass(kind, Case) and is_dataclass(kind)):
+        fix = "Give a dataclass that is a restore.degradations.cases.Case"
+        raise ConfigError(f"{task.cases} describes no cases of an evaluation", fix=fix)
+    return kind
 
 
 def option_names(method: Method) -> list[str]:

@@ -41,7 +41,6 @@ from restore.engines.denoise.ap_bsn import ApBsnEngine
 from restore.engines.denoise.learners import crops
 from restore.engines.denoise.network import DenoisingNetwork, network_of
 from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
-from restore.evaluation.protocol import Case
 from restore.evaluation.samples import Sample, Source
 from restore.inference.engine import Engine
 from restore.inference.options import RunOptions
@@ -127,8 +126,9 @@ def camera_methods(
             level = float((noisy.astype(float) - clean).std())
             if not told:
                 level = max(float(estimate_sigma(noisy.astype(float), channel_axis=-1, average_sigmas=True)), 0.1)
-            source = Source(name="", index=0, truth=Path(), damaged=None)
-            return method(Sample(source, Case(noise="gaussian", level=level), noisy, clean))
+            source = Source(name="", index=0, truth=Path())
+            pictures = {"inputs": {"picture": noisy}, "targets": {"result": clean}}
+            return method(Sample(**pictures, source=source, noise_level=level))
 
         return run
 

@@ -44,19 +44,19 @@ from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import Denoiser, plug_and_play
 from restore.classical.richardson_lucy import richardson_lucy
 from restore.classical.wiener import gcv, wiener
+from restore.degradations import blur_cases
 from restore.engines.deconv.network import network_of
 from restore.engines.deconv.prior import prior_of
 from restore.engines.deconv.psf import load_psf
 from restore.inference.memory import tune_allocator
 from restore.physics.blurred_noise import blurred_noise
-from restore.physics.fourier import convolve, otf
-from restore.physics.low_light import HEADROOM, Sensor, add_low_light, clip_lights
+from restore.physics.low_light import HEADROOM
 from restore.report.table import markdown
 
 KERNELS = (0, 3, 5, 6, 7)
 _AS_STORED = ("kernel4", "kernel8")  # Levin09's other kernels are turned by 180 degrees
 _SHIFT = 9  # px by which Levin09's kernels are off their middle
-SENSOR = Sensor(*(torch.tensor([value]) for value in (8.0, 0.02, 2.25, 5.0)))
+GAIN = 8.0  # of the dark sensor
 Solve = Callable[[Extended, Tensor, float], Tensor]  # extended 1 x 3 x H x W, PSF, sigma -> circular 1 x 3 x H x W
 
 
@@ -84,12 +84,11 @@ def picture(path: Path) -> Tensor:
 def blurred(path: Path, index: int, psf: Tensor, sigma: float, valid: bool) -> tuple[Tensor, Tensor, int]:
     """(truth, blurred, margin to leave out)"""
     x = picture(path)
-    noise = np.random.default_rng(index).standard_normal((x.shape[2], x.shape[3], 3)) * sigma
-    y = convolve(x, otf(psf, (x.shape[2], x.shape[3]))) + torch.from_numpy(noise).permute(2, 0, 1)[None]
+    y = blur_cases.blurred(x, psf, sigma, index)
     side = psf.shape[-1]
     half = side // 2
     inner = (..., slice(half, -half), slice(half, -half))
-    return (x[inner], y[inner].float(), side - half) if valid else (x, y.float(), side)
+    return (x[inner], y[inner], side - half) if valid else (x, y, side)
 
 
 def photographs(files: Sequence[Path], psfs: Sequence[Tensor], sigma: float, valid: bool) -> Iterator[Sample]:
@@ -104,8 +103,7 @@ def in_the_dark(files: Sequence[Path], psfs: Sequence[Tensor]) -> Iterator[Sampl
         x, psf = picture(path), psfs[KERNELS[j % 5]].float()
         if max(x.shape[2:]) > 900:
             x = x[..., :640, :640]
-        y = convolve(x.float(), otf(psf, (x.shape[2], x.shape[3])))
-        y = clip_lights(add_low_light(y, SENSOR, torch.Generator().manual_seed(j)))
+        y = blur_cases.in_low_light(x, psf, GAIN, j)
         yield Sample(x, y, psf, blurred_noise([y[0]]), 0, True)
 
 

@@ -23,9 +23,12 @@ import torch
 from peers import network_peers, package_peers
 
 import restore
-from restore.evaluation.protocol import Case, EvaluationProtocol
-from restore.evaluation.run import INPUT, Method, Row, Summary, Watch, evaluate, restoring, summarise
-from restore.evaluation.samples import Array, Source, clean_sources, paired_sources
+from restore.degradations.cases import Array
+from restore.degradations.noise_cases import NoiseCase
+from restore.evaluation.methods import Method, restoring
+from restore.evaluation.protocol import EvaluationProtocol
+from restore.evaluation.run import INPUT, Row, Summary, Watch, evaluate, summarise
+from restore.evaluation.samples import Source, clean_sources, paired_sources
 from restore.report.table import markdown
 
 
@@ -55,14 +58,14 @@ def main() -> None:
     print(table(summarise(result.rows), result.rows, clean=args.mode == "clean"))
 
 
-def chosen(args: argparse.Namespace, protocol: EvaluationProtocol) -> tuple[list[Source], Case]:
+def chosen(args: argparse.Namespace, protocol: EvaluationProtocol) -> tuple[list[Source], NoiseCase]:
     if args.mode == "pairs":
-        return paired_sources(args.folder, args.folder, (args.noisy, args.truth), protocol)[0], Case()
+        return paired_sources({"picture": args.folder}, args.folder, (args.noisy, args.truth), protocol)[0], NoiseCase()
     if args.mode == "clean":
-        return clean_sources(args.folder, protocol), Case()
+        return clean_sources(args.folder, protocol), NoiseCase()
     kind, _, level = args.noise.partition(":")
     noise = "gaussian" if kind == "white" else kind
-    return clean_sources(args.folder, protocol), Case(noise=noise, level=float(level), clipped=not args.unclipped)
+    return clean_sources(args.folder, protocol), NoiseCase(noise=noise, level=float(level), clipped=not args.unclipped)
 
 
 def methods(args: argparse.Namespace) -> dict[str, Method]:

@@ -28,8 +28,10 @@ from measured import PSNR, facts, write
 from peers import network_peers, told
 
 import restore
-from restore.evaluation.protocol import Case, EvaluationProtocol
-from restore.evaluation.run import INPUT, Method, Summary, evaluate, restoring, summarise
+from restore.degradations.noise_cases import NoiseCase
+from restore.evaluation.methods import Method, restoring
+from restore.evaluation.protocol import EvaluationProtocol
+from restore.evaluation.run import INPUT, Summary, evaluate, summarise
 from restore.evaluation.samples import Source, clean_sources, paired_sources
 from restore.report.table import markdown
 
@@ -38,7 +40,7 @@ SSIM = "ssim_valid11"
 REAL_LEVEL = 10.0  # of 255, what FFDNet is told on PolyU
 
 
-CLEAN = Case()
+CLEAN = NoiseCase()
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,22 @@ class Set:
 
     name: str
     folder: str
-    case: Case = CLEAN
+    case: NoiseCase = CLEAN
     every: int = 1
     first: int = 0
     grey: bool = False
 
 
-def white(level: float, **options: object) -> Case:
-    return replace(Case(noise="gaussian", level=level), **options)
+def white(level: float, **options: object) -> NoiseCase:
+    return replace(NoiseCase(noise="gaussian", level=level), **options)
 
 
 EIGHT = {"folder": "CBSD68", "every": 9, "first": 8}
 SETS = [
     *(Set(f"cbsd8, sigma {s} clipped", case=white(s), **EIGHT) for s in (15, 25, 50)),
     *(Set(f"cbsd8, sigma {s} floats", case=white(s, clipped=False), **EIGHT) for s in (25, 50)),
-    Set("cbsd8, Poisson 30 floats", case=Case(noise="poisson", level=30, clipped=False), **EIGHT),
-    Set("cbsd8, Poisson 30 clipped", case=Case(noise="poisson", level=30), **EIGHT),
+    Set("cbsd8, Poisson 30 floats", case=NoiseCase(noise="poisson", level=30, clipped=False), **EIGHT),
+    Set("cbsd8, Poisson 30 clipped", case=NoiseCase(noise="poisson", level=30), **EIGHT),
     Set("cbsd8, sigma 15 then JPEG 80", case=white(15, jpeg=80), **EIGHT),
     Set("cbsd8 grey, sigma 25 clipped", case=white(25), grey=True, **EIGHT),
     *(Set(f"CBSD68, sigma {s} clipped", "CBSD68", white(s)) for s in (25, 50)),
@@ -102,7 +104,7 @@ def measured(
 def sources_of(each: Set, folder: Path, scratch: Path) -> list[Source]:
     protocol = EvaluationProtocol(every=each.every, first=each.first)
     if any(folder.glob("*_real.*")):
-        return paired_sources(folder, folder, ("_real", "_mean"), protocol)[0]
+        return paired_sources({"picture": folder}, folder, ("_real", "_mean"), protocol)[0]
     sources = clean_sources(folder, protocol)
     if not each.grey:
         return sources
@@ -113,10 +115,10 @@ def sources_of(each: Set, folder: Path, scratch: Path) -> list[Source]:
 
 def suited(networks: dict[str, Method], sources: list[Source], each: Set) -> dict[str, Method]:
     """The peers that this set makes sense for: colour, with noise."""
-    if not networks or each.grey or (each.case.noise == "none" and sources[0].damaged is None):
+    if not networks or each.grey or (each.case.noise == "none" and not sources[0].damaged):
         return {}
     blind, ffdnet = networks["DnCNN (blind)"], networks["FFDNet (true level)"]
-    return {FFDNET: ffdnet if sources[0].damaged is None else told(ffdnet, REAL_LEVEL), "DnCNN (blind)": blind}
+    return {FFDNET: ffdnet if not sources[0].damaged else told(ffdnet, REAL_LEVEL), "DnCNN (blind)": blind}
 
 
 def row(each: Set, summaries: list[Summary], worst: float) -> list[str]:

@@ -24,8 +24,10 @@ from typing import Any
 import torch
 
 import restore
-from restore.evaluation.protocol import Case, EvaluationProtocol
-from restore.evaluation.run import evaluate, restoring, summarise
+from restore.degradations.noise_cases import NoiseCase
+from restore.evaluation.methods import restoring
+from restore.evaluation.protocol import EvaluationProtocol
+from restore.evaluation.run import evaluate, summarise
 from restore.evaluation.samples import clean_sources
 from restore.report.table import markdown
 from restore.training.export import export
@@ -62,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     protocol = EvaluationProtocol(metrics=METRICS)
-    sources, case = clean_sources(args.pictures, protocol), Case(noise="gaussian", level=SIGMA)
+    sources, case = clean_sources(args.pictures, protocol), NoiseCase(noise="gaussian", level=SIGMA)
     rows = []
     for name, losses in LOSSES.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.degradations.cases import Array
+from restore.degradations.noise_cases import NoiseCase
+from restore.evaluation.methods import Method
 from restore.evaluation.pictures import unit_of
-from restore.evaluation.protocol import Case
-from restore.evaluation.run import Method
-from restore.evaluation.samples import Array, Sample
+from restore.evaluation.samples import Sample
 
 Peer = Callable[[Tensor, float], Tensor]  # 1 x 3 x H x W, white = 1; true sigma, 8-bit units -> the same
 
@@ -75,12 +76,12 @@ def package_peers() -> dict[str, Method]:
     from skimage.restoration import denoise_nl_means
 
     def nlm(sample: Sample) -> Array:
-        s = sample.sigma / 255
+        s = sample.noise_level / 255
         options = {"h": 0.5 * s, "sigma": s, "fast_mode": True, "patch_size": 5, "patch_distance": 6}
         return like(sample, denoise_nl_means(_unit(sample), channel_axis=-1, **options))
 
     def opencv(sample: Sample) -> Array:  # takes 8 bits alone
-        codes, level = np.rint(_unit(sample).clip(0, 1) * 255).astype(np.uint8), sample.sigma * 0.8
+        codes, level = np.rint(_unit(sample).clip(0, 1) * 255).astype(np.uint8), sample.noise_level * 0.8
         return like(sample, cv2.fastNlMeansDenoisingColored(codes, None, level, level, 7, 21) / 255)
 
     found: dict[str, Method] = {"scikit-image NLM": nlm, "OpenCV NLM": opencv}
@@ -88,18 +89,14 @@ def package_peers() -> dict[str, Method]:
         import bm3d
     except ImportError:
         return found
-    found["CBM3D (bm3d 4)"] = lambda sample: like(sample, bm3d.bm3d_rgb(_unit(sample), sample.sigma / 255))
+    found["CBM3D (bm3d 4)"] = lambda sample: like(sample, bm3d.bm3d_rgb(_unit(sample), sample.noise_level / 255))
     return found
 
 
 def told(method: Method, level: float) -> Method:
     """A method that is told this level (8-bit units), whatever the noise is."""
 
-    def run(sample: Sample) -> Array:
-        source = replace(sample.source, damaged=None)
-        return method(replace(sample, source=source, case=Case(noise="gaussian", level=level)))
-
-    return run
+    return lambda sample: method(replace(sample, case=None, noise_level=level))
 
 
 def like(sample: Sample, unit: Array) -> Array:
@@ -120,8 +117,9 @@ def _method(peer: Peer, *, told: bool = True) -> Method:
     def run(sample: Sample) -> Array:
         x = unit_of(sample.damaged).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            photons = sample.case.level if told and sample.case.noise == "poisson" else 0.0
-            y = _stabilised(peer, x, photons) if photons else peer(x, sample.sigma)
+            shot = told and isinstance(sample.case, NoiseCase) and sample.case.noise == "poisson"
+            photons = sample.case.level if shot else 0.0
+            y = _stabilised(peer, x, photons) if photons else peer(x, sample.noise_level)
         return like(sample, y[0].movedim(0, -1).numpy())
 
     return run

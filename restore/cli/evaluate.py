@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from restore.cli.console import Bar, put, put_json, say, shown
 from restore.cli.flags import HIDE
-from restore.cli.options import Flag, number, one_of, parse_endings, reads
-from restore.errors import ConfigError, ExitCode
+from restore.cli.options import Flag, number, parse_endings, reads
+from restore.cli.scores import code_of, conventions, describe, json_of, put_case, put_choices, put_scores
+from restore.errors import ConfigError
 from restore.metrics.table import METRICS, require_weights, resolve
 from restore.options import INF
+from restore.tasks import Task, option_names, task_named
 
 if TYPE_CHECKING:
-    from restore.evaluation.protocol import Case, EvaluationProtocol
-    from restore.evaluation.run import Method, Result, Summary
+    from restore.degradations.cases import Case
+    from restore.evaluation.methods import TaskMethod
+    from restore.evaluation.protocol import EvaluationProtocol
+    from restore.evaluation.run import Result
     from restore.evaluation.samples import Source
     from restore.training.settings import Settings
 
 _Names = Annotated[tuple[str, ...], reads("NAME,NAME", lambda text: tuple(text.split(","))), HIDE]
 _Endings = Annotated[tuple[str, str] | None, reads("DAMAGED,CLEAN", parse_endings("--pairs")), HIDE]
+_Words = Annotated[tuple[str, ...], reads("END,END", lambda text: tuple(text.split(","))), HIDE]
+_Given = Annotated[tuple[Annotated[str, reads("NAME=VALUE", str)], ...], UseAppendAction, HIDE]
 _Quiet = Annotated[bool, arg(aliases=["-q"], help_behavior_hint="")]
 OURS = "restore"
 """Name of the method that is evaluated."""
@@ -64,31 +71,31 @@ class Score:
         if b is None and any(METRICS[name].reference for name in names):
             raise ConfigError(f"{names[0]} compares with a truth", fix="Give two pictures, or --metrics naturalness")
         require_weights(names)
-        pairs, strangers = find_pairs(a, b, self.pairs or ("", ""))
+        pairs, unpaired = find_pairs(a, b, self.pairs or ("", ""))
         if not pairs:
-            why = "; ".join(strangers[:3])
+            why = "; ".join(unpaired[:3])
             raise ConfigError("there is nothing to score", where=a, why=why, fix="Files are matched by their names")
         found: list[Scored] = []
         for each in score(pairs, names, EvaluationProtocol(rounded=self.rounded, border=self.border)):
             found.append(each)
             for problem in each.problems:
                 say(f"restore: error: {problem}")
-        for line in strangers:
+        for line in unpaired:
             say(f"restore: error: {shown(line)}")
-        choices = {"conventions": _conventions(names), "border": self.border, "rounded": self.rounded}
+        choices = {"conventions": conventions(names), "border": self.border, "rounded": self.rounded}
         means = {
             name: fmean(values) for name in names if (values := [s.scores[name] for s in found if name in s.scores])
         }
-        code = _code(len(strangers) + sum(bool(each.problems) for each in found), any(each.scores for each in found))
+        code = code_of(len(unpaired) + sum(bool(each.problems) for each in found), any(each.scores for each in found))
         if self.json:
             put_json(
-                {"command": "score", **choices, "pictures": [asdict(each) for each in found], "unpaired": strangers}
+                {"command": "score", **choices, "pictures": [asdict(each) for each in found], "unpaired": unpaired}
                 | {"mean": means, "exit_code": int(code)}
             )
         else:
-            _put_choices(names, border=self.border, rounded=self.rounded)
+            put_choices(names, border=self.border, rounded=self.rounded)
             rows = [(each.picture, each.scores) for each in found]
-            _put_scores("picture", rows if len(rows) == 1 else [*rows, ("mean", means)], names)
+            put_scores("picture", rows if len(rows) == 1 else [*rows, ("mean", means)], names)
         return code
 
 
@@ -97,20 +104,23 @@ class Eval:
     """Run a config's evaluation protocol on your own pictures: `eval CONFIG FOLDER`."""
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="CONFIG FOLDER [CLEAN]", help_behavior_hint="")] = ()
-    """A config (denoise/plain_unet, or a YAML file) and a folder of clean pictures, which the protocol damages; or a
-    folder of really damaged pictures and one of their truth. Settings may follow: evaluation.border=4."""
-    pairs: _Endings = None
-    """Really damaged pictures and their truth, told apart by the ends of their names: _real,_mean."""
+    """A config (denoise/plain_unet, deconv/wiener_unet, or a YAML file) and a folder of clean pictures, which the
+    protocol damages; or a folder of really damaged pictures (of each, where the task takes several) and one of their
+    truth. Settings may follow: evaluation.border=4."""
+    pairs: _Words = ()
+    """Really damaged pictures and their truth in one folder, by the ends of their names: _real,_mean."""
     cases: Annotated[str, reads("NAME,NAME", str), HIDE] = ""
     """Some of the protocol's cases only."""
     weights: Annotated[str | None, reads("NAME|FILE", str), HIDE] = None
-    """Weights of a network: a name of the zoo or a .safetensors file; by default what plain `restore denoise` uses."""
-    method: Annotated[str, one_of("--method", "auto", "zero-shot", "classical", "network")] = "auto"
-    """The method to evaluate, as of the task's own command."""
-    preset: Annotated[str | None, one_of("--preset", "fast", "quality"), HIDE] = None
-    """Of the zero-shot method."""
+    """Weights of a network: a name of the zoo or a .safetensors file; by default those of the task's own command."""
+    method: Annotated[str, reads("NAME", str)] = "auto"
+    """The method to evaluate, one of the task's own command."""
+    preset: Annotated[str | None, reads("NAME", str), HIDE] = None
+    """As of the task's own command."""
+    option: _Given = ()
+    """Any other option of the method, psf=kernel.png; may be repeated. Peers that take it get it too."""
     peer: _Names = ()
-    """Methods to print beside it, from the same run: nlm, wavelet, opencv-nlm, zero-shot."""
+    """Methods or algorithms of the task to print beside it, from the same run: nlm, zero-shot; wiener, rl-tv."""
     metrics: _Names = ()
     """Other metrics than the protocol's."""
     every: Annotated[int | None, number("--every", int, 1, INF), HIDE] = None
@@ -137,25 +147,28 @@ class Eval:
         from restore.training.config import load_settings
 
         folders = [word for word in self.paths[1:] if "=" not in word]
-        if not self.paths or len(folders) not in (1, 2):
+        if not self.paths or not folders:
             fix = "For example: restore eval denoise/plain_unet photos"
             raise ConfigError("restore eval takes a config and a folder of pictures", fix=fix)
         settings = load_settings(self.paths[0], [word for word in self.paths[1:] if word not in folders])
+        task = task_named(settings.task)
         protocol = self._protocol(settings)
+        cases = self._cases(settings, protocol, real=len(folders) > 1 or bool(self.pairs))
         require_weights(protocol.metrics)
         threads = self.threads or usable_cores()
         torch.set_num_threads(threads)
-        methods, told = self._methods(settings, threads)
-        sources, cases, strangers = self._sources(folders, protocol)
+        methods = self._methods(settings, task)
+        engines = self._engines(methods, next(iter(cases.values())), threads)
+        sources, unpaired = self._sources(folders, task, cases, protocol)
         results = self._evaluate(sources, cases, methods, protocol)
-        for line in strangers:
+        for line in unpaired:
             say(f"restore: error: {shown(line)}")
-        failed = len(strangers) + sum(len(result.failures) for result in results.values())
-        code = _code(failed, any(result.rows for result in results.values()))
+        failed = len(unpaired) + sum(len(result.failures) for result in results.values())
+        code = code_of(failed, any(result.rows for result in results.values()))
         if self.json:
-            put_json(_json(cases, results, protocol, told) | {"unpaired": strangers, "exit_code": int(code)})
+            put_json(json_of(cases, results, protocol, engines) | {"unpaired": unpaired, "exit_code": int(code)})
         else:
-            self._put(cases, results, protocol, told)
+            self._put(cases, results, protocol, engines)
         return code
 
     def _protocol(self, settings: Settings) -> EvaluationProtocol:
@@ -163,49 +176,74 @@ class Eval:
         protocol = replace(settings.evaluation, **{name: value for name, value in changes.items() if value is not None})
         return replace(protocol, metrics=tuple(resolve(protocol.metrics)))
 
-    def _methods(self, settings: Settings, threads: int) -> tuple[dict[str, Method], dict[str, str]]:
-        """(methods by name, what each is in words)."""
-        import restore
-        from restore.evaluation.run import restoring
-        from restore.inference.precision import resolve_device
-        from restore.models import MODELS
-        from restore.tasks import TASKS
+    def _cases(self, settings: Settings, protocol: EvaluationProtocol, *, real: bool) -> Mapping[str, Case | None]:
+        """How pictures are damaged, by name; None for really damaged ones."""
+        if real:
+            if self.cases:
+                why = "--cases are ways to damage clean pictures; these are damaged already"
+                raise ConfigError(why, fix="Leave it out")
+            return {"pairs": None}
+        if not protocol.cases:
+            raise ConfigError(
+                f"{self.paths[0]} has no cases for the task {settings.task}",
+                fix="Write some below evaluation.cases, or give damaged pictures and their truth",
+            )
+        return protocol.choose(self.cases)
 
-        own = settings.model.name if self.weights and settings.model.name not in MODELS else None
-        asked: dict[str, dict[str, Any]] = {
-            OURS: {"method": self.method, "preset": self.preset, "weights": self.weights, "model": own}
-        }
+    def _methods(self, settings: Settings, task: Task) -> dict[str, TaskMethod]:
+        """What is evaluated, and the peers, by name."""
+        from restore.evaluation.methods import TaskMethod, parsed_options, peer, taken
+        from restore.models import MODELS
+
+        wrong = [word for word in self.option if "=" not in word]
+        if wrong:
+            raise ConfigError(f"--option cannot be {wrong[0]!r}", fix="Write it as NAME=VALUE, psf=kernel.png")
+        options = parsed_options(task, dict(word.split("=", 1) for word in self.option))
+        own = {"preset": self.preset, "weights": self.weights}
+        if self.weights and settings.model.name not in MODELS and "model" in option_names_of(task):
+            own["model"] = settings.model.name
+        given = {name: value for name, value in own.items() if value is not None}
+        methods = {OURS: TaskMethod(settings.task, self.method, {"device": self.device, **given, **options})}
         for name in self.peer:
-            is_method = name in TASKS[settings.task].methods
-            asked[name] = {"method": name} if is_method else {"method": "classical", "algorithm": name}
-        restorers = {name: restore.load(settings.task, device=self.device, **how) for name, how in asked.items()}
+            method, chosen = peer(task, name)
+            also = {"device": self.device, **taken(task, method, options), **chosen}
+            methods[name] = TaskMethod(settings.task, method, also)
+        return methods
+
+    def _engines(self, methods: Mapping[str, TaskMethod], case: Case | None, threads: int) -> dict[str, str]:
+        """What each method is, in words; so that mistakes in options are named before any picture is read."""
+        from restore.inference.precision import resolve_device
+
+        options = {} if case is None else case.options(0)
         device = resolve_device(self.device)
-        told = {
-            name: f"{restorer.engine.fingerprint}, {device}, {threads} threads" for name, restorer in restorers.items()
-        }
-        return {name: restoring(restorer) for name, restorer in restorers.items()}, told
+        try:
+            engines = {name: method.restorer(options).engine for name, method in methods.items()}
+        except ConfigError as error:
+            raise error.reworded(_in_eval) from error
+        return {name: f"{engine.fingerprint}, {device}, {threads} threads" for name, engine in engines.items()}
 
     def _sources(
-        self, folders: Sequence[str], protocol: EvaluationProtocol
-    ) -> tuple[list[Source], dict[str, Case], list[str]]:
-        """(pictures, cases, files without a partner)."""
-        from restore.evaluation.protocol import Case
+        self, folders: Sequence[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
+    ) -> tuple[list[Source], list[str]]:
+        """(pictures, files without a partner)."""
         from restore.evaluation.samples import clean_sources, paired_sources
 
-        if len(folders) == 1 and self.pairs is None:
-            return clean_sources(folders[0], protocol), protocol.choose(self.cases), []
-        if self.cases:
-            raise ConfigError(
-                "--cases are ways to damage clean pictures; these are damaged already", fix="Leave it out"
-            )
-        sources, strangers = paired_sources(folders[0], folders[-1], self.pairs or ("", ""), protocol)
-        return sources, {"pairs": Case()}, strangers
+        if cases.keys() != {"pairs"} or cases["pairs"] is not None:
+            count = max(case.pictures for case in cases.values() if case is not None)
+            return clean_sources(folders[0], protocol, count), []
+        together = len(task.inputs) + 1
+        one = len(folders) == 1
+        if not one and len(folders) != together:
+            names = ", ".join((*task.inputs, "their truth"))
+            raise ConfigError(f"{len(folders)} folders are given", fix=f"Give {together}: {names}")
+        damaged = dict(zip(task.inputs, folders * len(task.inputs) if one else folders[:-1], strict=False))
+        return paired_sources(damaged, folders[-1], self.pairs or ("",) * together, protocol)
 
     def _evaluate(
         self,
         sources: Sequence[Source],
-        cases: Mapping[str, Case],
-        methods: Mapping[str, Method],
+        cases: Mapping[str, Case | None],
+        methods: Mapping[str, TaskMethod],
         protocol: EvaluationProtocol,
     ) -> dict[str, Result]:
         from restore.evaluation.run import evaluate
@@ -228,16 +266,14 @@ class Eval:
 
     def _put(
         self,
-        cases: Mapping[str, Case],
+        cases: Mapping[str, Case | None],
         results: Mapping[str, Result],
         protocol: EvaluationProtocol,
-        told: Mapping[str, str],
+        engines: Mapping[str, str],
     ) -> None:
-        from restore.evaluation.protocol import Case
-
-        for name, what in told.items():
+        for name, what in engines.items():
             put(f"{name}: {what}")
-        _put_choices(protocol.metrics, border=protocol.border, rounded=protocol.rounded)
+        put_choices(protocol.metrics, border=protocol.border, rounded=protocol.rounded)
         which = "all pictures" if protocol.every == 1 else f"one of {protocol.every} pictures, by name"
         put(
             which
@@ -245,100 +281,23 @@ class Eval:
             + "; CPU seconds of all threads together"
         )
         for name, case in cases.items():
-            put(f"\n{name}: {_describe(name, case)}")
+            put(f"\n{name}: {describe(case)}")
             if results[name].rows:
-                unharmed = name != "pairs" and case == Case()
-                _put_case(results[name], protocol.metrics, brief=self.brief, unharmed=unharmed)
+                put_case(results[name], protocol.metrics, brief=self.brief, damaged=case is None or case.damages)
 
 
-def _describe(name: str, case: Case) -> str:
-    return "really damaged pictures and their truth" if name == "pairs" else case.describe()
+def option_names_of(task: Task) -> set[str]:
+    """Names of all options of a task's methods."""
+    return {name for method in task.methods.values() for name in option_names(method)}
 
 
-def _put_case(result: Result, names: Sequence[str], *, brief: bool, unharmed: bool) -> None:
-    """Input beside output, picture by picture; then the means, the worst picture and the time."""
-    from restore.evaluation.run import INPUT, summarise
-
-    summaries = summarise(result.rows)
-    methods = [summary.method for summary in summaries]
-    labels = [(name, method) for name in names for method in methods]
-
-    def line(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
-        return [_number(scores.get(method, {}).get(name), name) for name, method in labels]
-
-    pictures: dict[str, dict[str, dict[str, float]]] = {}
-    for row in result.rows:
-        pictures.setdefault(row.picture, {})[row.method] = row.scores
-    rows = [] if brief else [[shown(picture), *line(scores)] for picture, scores in pictures.items()]
-    rows.append([f"mean of {len(pictures)}", *line({summary.method: summary.means for summary in summaries})])
-    _put_table(["picture", *(f"{name} {method}" for name, method in labels)], rows)
-    for each in summaries:
-        if each.method != INPUT:
-            worst = _worst(each, pictures, names, unharmed=unharmed) if each.worst else ""
-            put(f"{each.method}: {worst}{each.seconds_per_megapixel:.2f} CPU s/MP")
-
-
-def _worst(
-    summary: Summary, pictures: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str], *, unharmed: bool
-) -> str:
-    """The picture that gained least, by the metric that decides it; a picture without damage has nothing to gain."""
-    name = next(name for name in names if METRICS[name].reference)
-    value = _number(pictures[summary.worst][summary.method][name], name)
-    gains = "" if unharmed else f", {summary.least_gain:+.2f} over its input, best {summary.greatest_gain:+.2f}"
-    return f"worst picture {shown(summary.worst)}: {name} {value}{gains}; "
-
-
-def _put_scores(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> None:
-    _put_table(
-        [title, *(f"{name} {METRICS[name].unit}".strip() for name in names)],
-        [[shown(label), *(_number(scores.get(name), name) for name in names)] for label, scores in rows],
+def _in_eval(text: str) -> str:
+    """A message that names flags of the task's command, as they are given here: --option psf=FILE for --psf FILE."""
+    known = ("method", "weights", "preset")
+    return re.sub(
+        r"--([a-z][a-z-]*)( (?=[A-Z]|\w+:))?",
+        lambda match: (
+            match[0] if match[1] in known else f"--option {match[1].replace('-', '_')}" + "=" * bool(match[2])
+        ),
+        text,
     )
-
-
-def _put_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from restore.report.table import markdown
-
-    put(markdown(header, rows))
-
-
-def _number(value: float | None, name: str) -> str:
-    return "-" if value is None else f"{value:.{METRICS[name].digits}f}"
-
-
-def _put_choices(names: Sequence[str], *, border: int, rounded: bool) -> None:
-    for name, text in _conventions(names).items():
-        put(f"{name}: {text}")
-    depth = "clipped and rounded to 8 bits" if rounded else "compared at full depth"
-    put(f"pictures {depth}, {border} px left out on each side" if border else f"pictures {depth}, no border left out")
-
-
-def _conventions(names: Sequence[str]) -> dict[str, str]:
-    return {name: f"{METRICS[name].convention}; {METRICS[name].better} is better" for name in names}
-
-
-def _json(
-    cases: Mapping[str, Case], results: Mapping[str, Result], protocol: EvaluationProtocol, told: Mapping[str, str]
-) -> dict[str, Any]:
-    from restore.evaluation.run import summarise
-
-    return {
-        "command": "eval",
-        "methods": dict(told),
-        "conventions": _conventions(protocol.metrics),
-        "protocol": {name: value for name, value in asdict(protocol).items() if name != "cases"},
-        "cases": {
-            name: {
-                "what": _describe(name, case),
-                "summary": [each.as_dict() for each in summarise(results[name].rows)],
-                "rows": [asdict(row) for row in results[name].rows],
-                "failures": [asdict(each) for each in results[name].failures],
-            }
-            for name, case in cases.items()
-        },
-    }
-
-
-def _code(failed: int, any_done: bool) -> ExitCode:
-    if not any_done:
-        return ExitCode.NOTHING_RAN
-    return ExitCode.SOME_FAILED if failed else ExitCode.OK

@@ -1,4 +1,7 @@
-"""Clean pictures made noisy: a random mixture of kinds and levels (`restore.physics.noise`)."""
+"""Clean pictures made noisy: a random mixture of kinds and levels (`restore.physics.noise`), or one of them exactly.
+
+Training draws a mixture for each crop, `restore degrade` one for each picture: both are a `NoiseRecipe`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,26 @@ from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
 from restore.physics.level import level_map, noise_curve
-from restore.physics.noise import NoiseRecipe, degrade
+from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, degrade
+
+# kind -> what to say of it: name, parameter of the plan, factor to the unit people know
+_SHOWN = {
+    "gaussian": (("sigma", "sigma", 255),),
+    "poisson": (("photons", "photons", 1),),
+    "speckle": (("sigma at white", "speckle", 255),),
+    "salt_pepper": (("share", "impulses", 1),),
+    "correlated": (("sigma", "coarse_sigma", 255), ("blur", "blur", 1)),
+    "resize": (("sigma", "coarse_sigma", 255), ("factor", "factor", 1)),
+    "camera": (("ISO", "camera iso", 1),),
+}
+
+# (kind, option) -> field of `NoiseRecipe`, where it is named otherwise
+_FIELDS = {
+    ("speckle", "sigma"): "speckle",
+    ("salt-pepper", "share"): "impulses",
+    ("correlated", "sigma"): "coarse_sigma",
+    ("resize", "sigma"): "coarse_sigma",
+}
 
 
 class NoiseDegradation:
@@ -30,10 +52,7 @@ class NoiseDegradation:
     conditions = ("noise_level",)
 
     def __init__(self, grey_every: int = 0, **recipe: Any) -> None:
-        try:
-            self.recipe = NoiseRecipe(**recipe)
-        except (TypeError, ValueError) as error:
-            raise ConfigError("degradation.arguments describe no noise", why=str(error)) from error
+        self.recipe = noise_recipe(**recipe)
         self.grey_every = grey_every
 
     @torch.no_grad()
@@ -56,3 +75,50 @@ class NoiseDegradation:
 
 def _sample(noisy: Tensor, clean: Tensor, level: Tensor) -> Sample:
     return Sample({"picture": noisy}, {"result": clean}, {"noise_level": level})
+
+
+def noise_recipe(**fields: Any) -> NoiseRecipe:
+    """A recipe of fields that differ from the usual. Raises `ConfigError` for what describes no noise."""
+    try:
+        return NoiseRecipe(**fields)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("degradation.arguments describe no noise", why=str(error)) from error
+
+
+def recipe_of(kind: str, values: Mapping[str, Any]) -> NoiseRecipe:
+    """The recipe of one kind of damage with what people say of it; what is to be exact has a range of one value.
+
+    Args:
+        kind: of `restore.physics.noise.KINDS` (salt-pepper too), or "random": one of them.
+        values: sigma (8-bit units), photons, share, blur, dependence, factor, quality, camera, iso, jpeg (a quality)
+            and subsampling ("420", "444"), as far as the kind has them; None: drawn, or the usual.
+    Raises:
+        ConfigError: no such kind or camera.
+    """
+    jpeg = values.get("jpeg")
+    fields: dict[str, Any] = {"clipped": 0.0} if kind == "random" else {"clipped": 0.0, "roundness": (1.0, 1.0)}
+    for name in ("sigma", "photons", "share", "blur", "dependence", "factor", "quality", "iso"):
+        if values.get(name) is not None:
+            unit = 255 if (kind, name) == ("speckle", "sigma") else 1
+            fields[_FIELDS.get((kind, name), name)] = (values[name] / unit, values[name] / unit)
+    if values.get("camera"):
+        fields["cameras"] = (values["camera"],)
+    if kind != "random":
+        fields["camera_jpeg"] = 0.0
+    if jpeg:
+        fields |= {"jpeg": 1.0, "camera_jpeg": 1.0, "quality": (jpeg, jpeg), "camera_quality": (jpeg, jpeg)}
+    if kind != "random" or values.get("subsampling"):
+        fields["subsampled"] = float(values.get("subsampling") != "444")
+    drawn = KINDS[1:] if kind == "random" else (kind.replace("-", "_"),)
+    return noise_recipe(weights=dict.fromkeys(drawn, 1.0), **fields)
+
+
+def describe(plan: NoisePlan) -> str:
+    """What becomes of the first picture of a plan, in words."""
+    kind, format_ = KINDS[plan.kinds[0]], plan.formats[0]
+    words = [] if kind in ("none", "jpeg") else [kind.replace("_", "-")]
+    words += [f"{name} {float(plan.values[value][0]) * unit:.4g}" for name, value, unit in _SHOWN.get(kind, ())]
+    if format_ != NO_JPEG:
+        chroma = "4:4:4" if format_ == FULL else "4:2:0"
+        words.append(f"JPEG of quality {int(plan.values['quality'][0])}, {chroma}")
+    return ", ".join(words) or "none"

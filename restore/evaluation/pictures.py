@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,20 @@ def unit_of(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
     from restore.io.tensors import to_unit
 
     if isinstance(picture, np.ndarray):
-        picture = Picture.from_array(picture)
+        picture = Picture.from_array(picture, alpha=False)
     return to_unit(picture.pixels[..., : picture.info.channels], ValueScale.nominal(picture.info))
+
+
+def require_scale(small: PictureInfo, large: PictureInfo) -> int:
+    """How many times larger, a whole number, one picture is than another.
+
+    Raises `UnsupportedError` if it is not, or if their channels differ.
+    """
+    scale = large.height // small.height
+    if scale < 1 or (large.height, large.width) != (scale * small.height, scale * small.width):
+        scale = 1
+    require_alike(replace(small, height=scale * small.height, width=scale * small.width) if scale > 1 else small, large)
+    return scale
 
 
 def require_alike(a: PictureInfo, b: PictureInfo) -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import RestoreError
+from restore.degradations.cases import Array, Case
+from restore.errors import RestoreError, UnsupportedError
+from restore.evaluation.methods import Method, TaskMethod
 from restore.evaluation.pictures import unit_of
-from restore.evaluation.protocol import Case, EvaluationProtocol
-from restore.evaluation.samples import Array, Sample, Source, read_sample
+from restore.evaluation.protocol import EvaluationProtocol
+from restore.evaluation.samples import Sample, Source, read_sample
 from restore.metrics.table import METRICS, measure, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from restore.api import Restorer
-
-Method = Callable[[Sample], Array]
-"""Restores a sample's damaged picture; the result has its shape and type."""
 INPUT = "input"
 """Name of the method that does nothing."""
 
@@ -87,25 +85,21 @@ class Summary:
         return asdict(self)
 
 
-def restoring(restorer: Restorer) -> Method:
-    """What `restore.load` gives, as a method: blind, through the runner of users' pictures."""
-    return lambda sample: restorer(sample.damaged)
-
-
 Watch = Callable[[Row, Array], None]
 
 
 def evaluate(
     sources: Sequence[Source],
-    case: Case,
-    methods: Mapping[str, Method],
+    case: Case | None,
+    methods: Mapping[str, Method | TaskMethod],
     protocol: EvaluationProtocol,
     watch: Watch = lambda row, pixels: None,
 ) -> Result:
     """Every source through every method. What fails is noted, and the rest goes on.
 
     Args:
-        methods: by name; the input itself is always the first row of a picture.
+        case: how sources are damaged; None for really damaged ones.
+        methods: by name; the input itself is the first row of a picture, where it can be compared with the truth.
         watch: called with each row and its picture (H x W x C) as it comes.
     """
     result = Result()
@@ -116,20 +110,58 @@ def evaluate(
         except RestoreError as error:
             result.failures.append(Failure.of(source.name, INPUT, error))
             continue
-        for name, method in {INPUT: lambda sample: sample.damaged, **methods}.items():
+        for name, method in {INPUT: _input, **methods}.items():
             try:
+                run = method.loaded(sample) if isinstance(method, TaskMethod) else method
                 start = time.process_time()
-                pixels = method(sample)
+                outputs = run(sample)
                 seconds = time.process_time() - start
+                pixels = _judged(outputs, sample.judged)
+                x = unit_of(pixels)
+                x = _enlarged(x, truth) if name == INPUT else x
+                if x.shape != truth.shape:
+                    raise _unlike(x, truth)
             except RestoreError as error:
-                result.failures.append(Failure.of(source.name, name, error))
+                if name != INPUT:  # which of another kind than the truth has no row
+                    result.failures.append(Failure.of(source.name, name, error))
                 continue
-            scores, failed = scores_of(protocol.metrics, unit_of(pixels), truth, protocol)
+            scores, failed = scores_of(protocol.metrics, x, truth, _with_border(protocol, sample))
             result.failures += [Failure.of(source.name, name, error) for error in failed]
             row = Row(source.name, name, scores, seconds, truth.shape[-1] * truth.shape[-2] / 1e6)
             result.rows.append(row)
             watch(row, pixels)
     return result
+
+
+def _input(sample: Sample) -> Array:
+    return sample.damaged
+
+
+def _judged(outputs: Array | Mapping[str, Array], name: str) -> Array:
+    """The output of a name, or the main one."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    if name and name not in outputs:
+        raise UnsupportedError(f"the method gives no output {name!r}", fix=f"It gives {', '.join(outputs)}")
+    return outputs[name] if name else next(iter(outputs.values()))
+
+
+def _enlarged(x: Tensor, truth: Tensor) -> Tensor:
+    """An input as strength 0 gives it: plainly enlarged where the truth is a whole number of times larger."""
+    from restore.physics.resample import enlarge
+
+    scale = truth.shape[-2] // x.shape[-2]
+    fits = scale > 1 and truth.shape[-2:] == (scale * x.shape[-2], scale * x.shape[-1])
+    return enlarge(x, scale) if fits else x
+
+
+def _unlike(x: Tensor, truth: Tensor) -> UnsupportedError:
+    sizes = [f"{each.shape[-1]} x {each.shape[-2]} px in {each.shape[1]} channels" for each in (x, truth)]
+    return UnsupportedError(f"the result has {sizes[0]}, its truth {sizes[1]}", fix="Give the truth of this output")
+
+
+def _with_border(protocol: EvaluationProtocol, sample: Sample) -> EvaluationProtocol:
+    return replace(protocol, border=max(protocol.border, sample.border))
 
 
 def scores_of(
@@ -160,7 +192,7 @@ def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Summary:
     gains = {}
     if judge and rows[0].method != INPUT:
         sign = 1 if METRICS[judge].better == "higher" else -1
-        both = [row for row in rows if judge in row.scores and judge in inputs[row.picture].scores]
+        both = [row for row in rows if judge in row.scores and judge in getattr(inputs.get(row.picture), "scores", {})]
         gains = {row.picture: sign * (row.scores[judge] - inputs[row.picture].scores[judge]) for row in both}
     worst = min(gains, key=lambda picture: gains[picture], default="")
     seconds = sum(row.seconds for row in rows)

@@ -1,19 +1,19 @@
-"""From files to samples: a damaged picture, its truth, and how it came about."""
+"""From files to samples: damaged pictures, their truth, and how they came about."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from restore.errors import FileError
-from restore.evaluation.pictures import require_alike, unit_of
-from restore.evaluation.protocol import Case, EvaluationProtocol
+from restore.degradations.cases import Array, Case, CaseSample
+from restore.errors import ConfigError, FileError
+from restore.evaluation.pictures import require_scale
+from restore.evaluation.protocol import EvaluationProtocol
 from restore.picture import Picture
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -24,106 +24,117 @@ class Source:
         name: for people; unique in its folder.
         index: its place among all pictures of the folder by name, the seed of its noise.
         truth: the clean picture.
-        damaged: its really damaged partner; None: the protocol damages the truth.
+        damaged: its really damaged partners by input name; none: a case damages the truth.
+        following: the pictures after it, for cases that take several.
     """
 
     name: str
     index: int
     truth: Path
-    damaged: Path | None = None
+    damaged: Mapping[str, Path] = field(default_factory=dict)
+    following: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A source, read: arrays H x W x C, uint8 or uint16 or float32 (white = 1)."""
+@dataclass(frozen=True, kw_only=True)
+class Sample(CaseSample):
+    """A source, read.
+
+    Attributes:
+        source: where it comes from.
+        case: how it was damaged; None for really damaged pictures.
+        options: of the method, for this sample alone.
+    """
 
     source: Source
-    case: Case
-    damaged: Array
-    truth: Array
+    case: Case | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def sigma(self) -> float:
-        """The true level of the noise for methods that must be told, 8-bit units; 0 where it is not known."""
-        if self.source.damaged is not None:
-            return 0.0
-        if self.case.noise != "poisson":
-            return self.case.level
-        return 255 * float((unit_of(self.damaged) - unit_of(self.truth)).std())
+    def damaged(self) -> Array:
+        """The first input."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def judged(self) -> str:
+        """Name of the output that is judged; "" for the main one."""
+        return next(iter(self.targets))
+
+    @property
+    def truth(self) -> Array:
+        """Of the output that is judged."""
+        return self.targets[self.judged]
 
 
-def clean_sources(folder: str | Path, protocol: EvaluationProtocol) -> list[Source]:
-    """The protocol's choice among the pictures below a folder. Raises `FileError` if there is none."""
+def clean_sources(folder: str | Path, protocol: EvaluationProtocol, pictures: int = 1) -> list[Source]:
+    """The protocol's choice among the pictures below a folder. Raises `FileError` if there is none.
+
+    Args:
+        pictures: how many consecutive ones belong to a sample.
+    """
     from restore.io.paths import find_pictures
 
     folder = Path(folder)
-    found = [Source(str(path.relative_to(folder)), i, path) for i, path in enumerate(find_pictures(folder))]
-    return _chosen(found, folder, protocol)
+    paths = list(find_pictures(folder))
+    sources = [
+        Source(str(path.relative_to(folder)), i, path, following=tuple(paths[i + 1 : i + pictures]))
+        for i, path in enumerate(paths[: len(paths) + 1 - pictures])
+    ]
+    return _chosen(sources, folder, protocol)
 
 
 def paired_sources(
-    damaged: str | Path, clean: str | Path, endings: tuple[str, str], protocol: EvaluationProtocol
+    damaged: Mapping[str, str | Path], clean: str | Path, endings: Sequence[str], protocol: EvaluationProtocol
 ) -> tuple[list[Source], list[str]]:
-    """(pairs of two folders, or of one by the ends of the names; one line for every file without a partner)."""
+    """(sets of pictures of equal names, one of each folder; one line for every file without a partner).
+
+    Args:
+        damaged: folder of each input by its name.
+        endings: ends of the names that are left out when they are compared, of each input and of the truth.
+    Raises:
+        ConfigError: another number of endings. FileError: there is no folder, or nothing in it.
+    """
     from restore.data.pairs import match_pairs
 
-    damaged = Path(damaged)
-    pairing = match_pairs(damaged, clean, damaged_ending=endings[0], clean_ending=endings[1], sizes=False)
-    found = [Source(str(a.relative_to(damaged)), i, b, a) for i, (a, b) in enumerate(pairing.pairs)]
-    return _chosen(found, damaged, protocol), pairing.mismatches()
+    if len(endings) != len(damaged) + 1:
+        raise ConfigError(
+            f"there are {len(endings)} ends of names for {len(damaged) + 1} pictures taken together",
+            fix=f"Give one for each of {', '.join(damaged)}, and one for their truth",
+        )
+    partners: list[dict[Path, Path]] = []
+    lines: list[str] = []
+    for folder, ending in zip(damaged.values(), endings, strict=False):
+        pairing = match_pairs(folder, clean, damaged_ending=ending, clean_ending=endings[-1], sizes=False)
+        partners.append({truth: path for path, truth in pairing.pairs})
+        lines += pairing.mismatches()
+    first = Path(next(iter(damaged.values())))
+    complete = [truth for truth in partners[0] if all(truth in each for each in partners)]
+    sources = [
+        Source(
+            str(partners[0][truth].relative_to(first)), i, truth,
+            {name: each[truth] for name, each in zip(damaged, partners, strict=True)},
+        )
+        for i, truth in enumerate(complete)
+    ]  # fmt: skip
+    return _chosen(sources, first, protocol), list(dict.fromkeys(lines))
 
 
-def read_sample(source: Source, case: Case, limit: int = 0) -> Sample:
-    """Read a source and damage it if the case says so. Raises `RestoreError` naming the file."""
+def read_sample(source: Source, case: Case | None = None, limit: int = 0) -> Sample:
+    """Read a source and damage it as the case says. Raises `RestoreError` naming the file."""
     from restore.api import read
 
     truth = read(source.truth)
-    pixels = _colours(truth, limit)
-    if source.damaged is None:
-        return Sample(source, case, damage(pixels, case, source.index), pixels)
-    partner = read(source.damaged)
-    require_alike(partner.info, truth.info)
-    return Sample(source, case, _colours(partner, limit), pixels)
-
-
-def damage(clean: Array, case: Case, index: int) -> Array:
-    """A clean picture H x W x C as the case has it: uint8 where clipped, else float32 with white = 1.
-
-    In 8-bit units, with rng = numpy.random.default_rng(index): x + level * rng.standard_normal(x.shape), or
-    rng.poisson(x / 255 * level) / level * 255; clipped is rint, then 0..255. Without noise the picture stays as it is.
-    """
-    x = clean * (255.0 / (1.0 if clean.dtype == np.float32 else np.iinfo(clean.dtype).max))
-    rng = np.random.default_rng(index)
-    if case.noise == "poisson":
-        noisy = rng.poisson(x.clip(min=0) / 255 * case.level) / case.level * 255
-    elif case.noise == "none":
-        noisy = x
-    else:
-        noise = rng.standard_normal(x.shape)
-        noisy = x + case.level * (_boxed(noise) if case.noise == "box" else noise)
-    if case.noise == "none" and not case.jpeg:
-        return clean
-    if not case.clipped:
-        return (noisy / 255).astype(np.float32)
-    codes = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-    return _through_jpeg(codes, case.jpeg) if case.jpeg else codes
-
-
-def _boxed(noise: Array) -> Array:
-    """Through a 3 x 3 box (around the edges), std kept."""
-    rolled = [np.roll(noise, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    return np.sum(rolled, 0) / 3
-
-
-def _through_jpeg(codes: Array, quality: int) -> Array:
-    """libjpeg's arithmetic by our own operator: the same with every codec's version."""
-    import torch
-
-    from restore.io.tensors import to_stored
-    from restore.physics.jpeg import jpeg
-    from restore.picture import ValueScale
-
-    return to_stored(jpeg(unit_of(codes), torch.tensor([float(quality)]))[0], ValueScale(), "uint8").numpy()
+    if not source.damaged:
+        if case is None:
+            raise ConfigError("clean pictures need a case that damages them", where=source.truth)
+        pictures = [truth, *map(read, source.following[: case.pictures - 1])]
+        made = case.make([_colours(each, limit) for each in pictures], source.index)
+        return Sample(**vars(made), source=source, case=case, options=case.options(source.index))
+    inputs, scale = {}, 1
+    for name, path in source.damaged.items():
+        picture = read(path)
+        scale = require_scale(picture.info, truth.info)
+        inputs[name] = _colours(picture, limit)
+    return Sample(inputs=inputs, targets={"": _colours(truth, limit * scale)}, source=source)
 
 
 def _colours(picture: Picture, limit: int) -> Array:
@@ -131,7 +142,7 @@ def _colours(picture: Picture, limit: int) -> Array:
     return np.ascontiguousarray(picture.pixels[side, side, : picture.info.channels])
 
 
-def _chosen(found: list[Source], folder: Path, protocol: EvaluationProtocol) -> list[Source]:
-    if not found:
+def _chosen(sources: list[Source], folder: Path, protocol: EvaluationProtocol) -> list[Source]:
+    if not sources:
         raise FileError("there are no pictures to evaluate on", where=folder, fix="Name a folder of pictures")
-    return found[:: protocol.every][: protocol.first or None]
+    return sources[:: protocol.every][: protocol.first or None]

@@ -7,11 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from restore.errors import FileError
 from restore.io import read_picture, write_picture
 from restore.io.atomic import AtomicFile
+from restore.physics.psf import Sanitised, described, sanitised
 from restore.picture import Picture
+
+_DESCRIBED = ("motion", "disc", "gauss")
+
+
+def load_single_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False) -> Sanitised:
+    """One PSF h x w, of sum 1, from an array, a file or a description ("motion:21,75"), and what was done to it.
+
+    Args:
+        centre, flip: of arrays and files: move the centroid to the middle; turn it by 180 degrees.
+    Raises:
+        ConfigError: no such description, an array that is no PSF. FileError: a file that holds none.
+    """
+    if isinstance(psf, np.ndarray):
+        values, eight_bit = np.array(psf, dtype=np.float64), False
+    elif Path(psf).exists() or (Path(psf).suffix and str(psf).partition(":")[0] not in _DESCRIBED):
+        values, eight_bit = read_psf(Path(psf))
+    else:
+        return Sanitised(described(str(psf)), ())
+    raw = torch.from_numpy(values)
+    return sanitised(raw.flip((0, 1)) if flip and raw.ndim > 1 else raw, centred=centre, floor=eight_bit)
 
 
 def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:

@@ -12,8 +12,9 @@ import dataclasses
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -21,8 +22,10 @@ from pydantic import TypeAdapter, ValidationError
 from restore.errors import ConfigError, nearest
 from restore.naming import beside
 from restore.options import seconds_of
+from restore.tasks import all_tasks, case_class, task_named
 from restore.training.settings import Settings
 
+_Kind = TypeVar("_Kind")
 _HERE = Path(__file__).resolve()
 PACKAGED = next(
     (folder for up in (2, 1) if (folder := _HERE.parents[up] / "configs").is_dir()), _HERE.parents[1] / "configs"
@@ -73,21 +76,50 @@ def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings
 
 def settings_from(tree: dict[str, Any], where: str | Path | None = None) -> Settings:
     """Checked settings from nested dicts. Raises `ConfigError` as `load_settings`."""
-    for key, parent in _unknown(tree, Settings):
-        name = key.rpartition(".")[2]
-        hint = nearest(name, _fields(parent))
-        fix = f"{hint}It takes {', '.join(_fields(parent))}"
-        raise ConfigError(f"there is no setting {key!r}", where=where, fix=fix)
+    _check_names(tree, Settings, where)
     train = tree.get("train")
     if isinstance(train, dict) and isinstance(train.get("budget"), str):
         tree = {**tree, "train": {**train, "budget": seconds_of(train["budget"])}}
+    settings = _checked(tree, Settings, where)
+    return replace(settings, evaluation=replace(settings.evaluation, cases=_cases(settings, where)))
+
+
+def _cases(settings: Settings, where: str | Path | None) -> dict[str, Any]:
+    """The evaluation's cases by name, as the task has them; its standard ones where none are listed."""
+    cases, tasks = settings.evaluation.cases, all_tasks()
+    if settings.task not in tasks and not cases:
+        return {}
+    kind = case_class(task_named(settings.task))
+    if kind is None and cases:
+        raise ConfigError(f"the task {settings.task} has no cases to evaluate", where=where, fix="Leave out the cases")
+    if kind is None or not cases:
+        return {} if kind is None else dict(kind.standard())
+    read = {}
+    for name, case in cases.items():
+        key = f"evaluation.cases.{name}."
+        if isinstance(case, dict):
+            _check_names(case, kind, where, key)
+        read[name] = _checked(case, kind, where, key)
+    return read
+
+
+def _check_names(tree: Mapping[str, Any], kind: type, where: str | Path | None, above: str = "") -> None:
+    """Raises `ConfigError` for the first key that is no setting."""
+    for key, parent in _unknown(tree, kind, above):
+        name = key.rpartition(".")[2]
+        fix = f"{nearest(name, _fields(parent))}It takes {', '.join(_fields(parent))}"
+        raise ConfigError(f"there is no setting {key!r}", where=where, fix=fix)
+
+
+def _checked(tree: Any, kind: type[_Kind], where: str | Path | None, above: str = "") -> _Kind:
+    """An object of a dataclass from nested dicts. Raises `ConfigError` naming the setting that is wrong."""
     try:
-        settings = TypeAdapter(Settings).validate_python(tree)
+        return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        loc = first["loc"][:1] if above else first["loc"]  # of a case the field alone, not which of its types
+        key = (above + ".".join(map(str, loc))).rstrip(".")
         raise ConfigError(f"{key} cannot be {first['input']!r:.60}", where=where, why=first["msg"]) from error
-    return settings
 
 
 def find_config(config: str | Path) -> Path:

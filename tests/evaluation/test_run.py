@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
+from restore.degradations.noise_cases import NoiseCase
 from restore.errors import UnsupportedError
-from restore.evaluation.protocol import Case, EvaluationProtocol
+from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.run import INPUT, evaluate, summarise
 from restore.evaluation.samples import clean_sources
 
 PROTOCOL = EvaluationProtocol(metrics=("psnr", "ssim"))
-NOISE = Case(noise="gaussian", level=25)
+NOISE = NoiseCase(noise="gaussian", level=25)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_rounding_and_border_are_the_protocols(sources):
         pixels[0] = 0
         return pixels.astype(np.float32)
 
-    case = Case(noise="gaussian", level=25, clipped=False)
+    case = NoiseCase(noise="gaussian", level=25, clipped=False)
     score = {}
     for rounded in (True, False):
         protocol = EvaluationProtocol(metrics=("psnr",), rounded=rounded, border=1)

@@ -13,10 +13,10 @@ from torch import Tensor
 from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import SURE, confidence, estimate_psf
 from restore.errors import FileError
-from restore.io.psf import read_psf, read_psfs, save_psf
+from restore.io.psf import load_single_psf, read_psfs, save_psf
 from restore.physics.color import to_luma
 from restore.physics.operators import grid_maps
-from restore.physics.psf import Sanitised, described, disc, motion, sanitised
+from restore.physics.psf import disc, motion, sanitised
 from restore.picture import PictureSource
 
 _SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
@@ -52,7 +52,7 @@ class Loaded(NamedTuple):
 def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False) -> Loaded:
     """A PSF from where it is, of sum 1. Raises `ConfigError` or `FileError`."""
     if isinstance(psf, np.ndarray):
-        return _loaded(*_sanitised(torch.from_numpy(np.array(psf, dtype=np.float64)), flip, centre))
+        return _loaded(*load_single_psf(psf, centre=centre, flip=flip))
     path = Path(psf)
     if path.is_dir():
         files = _files(path)
@@ -61,11 +61,7 @@ def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, fl
         return Loaded(path, (), max(each.side for each in loaded), seen, (flip, centre))
     if path.suffix.lower() == ".npz":
         return _varying(path, flip)
-    known = str(psf).partition(":")[0] in ("motion", "disc", "gauss")
-    if path.exists() or (path.suffix and not known):
-        array, eight_bit = read_psf(path)
-        return _loaded(*_sanitised(torch.from_numpy(array), flip, centre, floor=eight_bit))
-    return _loaded(described(str(psf)), ())
+    return _loaded(*load_single_psf(psf, centre=centre, flip=flip))
 
 
 def psf_for(given: Loaded, source: PictureSource) -> tuple[Tensor | Varying, tuple[str, ...]]:
@@ -118,14 +114,6 @@ def _whole(psf: Tensor) -> Tensor:
 
 def _loaded(psf: Tensor, notes: tuple[str, ...]) -> Loaded:
     return Loaded(psf, notes, max(psf.shape), hashlib.sha256(psf.contiguous().numpy().tobytes()).hexdigest())
-
-
-def _sanitised(values: Tensor, flip: bool, centre: bool, *, floor: bool = False) -> Sanitised:
-    return sanitised(_turned(values) if flip else values, centred=centre, floor=floor)
-
-
-def _turned(values: Tensor) -> Tensor:
-    return values.flip((0, 1)) if values.ndim > 1 else values
 
 
 def check_orientation(picture: Tensor, psf: Tensor) -> tuple[str, ...]:

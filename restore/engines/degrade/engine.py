@@ -8,40 +8,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from restore.analysis.value_range import find_scale, iterate_rows
+from restore.degradations.noise import describe, recipe_of
 from restore.engines.degrade.options import DegradeOptions
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
-from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, add_noise, plan_noise
+from restore.physics.noise import KINDS, NO_JPEG, NoisePlan, add_noise, plan_noise
 from restore.physics.random import RowSeeds, generator_for, hash_seed
 from restore.picture import PictureInfo, PictureSource
 
 _CONTEXT = 16  # rows around a tile: a block of JPEG, whose chroma the next one sees, or more than a camera reaches
-
-# kind -> what to say of it: name, parameter of the plan, factor to the unit people know
-_SHOWN = {
-    "gaussian": (("sigma", "sigma", 255),),
-    "poisson": (("photons", "photons", 1),),
-    "speckle": (("sigma at white", "speckle", 255),),
-    "salt_pepper": (("share", "impulses", 1),),
-    "correlated": (("sigma", "coarse_sigma", 255), ("blur", "blur", 1)),
-    "resize": (("sigma", "coarse_sigma", 255), ("factor", "factor", 1)),
-    "camera": (("ISO", "camera iso", 1),),
-}
-
-# (kind, option) -> field of `NoiseRecipe`, where it is named otherwise
-_FIELDS = {
-    ("speckle", "sigma"): "speckle",
-    ("salt-pepper", "share"): "impulses",
-    ("correlated", "sigma"): "coarse_sigma",
-    ("resize", "sigma"): "coarse_sigma",
-}
 
 
 class _Planned(NamedTuple):
@@ -60,7 +42,7 @@ class DegradeEngine:
     """
 
     def __init__(self, options: DegradeOptions, kind: str) -> None:
-        self._recipe = recipe_of(kind, options)
+        self._recipe = recipe_of(kind, asdict(options))
         self._clip = True if options.clip else False if options.unclipped else None
         self.fingerprint = f"degrade:{kind}:{sorted(asdict(options).items())}"
         self.spec = ModelSpec("degrade", tiling="rows", multiple_of=_CONTEXT, radius=_CONTEXT)
@@ -112,38 +94,6 @@ class DegradeEngine:
             noisy = noisy.clamp(0, 1)
         beyond = (0, x.shape[-1] - width, 0, x.shape[-2] - height)  # padding of the tile, cut off again
         return {"result": F.pad(noisy, beyond).to(x.device)}
-
-
-def recipe_of(kind: str, options: DegradeOptions) -> NoiseRecipe:
-    """The recipe of a kind; what is to be exact has a range of one value."""
-    values: dict[str, Any] = asdict(options)
-    jpeg = values.get("jpeg")
-    fields: dict[str, Any] = {"clipped": 0.0} if kind == "random" else {"clipped": 0.0, "roundness": (1.0, 1.0)}
-    for name in ("sigma", "photons", "share", "blur", "dependence", "factor", "quality", "iso"):
-        if values.get(name) is not None:
-            unit = 255 if (kind, name) == ("speckle", "sigma") else 1
-            fields[_FIELDS.get((kind, name), name)] = (values[name] / unit, values[name] / unit)
-    if values.get("camera"):
-        fields["cameras"] = (values["camera"],)
-    if kind != "random":
-        fields["camera_jpeg"] = 0.0
-    if jpeg:
-        fields |= {"jpeg": 1.0, "camera_jpeg": 1.0, "quality": (jpeg, jpeg), "camera_quality": (jpeg, jpeg)}
-    if kind != "random" or options.subsampling:
-        fields["subsampled"] = float(options.subsampling != "444")
-    drawn = KINDS[1:] if kind == "random" else (kind.replace("-", "_"),)
-    return NoiseRecipe(dict.fromkeys(drawn, 1.0), **fields)
-
-
-def describe(plan: NoisePlan) -> str:
-    """What becomes of the first picture of a plan, in words."""
-    kind, format_ = KINDS[plan.kinds[0]], plan.formats[0]
-    words = [] if kind in ("none", "jpeg") else [kind.replace("_", "-")]
-    words += [f"{name} {float(plan.values[value][0]) * unit:.4g}" for name, value, unit in _SHOWN.get(kind, ())]
-    if format_ != NO_JPEG:
-        chroma = "4:4:4" if format_ == FULL else "4:2:0"
-        words.append(f"JPEG of quality {int(plan.values['quality'][0])}, {chroma}")
-    return ", ".join(words) or "none"
 
 
 def _digest(source: PictureSource) -> int:

@@ -1,0 +1,84 @@
+"""Cases of an evaluation: how clean pictures of a folder become samples, for one task.
+
+A task names the class of its cases (`restore.tasks.Task.cases`); a config lists them, fields of that class, by name:
+
+    cases:
+      gaussian25: {noise: gaussian, level: 25}
+
+A case is a pure function of the pictures and their place in the folder. Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseSample:
+    """What a case makes: arrays H x W x C, uint8 or uint16 or float32 (white = 1).
+
+    Attributes:
+        inputs: by the task's input names.
+        targets: by output names, the one that is judged first ("" is the main output); of any size.
+        border: pixels at each side of the targets that cannot be judged.
+        noise_level: std of the true noise in 8-bit units (0..255), for peers that must be given it; 0: not known.
+    """
+
+    inputs: Mapping[str, Array]
+    targets: Mapping[str, Array]
+    border: int = 0
+    noise_level: float = 0.0
+
+
+class Case:
+    """Base of all cases: frozen dataclasses with fields of plain data, torch-free at import."""
+
+    pictures: ClassVar[int] = 1
+    """How many consecutive pictures of the folder one sample is made of (frames; two independent scenes)."""
+
+    @property
+    def damages(self) -> bool:
+        """Whether there is something to restore; else nothing can be gained."""
+        return True
+
+    @classmethod
+    def standard(cls) -> dict[str, Self]:
+        """The cases of a config that lists none."""
+        return {}
+
+    def describe(self) -> str:
+        """In words, every choice."""
+        raise NotImplementedError
+
+    def options(self, index: int) -> dict[str, Any]:
+        """Options of the task's methods that go with sample `index` ("psf"); what is not here, a method measures."""
+        return {}
+
+    def make(self, pictures: Sequence[Array], index: int) -> CaseSample:
+        """A sample.
+
+        Args:
+            pictures: `self.pictures` clean ones, H x W x C, without alpha.
+            index: place of the first of them in the folder, by name; the seed of all that is random.
+        Raises:
+            RestoreError: these pictures cannot be damaged so.
+        """
+        raise NotImplementedError
+
+
+def codes_of(picture: Array) -> Array:
+    """A picture in 8-bit units, 0..255; float64, or float32 where the picture is."""
+    return picture * (255.0 / (1.0 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max))
+
+
+def picture_of(codes: Array, *, clipped: bool) -> Array:
+    """Values in 8-bit units as uint8, rounded and clipped to 0..255, or as float32 with white = 1 and neither."""
+    if not clipped:
+        return (codes / 255).astype(np.float32)
+    return np.clip(np.rint(codes), 0, 255).astype(np.uint8)

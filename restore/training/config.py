@@ -24,11 +24,9 @@ from restore.naming import beside
 from restore.options import seconds_of
 from restore.training.settings import Settings
 
-_HERE = Path(__file__).resolve()
-PACKAGED = next(
-    (folder for up in (2, 1) if (folder := _HERE.parents[up] / "configs").is_dir()), _HERE.parents[1] / "configs"
-)
-"""The configs of a checkout, else those of the installed package."""
+_PACKAGE, _ROOT = Path(__file__).resolve().parents[1:3]
+PACKAGED = (_ROOT if (_ROOT / "pyproject.toml").is_file() else _PACKAGE) / "configs"
+"""The configs of the checkout this program runs from, else those of the installed package."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -65,7 +65,7 @@ class WeightsCard(BaseModel):
     """What a user is told about weights, and what makes their training repeatable.
 
     Attributes:
-        name: of the weights ("denoise-color-s").
+        name: of the weights ("denoise").
         task: what they restore, a key of `restore.tasks`.
         summary: one sentence for people.
         data: what they were trained on.

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from restore.errors import ConfigError, WeightsError
+from restore.evaluation.protocol import EvaluationProtocol
 from restore.training.config import check_buildable, find_config, load_settings, load_stages, packaged, recipes
 from restore.training.export import export
 from restore.training.loop import Progress
@@ -38,10 +39,10 @@ MIXTURES = {
 SMALL = {
     "denoise/cbsn": ["model.arguments={width: 4}", "data.crop=60"],
     "denoise/ap_bsn": ["model.arguments={width: 4, blind: true}", "data.crop=60"],
-    "deconv/infwide": ["model.arguments={widths: [4, 6, 8]}", "degradation.arguments.bank=8"],
-    "deconv/dwdn": ["model.arguments={widths: [4, 6, 8]}", "degradation.arguments.bank=8"],
+    "deconv/infwide": ["degradation.arguments.bank=8"],
+    "deconv/dwdn": ["degradation.arguments.bank=8"],
 }
-"""Of configs at a paper's size; shipped recipes keep their networks."""
+"""Of configs at a paper's size; shipped recipes keep their networks, and so do those that cannot be smaller."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -240,10 +241,13 @@ def test_every_config_trains_resumes_exactly_and_evaluates(config, tmp_path, pho
     expected, got = states(tmp_path / "whole", stages), states(tmp_path / "parts", stages)
     assert all(torch.equal(got[name], value) for name, value in expected.items())
     weights = tmp_path / "whole" / "out.safetensors"
-    evaluated = ["eval", config, str(photos), "--weights", str(weights), "--first", "1", "evaluation.limit=48"]
-    case = ["--cases", "gaussian25"] if config.startswith("denoise") else []
+    cases = stages[-1].evaluation.cases
+    if cases == EvaluationProtocol().cases:
+        return  # there is no protocol for its task
+    evaluated = ["eval", config, str(photos), "--weights", str(weights), "--cases", next(iter(cases))]
+    small = ["--first", "1", "evaluation.limit=48", "--metrics", "psnr", "--device", "cpu", "--threads", "1", "--json"]
     capfd.readouterr()
-    code = main([*evaluated, *case, "--metrics", "psnr", "--device", "cpu", "--threads", "1", "--json"])
+    code = main([*evaluated, *small])
     said = capfd.readouterr()
     assert code == 0, said.err
     assert all(each["rows"] for each in json.loads(said.out)["cases"].values())

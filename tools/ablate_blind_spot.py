@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from bench_blind_spot import ISO, camera_pictures, psnr
 from torch import Tensor, nn
-from train_zoo import blind_spot
 
 import restore
 from restore.data.batches import Batch
@@ -35,14 +34,14 @@ from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.inference.engine import Engine
 from restore.inference.options import RunOptions
 from restore.objectives.blind_spot import BlindSpot
-from restore.physics.noise import NoiseRecipe
 from restore.physics.random import generator_for
 from restore.report.table import markdown
 from restore.training.checkpoint import checkpoints
+from restore.training.config import load_settings
 from restore.training.run import run, trained_network
-from restore.training.settings import ObjectiveSettings, Settings
+from restore.training.settings import Settings
 
-WIDTH, SIDE, BLOCK = 16, 256, 64
+SIDE, BLOCK = 256, 64
 VARIANTS = ("full", "blind", "fixed")
 
 
@@ -55,16 +54,12 @@ class FixedShuffle(BlindSpot):
         return torch.full_like(cells, int(torch.randint(self.sub**2, (1,), generator=generator)))
 
 
-def fixed_shuffle(network: nn.Module, settings: ObjectiveSettings) -> FixedShuffle:
-    noise = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.noise.items()}
-    return FixedShuffle(network, NoiseRecipe(**noise), **settings.arguments)
-
-
 def settings_of(variant: str, seed: int, args: argparse.Namespace) -> Settings:
     ramp = 0 if variant == "blind" else args.steps // 4
-    settings = blind_spot(f"{variant}{seed}", "", width=WIDTH, ramp=ramp, weight=args.weight)
+    learns = [f"objective.arguments={{ramp: {ramp}, weight: {args.weight}}}", "train.learning_rate=5e-4"]
+    settings = load_settings("denoise/cbsn_camera", [f"name={variant}{seed}", "train.budget=null", *learns])
     if variant == "fixed":
-        name = f"{Path(__file__).resolve()}:fixed_shuffle"
+        name = f"{Path(__file__).resolve()}:FixedShuffle"
         settings = dataclasses.replace(settings, objective=dataclasses.replace(settings.objective, name=name))
     data = dataclasses.replace(
         settings.data, train=(str(args.data),), cache=str(args.cache or args.out / "cache"), crop=args.crop

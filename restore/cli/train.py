@@ -55,42 +55,44 @@ class Train:
             return ExitCode.OK
         if not self.paths:
             raise ConfigError("restore train needs a config", fix="For example: restore train denoise/plain_unet")
-        settings = resolved(self.paths[0], self.paths[1:])
+        if self.resume and self.init_from is not None:
+            fix = "Resume goes on, init-from starts anew"
+            raise ConfigError("--resume and --init-from exclude each other", fix=fix)
+        begin = [] if self.init_from is None else [f"begin={json.dumps(self.init_from)}"]
+        stages = resolved(self.paths[0], [*self.paths[1:], *begin])
         if self.dry_run:
-            put(json.dumps(dataclasses.asdict(settings), indent=2))
+            shown = [dataclasses.asdict(each) for each in stages]
+            put(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
             return ExitCode.OK
-        return _train(settings, self.out or Path("runs") / settings.name, self)
+        return _train(stages, self.out or Path("runs") / stages[0].name, self)
 
 
-def resolved(config: str, overrides: Sequence[str]) -> Settings:
-    """Settings with the user's cache folder filled in."""
-    from restore.training.config import check_buildable, load_settings
+def resolved(config: str, overrides: Sequence[str]) -> tuple[Settings, ...]:
+    """Settings of each stage, checked, with the user's cache folder filled in."""
+    from restore.training.config import check_buildable, load_stages
     from restore.zoo.resolver import home
 
-    settings = load_settings(config, overrides)
-    check_buildable(settings)
-    cache = settings.data.cache or str(home() / "crops")
-    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache))
+    stages = []
+    for settings in load_stages(config, overrides):
+        check_buildable(settings)
+        cache = settings.data.cache or str(home() / "crops")
+        stages.append(dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache)))
+    return tuple(stages)
 
 
-def _train(settings: Settings, folder: Path, options: Train) -> int:
+def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
     from restore.training.checkpoint import checkpoints
     from restore.training.export import export
-    from restore.training.run import run
+    from restore.training.stages import stage_folders, train_stages
 
-    if checkpoints(folder) and not options.resume:
+    folders = stage_folders(stages, folder)
+    if any(map(checkpoints, folders)) and not options.resume:
         fix = "Go on with --resume, or name another folder with --out"
         raise ConfigError("this folder holds a run already", where=folder, fix=fix)
-    if options.resume and options.init_from is not None:
-        raise ConfigError("--resume and --init-from exclude each other", fix="Resume goes on, init-from starts anew")
+    command = shlex.join(["restore", "train", *options.paths])
     with ProgressLine(quiet=options.quiet) as line:
-        progress = run(
-            settings,
-            folder,
-            resume=options.resume,
-            init_from=None if options.init_from is None else _weights(options.init_from, settings),
-            tell=line.update,
-            cached=line.cached,
+        progress = train_stages(
+            stages, folder, resume=options.resume, command=command, tell=line.update, cached=line.cached
         )
     first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
     if progress.interrupted:
@@ -98,18 +100,10 @@ def _train(settings: Settings, folder: Path, options: Train) -> int:
             say(f"restore: stopped at step {progress.step}; go on with the same command and --resume")
         return ExitCode.INTERRUPTED
     if first:
-        path = folder / f"{settings.name}.safetensors"
-        export(folder, settings, path, command=shlex.join(["restore", "train", *options.paths]))
+        path = folder / f"{stages[-1].name}.safetensors"
+        export(folders[-1], stages[-1], path, command=command)
         _report(progress, path, options)
     return ExitCode.OK
-
-
-def _weights(name: str, settings: Settings) -> dict[str, Any]:
-    """The tensors to start from; they must be of the config's network."""
-    from restore.zoo.resolver import resolve
-    from restore.zoo.weights import load_weights
-
-    return load_weights(resolve(name), settings.model.name, settings.model.arguments).net.state_dict()
 
 
 def _report(progress: Progress, path: Path, options: Train) -> None:

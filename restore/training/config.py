@@ -9,6 +9,7 @@ word and for False). A key given twice, or one that does not exist, is an error 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +27,9 @@ from restore.tasks import all_tasks, case_class, task_named
 from restore.training.settings import Settings
 
 _Kind = TypeVar("_Kind")
-_HERE = Path(__file__).resolve()
-PACKAGED = next(
-    (folder for up in (2, 1) if (folder := _HERE.parents[up] / "configs").is_dir()), _HERE.parents[1] / "configs"
-)
-"""The configs of a checkout, else those of the installed package."""
+_PACKAGE, _ROOT = Path(__file__).resolve().parents[1:3]
+PACKAGED = (_ROOT if (_ROOT / "pyproject.toml").is_file() else _PACKAGE) / "configs"
+"""The configs of the checkout this program runs from, else those of the installed package."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -65,13 +64,56 @@ def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings
         ConfigError: no such config; an unknown setting (naming the nearest) or a wrong value, naming it.
     """
     path = find_config(config)
+    return settings_from(_tree(path, {}, overrides), path)
+
+
+def load_stages(config: str | Path, overrides: Sequence[str] = ()) -> tuple[Settings, ...]:
+    """The settings of each run of a config, in their order: one, or one for each of its stages.
+
+    A stage's settings differ from the config's as the stage says, and from both as the overrides say. The first alone
+    has `begin`; `train.steps` and `train.budget` are divided by the shares. Raises `ConfigError` as `load_settings`.
+    """
+    path = find_config(config)
+    whole = settings_from(_tree(path, {}, overrides), path)
+    if not whole.stages:
+        return (whole,)
+    shares = [stage.share / sum(each.share for each in whole.stages) for stage in whole.stages]
+    stages = []
+    for number, (stage, share) in enumerate(zip(whole.stages, shares, strict=True)):
+        tree = _tree(path, stage.settings, overrides) | {"stages": []}
+        settings = settings_from(tree if number == 0 else tree | {"begin": ""}, path)
+        steps, budget = max(1, round(settings.train.steps * share)), settings.train.budget
+        train = dataclasses.replace(settings.train, steps=steps, budget=budget and budget * share)
+        stages.append(dataclasses.replace(settings, train=train))
+    return tuple(stages)
+
+
+@functools.cache
+def recipes() -> dict[str, str]:
+    """Name of shipped weights -> the packaged config that makes them ("deconv": "deconv/wiener_unet")."""
+    return {settings.weights: name for name in packaged() if (settings := load_settings(name)).weights != "none"}
+
+
+def packaged() -> dict[str, Path]:
+    """Name -> file of the packaged configs."""
+    files = sorted(PACKAGED.rglob("*.yaml"))
+    return {each.relative_to(PACKAGED).with_suffix("").as_posix(): each for each in files}
+
+
+def _tree(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A config's nested dicts, with some settings by their dotted names and then the words changed."""
     tree = parse_yaml(path.read_text(encoding="utf-8"), path)
     if not isinstance(tree, dict):
         raise ConfigError("a config is a mapping of settings", where=path)
+    for key, value in changes.items():
+        _set(tree, key, value)
     _locate(tree, path.parent)
     for word in overrides:
-        _override(tree, word)
-    return settings_from(tree, path)
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{word!r} is not a setting", fix="Write key=value, for example train.steps=2000")
+        _set(tree, key, parse_yaml(text, key))
+    return tree
 
 
 def settings_from(tree: dict[str, Any], where: str | Path | None = None) -> Settings:
@@ -127,11 +169,11 @@ def find_config(config: str | Path) -> Path:
     path = Path(config).expanduser()
     if path.is_file():
         return path
-    packaged = {each.relative_to(PACKAGED).with_suffix("").as_posix(): each for each in PACKAGED.rglob("*.yaml")}
-    if str(config) in packaged:
-        return packaged[str(config)]
-    hint = nearest(str(config), packaged)
-    raise ConfigError(f"there is no config {str(config)!r}", fix=f"{hint}Known: {', '.join(packaged)}; or give a file")
+    known = packaged()
+    if str(config) in known:
+        return known[str(config)]
+    hint = nearest(str(config), known)
+    raise ConfigError(f"there is no config {str(config)!r}", fix=f"{hint}Known: {', '.join(known)}; or give a file")
 
 
 def parse_yaml(text: str, where: str | Path | None = None) -> Any:
@@ -160,18 +202,15 @@ def _locate(tree: dict[str, Any], folder: Path) -> None:
         objective["losses"] = {beside(str(name), folder): value for name, value in objective["losses"].items()}
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    """Set what "a.b.c=value" says; the value is YAML."""
-    key, equals, text = word.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{word!r} is not a setting", fix="Write key=value, for example train.steps=2000")
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set "a.b.c" in nested dicts."""
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.setdefault(parent, {})
         if not isinstance(below, dict):
             raise ConfigError(f"there is no setting {key!r}: {parent} holds a value")
         tree = below
-    tree[last] = parse_yaml(text, key)
+    tree[last] = value
 
 
 def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[tuple[str, type]]:
@@ -180,22 +219,22 @@ def _unknown(tree: Mapping[str, Any], kind: type, above: str = "") -> Iterator[t
     for key, value in tree.items():
         if key not in hints:
             yield f"{above}{key}", kind
-        elif isinstance(value, dict):
+        else:
             for path, part, kind_of_part in _parts(key, value, hints[key]):
                 yield from _unknown(part, kind_of_part, f"{above}{path}.")
 
 
-def _parts(key: str, value: dict[str, Any], hint: Any) -> Iterator[tuple[str, dict[str, Any], type]]:
-    """(path, values, type) of the settings below a key: one, or several by name where it is a dict[str, Settings]."""
-    if dataclasses.is_dataclass(hint):
+def _parts(key: str, value: Any, hint: Any) -> Iterator[tuple[str, dict[str, Any], type]]:
+    """(path, values, type) of the settings below a key: one, or several by name or number where it is a
+    dict[str, Settings] or a tuple[Settings, ...]."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         yield key, value, typing.cast(type, hint)
-    for inner in typing.get_args(hint)[1:]:
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for inner in typing.get_args(hint):
         if dataclasses.is_dataclass(inner):
-            yield from (
-                (f"{key}.{name}", part, typing.cast(type, inner))
-                for name, part in value.items()
-                if isinstance(part, dict)
-            )
+            for name, part in below:
+                if isinstance(part, dict):
+                    yield f"{key}.{name}", part, typing.cast(type, inner)
 
 
 def _fields(kind: type) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from restore.inference.memory import tune_allocator
 from restore.models import model_class
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
+from restore.training.beginning import begin_with
 from restore.training.checkpoint import load_checkpoint
 from restore.training.loop import Progress, train
+from restore.training.provenance import commit, machine
 from restore.training.settings import Settings
 from restore.version import __version__
 
@@ -31,27 +33,41 @@ def run(
     *,
     resume: bool = False,
     init_from: dict[str, torch.Tensor] | None = None,
+    stages: Sequence[dict[str, Any]] = (),
+    before: Sequence[dict[str, Any]] = (),
+    command: str = "",
     tell: Tell = lambda entry: None,
     cached: Cached | None = None,
 ) -> Progress:
-    """Train as the settings say, in `folder`.
+    """Train as the settings say, in `folder`; their `stages` are not looked at (see `restore.training.stages`).
 
     Args:
         resume: go on from the newest checkpoint in `folder`.
-        init_from: weights of the network to start from, with a fresh schedule.
+        init_from: weights of the network to start from, with a fresh schedule, in place of `settings.begin`.
+        stages, before: runs that `init_from` went through, as `run_of`: of the same training, and of the weights
+            that one began with. A resumed run knows its own.
+        command: that repeats the training, for the card.
         tell: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
-    if init_from is not None:
+    if resume:
+        facts = load_checkpoint(folder)[1]["facts"]
+        stages, before = facts.get("stages", ()), facts.get("before", ())
+    elif init_from is not None:
         objective.averaged.load_state_dict(init_from)
+    elif settings.begin:
+        before = [each.model_dump() for each in begin_with(objective.averaged, settings.begin, settings.model)]
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached)
     draw = CropBatches(learning, settings.data.crop, channels, settings.train.seed, roles)
     validation = validation_batches(held, channels, multiple_of=spec.multiple_of, roles=roles)
-    facts = {"settings": asdict(settings), "restore": __version__, "pictures": len(learning["clean"].entries)}
+    facts = {
+        "settings": asdict(settings), "restore": __version__, "pictures": len(learning["clean"].entries),
+        "machine": machine(), "commit": commit(), "command": command, "stages": stages, "before": before,
+    }  # fmt: skip
     return train(
         objective, draw, settings.train, folder, validation=validation, resume=resume, facts=_plain(facts), tell=tell
     )
@@ -82,6 +98,12 @@ def trained_network(folder: Path, settings: Settings) -> tuple[nn.Module, Progre
     averaged = {name.removeprefix("module."): value for name, value in state["average"].items() if name != "n_averaged"}
     network.load_state_dict(averaged)
     return network.eval(), Progress(**state["progress"]), state["facts"]
+
+
+def run_of(progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card's `TrainingRun`, from a checkpoint."""
+    texts = {name: facts.get(name, "") for name in ("machine", "commit", "command")}
+    return {"steps": progress.step, "seconds": round(progress.seconds, 1), **texts}
 
 
 def _plain(value: Any) -> Any:

@@ -110,11 +110,37 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """One of several runs that follow each other, each from the averaged weights of the one before, with a schedule of
+    its own."""
+
+    share: float = 1.0
+    """Of `train.steps` and `train.budget`, relative to the other stages."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs, by dotted names: {train.learning_rate: 3e-4, objective.losses: {l2: 1.0}}."""
+
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise ConfigError(f"stages: a share is {self.share}", fix="Give a number above 0")
+        refused = {"train.steps", "train.budget", "name", "task", "weights", "begin", "stages"} & set(self.settings)
+        if refused:
+            fix = "Stages divide train.steps and train.budget by their shares; the rest is the same for all"
+            raise ConfigError(f"stages: {min(refused)} cannot differ between stages", fix=fix)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A training run."""
+    """A training run, or several in stages."""
 
     name: str
-    """Of the weights ("denoise-color-s")."""
+    """Of what is trained ("denoise"): of its folder and its weights file."""
+    weights: str = "none"
+    """Name of the shipped weights that this makes (restore/zoo/NAME.safetensors); none: of none."""
+    begin: str = ""
+    """Weights to begin with, a name of the zoo or a file: of the same network, or of a denoiser for the U-Nets of a
+    network that takes one; "": none, the first weights are drawn."""
+    stages: tuple[StageSettings, ...] = ()
+    """Runs that follow each other; none: a single one."""
     task: str = "denoise"
     summary: str = ""
     """One sentence for people, for the weights' card."""

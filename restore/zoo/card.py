@@ -42,17 +42,37 @@ class Result(BaseModel):
     peers: dict[str, float] = Field(default_factory=dict)
 
 
+class TrainingRun(BaseModel):
+    """One run that the weights went through.
+
+    Attributes:
+        steps, seconds: its length.
+        machine: where it ran.
+        commit: of this program when it began ("303ae0c", "303ae0c-dirty"); "" where it is not known.
+        command: the command line that repeats it, from the weights of the run before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int
+    seconds: float
+    machine: str = ""
+    commit: str = ""
+    command: str = ""
+
+
 class WeightsCard(BaseModel):
     """What a user is told about weights, and what makes their training repeatable.
 
     Attributes:
-        name: of the weights ("denoise-color-s").
+        name: of the weights ("denoise").
         task: what they restore, a key of `restore.tasks`.
         summary: one sentence for people.
         data: what they were trained on.
-        steps, seconds: length of the training.
+        steps, seconds: length of the training, all stages of its config together.
         machine: where it ran ("2 cores AMD EPYC, torch 2.14").
         command: the command line that repeats it.
+        runs: every run the weights went through, those of the weights it began with first; empty: not written down.
         date: the day it ended.
         licence: of the weights.
         results: measured quality.
@@ -70,11 +90,17 @@ class WeightsCard(BaseModel):
     seconds: float = 0.0
     machine: str = ""
     command: str = ""
+    runs: tuple[TrainingRun, ...] = ()
     date: datetime.date
     licence: str
     results: tuple[Result, ...] = ()
     dtypes: tuple[str, ...] = ()
     sha256: str = ""
+
+    def all_runs(self) -> tuple[TrainingRun, ...]:
+        """`runs`; of a card from before they were written down, the one it describes."""
+        own = TrainingRun(steps=self.steps, seconds=self.seconds, machine=self.machine, command=self.command)
+        return self.runs or (own,)
 
 
 class Label(BaseModel):

@@ -58,7 +58,7 @@ def available_for(task: str) -> list[str]:
 
 
 def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
-    """The weights file meant by a name ("denoise-color-s") or a path ("my.safetensors", "runs/last.pth").
+    """The weights file meant by a name ("denoise") or a path ("my.safetensors", "runs/last.pth").
 
     Args:
         otherwise: what else can be done, the end of the error's sentence.

@@ -108,12 +108,13 @@ def small_bank(monkeypatch):
 
 
 def test_packaged_configs_load_by_name(small_bank):
-    assert load_settings("denoise/plain_unet").name == "denoise-color"
+    assert load_settings("denoise/plain_unet").name == "denoise"
     for name in ("wiener_unet", "wiener_unet_low_light", "infwide", "dwdn"):
         settings = load_settings(f"deconv/{name}")
         assert settings.task == "deconv" and build_objective(settings).averaged.spec().task == "deconv"
     assert build_objective(load_settings("denoise/cbsn")).averaged.spec().parameters == 3_656_131
-    assert build_objective(load_settings("denoise/cbsn_compact")).averaged.spec().parameters == 229_747
+    compact = build_objective(load_settings("denoise/cbsn_compact")).averaged
+    assert compact.spec().parameters == build_objective(load_settings("denoise/cbsn_camera")).averaged.spec().parameters
     assert build_objective(load_settings("denoise/ap_bsn")).averaged.spec().blind
     for name in ("noise2void", "neighbor2neighbor", "blind2unblind"):
         assert type(build_objective(load_settings(f"denoise/{name}"))).__name__.lower() == name
@@ -160,7 +161,8 @@ def test_a_config_names_code_beside_it(config, monkeypatch, tmp_path):
 def test_the_schema_is_the_settings():
     schema = json_schema()
     assert set(schema["properties"]) == {
-        "name", "task", "summary", "model", "objective", "data", "train", "evaluation",
+        "name", "weights", "begin", "stages", "task", "summary", "model", "objective", "degradation", "data", "train",
+        "evaluation",
     }  # fmt: skip
     assert schema["required"] == ["name"]
     train = schema["$defs"]["TrainSettings"]["properties"]

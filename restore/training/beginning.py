@@ -1,0 +1,43 @@
+"""The weights that a training begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from restore.errors import WeightsError
+from restore.training.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from restore.zoo.card import TrainingRun
+
+
+def begin_with(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:
+    """Put weights into a network that `model` describes, and say what runs they went through (none if unknown).
+
+    A network with a method `take_denoiser` also begins with the weights of a denoiser.
+
+    Args:
+        name: of the zoo, or a .safetensors or .pth file.
+    Raises:
+        WeightsError: there are none, or they are of another network.
+    """
+    from restore.zoo.resolver import resolve
+    from restore.zoo.weights import label_of, load_weights
+
+    path = resolve(name)
+    take = getattr(network, "take_denoiser", None)
+    denoises = path.suffix == ".safetensors" and (label := label_of(path)).card.task == "denoise"
+    if take is not None and denoises and label.model != model.name:
+        loaded = load_weights(path)
+        try:
+            take(loaded.net.state_dict())
+        except (RuntimeError, KeyError) as error:
+            fix = f"Give a denoiser with the widths and blocks of this {model.name}"
+            why = " ".join(str(error).split())[:200]
+            raise WeightsError("these weights do not fit into the U-Nets", where=path, why=why, fix=fix) from error
+    else:
+        loaded = load_weights(path, model.name, model.arguments)
+        network.load_state_dict(loaded.net.state_dict())
+    return loaded.card.all_runs() if loaded.card else ()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
@@ -30,9 +31,10 @@ class NoiseDegradation:
     conditions = ("noise_level",)
 
     def __init__(self, grey_every: int = 0, **recipe: Any) -> None:
+        fields = validated("degradation 'noise'", NoiseRecipe, recipe)
         try:
-            self.recipe = NoiseRecipe(**recipe)
-        except (TypeError, ValueError) as error:
+            self.recipe = NoiseRecipe(**fields)
+        except ValueError as error:
             raise ConfigError("degradation.arguments describe no noise", why=str(error)) from error
         self.grey_every = grey_every
 

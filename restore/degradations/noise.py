@@ -31,7 +31,7 @@ class NoiseDegradation:
     conditions = ("noise_level",)
 
     def __init__(self, grey_every: int = 0, **recipe: Any) -> None:
-        fields = validated("degradation 'noise'", NoiseRecipe, recipe)
+        fields = validated("degradation 'noise'", NoiseRecipe, recipe, beside=["grey_every"])
         try:
             self.recipe = NoiseRecipe(**fields)
         except ValueError as error:

@@ -68,11 +68,10 @@ class Learner:
         return self._runtime.autocast()
 
     def update(self, phase: Phase, rate: float) -> None:
-        """Step the phase's optimizer at its share of a learning rate, and drop the gradients."""
+        """Step the phase's optimizer at its share of a learning rate."""
         for group in self.optimizers[phase.name].param_groups:
             group["lr"] = rate * phase.learning_rate
         self.optimizers[phase.name].step()
-        self.objective.zero_grad()
 
     def undo(self) -> None:
         """Drop the gradients and put the buffers back to what they held at the begin of the step."""

@@ -146,6 +146,7 @@ def train_step(
             return False
         learner.update(phase, rate)
         report(learner.named(phase, means | {"gradient_norm": norm}))
+        learner.objective.zero_grad()
     learner.update_average()
     return True
 

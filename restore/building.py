@@ -15,13 +15,19 @@ from restore.errors import ConfigError, nearest
 
 
 def validated(
-    what: str, constructor: Any, arguments: Mapping[str, Any], *, supplied: Collection[str] = ()
+    what: str,
+    constructor: Any,
+    arguments: Mapping[str, Any],
+    *,
+    supplied: Collection[str] = (),
+    beside: Collection[str] = (),
 ) -> dict[str, Any]:
     """The arguments converted to the types in the constructor's signature ("1e-3" becomes a float).
 
     Args:
         what: is built, for messages ("model 'plain_unet'").
         supplied: parameters that the caller gives itself; they are no arguments.
+        beside: further names that would have been right, where the constructor is only a part of what is built.
     Raises:
         ConfigError: a missing or unknown argument (naming the nearest) or a wrong value.
     """
@@ -36,7 +42,7 @@ def validated(
         raise ConfigError(f"{what} needs the argument {missing[0]!r}", fix=_takes(named))
     unknown = [] if takes_any else [name for name in arguments if name not in named]
     if unknown:
-        fix = nearest(unknown[0], named) + _takes(named)
+        fix = nearest(unknown[0], [*named, *beside]) + _takes(named)
         raise ConfigError(f"{what} has no argument {unknown[0]!r}", fix=fix)
     hints = typing.get_type_hints(constructor.__init__ if inspect.isclass(constructor) else constructor)
     return {name: _converted(what, name, value, hints.get(name, Any)) for name, value in arguments.items()}

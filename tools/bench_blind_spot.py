@@ -197,7 +197,7 @@ def noise2void(pictures: Sequence[np.ndarray], seconds: float) -> Denoise:
         for group in optimizer.param_groups:
             group["lr"] = 4e-4 * (1 - done)
         batch: Batch = crops(shown, 64, 16, step)
-        loss = objective(batch, "restore", step, torch.Generator())["loss"]
+        loss = objective(batch, "restore", step)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

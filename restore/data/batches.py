@@ -12,18 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from restore.data.cache import CropCache, Entry
+from restore.data.places import MAIN, CropSources
 from restore.degradations.degradation import CLEAN, Role
 from restore.errors import ConfigError
 from restore.physics.color import LUMA
-
-MAIN = "clean"
 
 
 @dataclass(frozen=True)
@@ -84,89 +82,40 @@ class CropBatches:
         if channels not in (1, 3):
             raise ConfigError(f"batches of {channels} channels are not known", fix="Give 1 (grey) or 3 (RGB)")
         self.crop, self.channels, self.seed = crop, channels, seed
-        self.roles = {role: roles.get(role, Role()) for role in caches}
-        self._caches = dict(caches)
-        self._step = _common_step([role.scale for role in self.roles.values()])
-        if crop % self._step:
-            raise ConfigError(f"data.crop is {crop}", fix=f"The scales of the roles need a multiple of {self._step}")
-        self._places = {role: self._places_of(role) for role in caches if role == MAIN or self.roles[role].independent}
+        self._sources = CropSources(caches, roles)
+        if crop % self._sources.step:
+            fix = f"The scales of the roles need a multiple of {self._sources.step}"
+            raise ConfigError(f"data.crop is {crop}", fix=fix)
+        self._places = {role: self._sources.places(role, crop) for role in (MAIN, *self._sources.own)}
+        self._own_stream = {role: 1 + number for number, role in enumerate(sorted(caches))}
 
     def __call__(self, step: int, first: int, count: int) -> Batch:
         """Items `first` … `first + count - 1` of the global batch of `step`."""
         items = [self._item(step, index) for index in range(first, first + count)]
-        return Batch({role: _stacked([item[role] for item in items]) for role in self._caches}, self.seed, step, first)
+        pictures = {role: _stacked([item[role] for item in items]) for role in self._sources.roles}
+        return Batch(pictures, self.seed, step, first)
 
     def _item(self, step: int, index: int) -> dict[str, np.ndarray]:
         """Role -> P x P x C, or T x P x P x C."""
-        rng = np.random.default_rng((self.seed, step, index))
-        number, top, left = self._places[MAIN].draw(rng)
-        orientation = int(rng.integers(8))
+        common = self._place(MAIN, np.random.default_rng((self.seed, step, index)))
         cut = {}
-        for position, (role, how) in enumerate(self.roles.items()):
-            if how.independent:
-                own = np.random.default_rng((self.seed, step, index, position))
-                place = (*self._places[role].draw(own), int(own.integers(8)))
-            else:
-                place = number, top, left, orientation
-            cut[role] = self._cut(role, *place)
+        for role in self._sources.roles:
+            stream = (self.seed, step, index, self._own_stream[role])
+            own = role in self._sources.own
+            start, top, left, orientation = self._place(role, np.random.default_rng(stream)) if own else common
+            side = self._places[role if own else MAIN].side
+            crops = self._sources.crop(role, start, side, top, left)
+            cut[role] = _as_item([_oriented(to_channels(crop, self.channels), orientation) for crop in crops])
         return cut
 
-    def _cut(self, role: str, number: int, top: int, left: int, orientation: int) -> np.ndarray:
-        how, cache = self.roles[role], self._caches[role]
-        side, y, x = (round(value * how.scale) for value in (self.crop, top, left))
-        frames = [
-            _oriented(to_channels(cache.picture(entry)[y : y + side, x : x + side], self.channels), orientation)
-            for entry in cache.entries[number : number + how.frames]
-        ]
-        return frames[0] if how.frames == 1 else np.stack(frames)
-
-    def _places_of(self, role: str) -> _Places:
-        how, cache = self.roles[role], self._caches[role]
-        side = round(self.crop * how.scale) if how.independent else self.crop
-        starts = [
-            number for number, entry in enumerate(cache.entries)
-            if min(entry.height, entry.width) >= side and _goes_on(cache.entries, number, how.frames)
-        ]  # fmt: skip
-        if not starts:
-            largest = max((min(entry.height, entry.width) for entry in cache.entries), default=0)
-            wanted = f" with {how.frames} frames of one size in a row" if how.frames > 1 else ""
-            raise ConfigError(
-                f"no picture{wanted} is as large as data.crop, {side} px", fix=f"Set data.crop to {largest} or less"
-            )
-        return _Places(cache.entries, starts, side, self._step)
+    def _place(self, role: str, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """(first entry of the window, top, left, orientation)."""
+        return (*self._places[role].draw(rng), int(rng.integers(8)))
 
 
-class _Places:
-    """All places of crops of a side in some pictures, on a grid of `step` px; each equally likely."""
-
-    def __init__(self, entries: Sequence[Entry], starts: Sequence[int], side: int, step: int) -> None:
-        self._starts, self._step = starts, step
-        self._columns = [(entries[number].width - side) // step + 1 for number in starts]
-        rows = [(entries[number].height - side) // step + 1 for number in starts]
-        counts = [down * across for down, across in zip(rows, self._columns, strict=True)]
-        self._ends = np.cumsum(counts, dtype=np.int64)  # picture i owns the places up to ends[i]
-
-    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
-        """(number of the entry, top, left)."""
-        place = int(rng.integers(self._ends[-1]))
-        which = int(np.searchsorted(self._ends, place, side="right"))
-        place -= int(self._ends[which - 1]) if which else 0
-        row, column = divmod(place, self._columns[which])
-        return self._starts[which], row * self._step, column * self._step
-
-
-def _common_step(scales: Sequence[float]) -> int:
-    """The grid of places, in px of the clean pictures, that is whole pixels at every scale."""
-    return math.lcm(*(Fraction(scale).limit_denominator(64).denominator for scale in scales))
-
-
-def _goes_on(entries: Sequence[Entry], number: int, frames: int) -> bool:
-    """Whether so many pictures of one folder and size follow each other from an entry on."""
-    if number + frames > len(entries):
-        return False
-    first, last = entries[number], entries[number + frames - 1]
-    same = all((each.height, each.width) == (first.height, first.width) for each in entries[number : number + frames])
-    return same and first.path.rpartition("/")[0] == last.path.rpartition("/")[0]
+def _as_item(crops: Sequence[np.ndarray]) -> np.ndarray:
+    """The one frame alone, or several along a new first axis."""
+    return crops[0] if len(crops) == 1 else np.stack(crops)
 
 
 def _stacked(crops: Sequence[np.ndarray]) -> Tensor:
@@ -200,61 +149,73 @@ def validation_batches(
 ) -> list[Batch]:
     """The centre crops of the caches' pictures, in batches of one shape: the same every time.
 
-    Pictures smaller than `side` give the largest square that is a multiple of `multiple_of`.
+    Pictures smaller than `side` give the largest square that is a multiple of `multiple_of`; both are sides of the
+    clean pictures. Of an independent role each shows the next of its pictures that is large enough.
     """
-    how = {role: roles.get(role, Role()) for role in caches}
-    step = math.lcm(multiple_of, _common_step([role.scale for role in how.values()]))
-    entries, frames = caches[MAIN].entries, how[MAIN].frames
+    if not caches[MAIN].entries:
+        return []
+    sources = CropSources(caches, roles)
+    step = math.lcm(multiple_of, sources.step)
     by_side: dict[int, list[int]] = {}
-    for number, entry in enumerate(entries):
-        if _goes_on(entries, number, frames):
-            by_side.setdefault(min(side, entry.height, entry.width) // step * step, []).append(number)
-
-    def centres(role: str, numbers: Sequence[int], fitting: int) -> Tensor:
-        cache, own = caches[role], round(fitting * how[role].scale)
-        found = []
-        for number in numbers:
-            if how[role].independent:  # the next picture of its own that is large enough
-                number = next(
-                    (n % len(cache.entries) for n in range(number + 1, number + 1 + len(cache.entries))
-                     if min(cache.entries[n % len(cache.entries)].height, cache.entries[n % len(cache.entries)].width)
-                     >= own), number % len(cache.entries),
-                )  # fmt: skip
-            group = cache.entries[number : number + how[role].frames]
-            crops = [to_channels(_centre(cache.picture(entry), own), channels) for entry in group]
-            found.append(crops[0] if how[role].frames == 1 else np.stack(crops))
-        return _stacked(found)
-
+    for start in sources.windows:
+        by_side.setdefault(min(side, *sources.room(start)) // step * step, []).append(start)
     batches = []
-    for fitting, numbers in by_side.items():
-        for start in range(0, len(numbers) if fitting else 0, size):
-            group = numbers[start : start + size]
-            batches.append(Batch({role: centres(role, group, fitting) for role in caches}, 0, 0, group[0]))
+    for fitting, starts in by_side.items():
+        for at in range(0, len(starts) if fitting else 0, size):
+            group = starts[at : at + size]
+            pictures = {
+                role: _stacked([_centre(sources, role, start, fitting, channels) for start in group])
+                for role in sources.roles
+            }
+            batches.append(Batch(pictures, 0, 0, group[0]))
     return batches
 
 
-def _centre(pixels: np.ndarray, side: int) -> np.ndarray:
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-    return pixels[top : top + side, left : left + side]
+def _centre(sources: CropSources, role: str, start: int, side: int, channels: int) -> np.ndarray:
+    room, step = sources.room(start), sources.step
+    if role in sources.own:
+        entries, side, step = sources.caches[role].entries, sources.side(role, side), 1
+        after = sorted(sources.own[role], key=lambda number: (number <= start, number))
+        large = (n for n in after if min(entries[n].height, entries[n].width) >= side)
+        found = next(large, None)
+        if found is None:
+            fix = "Hold out or name larger pictures"
+            raise ConfigError(f"no picture of the role {role!r} has {side} px, as validation needs", fix=fix)
+        start, room = found, (entries[found].height, entries[found].width)
+    top, left = ((length - side) // 2 // step * step for length in room)
+    return _as_item([to_channels(crop, channels) for crop in sources.crop(role, start, side, top, left)])
 
 
-def hold_out(cache: CropCache, count: int) -> tuple[list[int], list[int]]:
-    """Split a cache by file: numbers of the entries (to learn from, to validate on).
+def hold_out(cache: CropCache, count: int, frames: int = 1) -> tuple[list[int], list[int]]:
+    """Split a cache by file, or by folder where frames of clips are shown: numbers of the entries (to learn from, to
+    validate on).
 
-    `count` files, spread evenly over the sorted paths, are kept back; of those only the largest size is used.
+    `count` files, spread evenly over the sorted paths, are kept back; of those only the largest size is used. Of a
+    folder that is kept back `frames` files in its middle are used.
     Raises `ConfigError` if nothing would be left to learn from.
     """
-    paths = sorted({entry.path for entry in cache.entries})
-    if count >= len(paths):
-        raise ConfigError(f"data.held_out is {count}, there are {len(paths)} pictures", fix="Hold out fewer")
-    kept_back = {paths[(2 * i + 1) * len(paths) // (2 * count)] for i in range(count)}
-    largest: dict[str, int] = {}
-    for number, entry in enumerate(cache.entries):
-        best = largest.get(entry.path)
-        if entry.path in kept_back and (best is None or entry.height > cache.entries[best].height):
-            largest[entry.path] = number
-    learning = [number for number, entry in enumerate(cache.entries) if entry.path not in kept_back]
-    return learning, sorted(largest.values())
+
+    def unit(entry: Entry) -> str:
+        return entry.path if frames == 1 else entry.folder
+
+    units = sorted({unit(entry) for entry in cache.entries})
+    if count >= len(units):
+        what = "pictures" if frames == 1 else "folders of frames"
+        raise ConfigError(f"data.held_out is {count}, there are {len(units)} {what}", fix="Hold out fewer")
+    kept_back = {units[(2 * i + 1) * len(units) // (2 * count)] for i in range(count)}
+    largest: dict[str, Entry] = {}
+    for entry in cache.entries:
+        best = largest.get(unit(entry))
+        if unit(entry) in kept_back and (best is None or entry.height > best.height):
+            largest[unit(entry)] = entry
+    held = []
+    for name, best in largest.items():
+        alike = [n for n, each in enumerate(cache.entries)
+                 if unit(each) == name and (each.height, each.width) == (best.height, best.width)]  # fmt: skip
+        middle = max(0, len(alike) - frames) // 2
+        held += sorted(alike, key=lambda number: cache.entries[number].file)[middle : middle + frames]
+    learning = [number for number, entry in enumerate(cache.entries) if unit(entry) not in kept_back]
+    return learning, sorted(held)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import numpy as np
 from restore.errors import ConfigError, FileError, RestoreError
 from restore.io.paths import find_pictures
 
-LAYOUT = 2  # version of the two files
+LAYOUT = 3  # version of the two files
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Entry:
     offset: int
     deep: bool = False
     """uint16 samples, else uint8."""
+    file: int = 0
+    """Place of the file among all files by folder and, within it, by the numbers in their names: frames that follow
+    each other in a clip have places that do."""
+
+    @property
+    def folder(self) -> str:
+        return self.path.rpartition("/")[0]
 
     @property
     def nbytes(self) -> int:
@@ -177,6 +185,7 @@ def _build(
     """Decode everything into new files, then let the index name them; a reader sees the old cache or the new."""
     entries: list[Entry] = []
     skipped: list[tuple[str, str]] = []
+    places = {path: place for place, path in enumerate(sorted((each.path for each in sources), key=_by_numbers))}
     pixels = index.with_name(f"{index.stem}.{secrets.token_hex(4)}.bin")
     try:
         with pixels.open("wb") as file:
@@ -190,7 +199,8 @@ def _build(
                     resized = _resized(picture, scale)
                     height, width = resized.shape[:2]
                     file.write(bytes(file.tell() % 2))  # uint16 samples begin at even places
-                    entries.append(Entry(source.path, height, width, file.tell(), resized.dtype == np.uint16))
+                    deep, place = resized.dtype == np.uint16, places[source.path]
+                    entries.append(Entry(source.path, height, width, file.tell(), deep, place))
                     file.write(resized.data)
                 if progress is not None:
                     progress(done + 1, len(sources))
@@ -211,6 +221,14 @@ def _build(
         if old != pixels:
             old.unlink(missing_ok=True)
     return CropCache(tuple(entries), tuple(skipped), np.memmap(pixels, np.uint8, "r"))
+
+
+def _by_numbers(path: str) -> tuple[str, list[str | tuple[int, str]], str]:
+    """Sorts frame10 after frame9: (folder, name with its numbers as numbers, path)."""
+    folder, _, name = path.rpartition("/")
+    parts: list[str | tuple[int, str]] = list(re.split(r"(\d+)", name))
+    parts[1::2] = [(int(str(digits)), str(digits)) for digits in parts[1::2]]
+    return folder, parts, path
 
 
 def _not_written(index: Path, error: OSError) -> FileError:

@@ -29,7 +29,7 @@ class Looked:
     path: Path
     height: int
     width: int
-    thumbnail: np.ndarray  # 32 x 32 float32, luma
+    thumbnail: np.ndarray  # 32 x 32 float32, luma, white 255
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _look(
         except (RestoreError, OSError) as error:
             unreadable.append((Path(source.path), str(error)))
             continue
-        luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / (257 if pixels.dtype == np.uint16 else 1)
         thumbnail = cv2.resize(luma, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
         height, width = luma.shape
         looked.append(Looked(Path(source.path), height, width, thumbnail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Pairing:
     Attributes:
         pairs: (damaged, clean) files.
         only_damaged, only_clean: files without a partner.
-        different_size: pairs whose sizes differ, with both as (height, width); they are not in `pairs`.
+        different_size: pairs whose sizes do not go together, with both as (height, width); they are not in `pairs`.
         ambiguous: files whose name, without its ending, is that of another in the same folder.
     """
 
@@ -42,7 +42,13 @@ class Pairing:
 
 
 def match_pairs(
-    damaged: str | Path, clean: str | Path, *, damaged_ending: str = "", clean_ending: str = "", sizes: bool = True
+    damaged: str | Path,
+    clean: str | Path,
+    *,
+    damaged_ending: str = "",
+    clean_ending: str = "",
+    sizes: bool = True,
+    scale: float = 1.0,
 ) -> Pairing:
     """Match the pictures of two folders (or of one, by endings) by their path without its type.
 
@@ -50,6 +56,7 @@ def match_pairs(
         damaged_ending, clean_ending: ends of the names left out when they are compared ("_real", "_mean"); files
             without them are not looked at.
         sizes: also compare sizes, from the headers.
+        scale: side of a damaged picture over that of its clean one; rounded up or down where that is no whole number.
     Raises:
         FileError: a folder is none.
         RestoreError: a header cannot be read.
@@ -58,7 +65,7 @@ def match_pairs(
     right, ambiguous_right = _by_name(Path(clean).expanduser(), clean_ending)
     pairs = [(left[name], right[name]) for name in left if name in right]
     different = [_compared(*pair) for pair in pairs] if sizes else []
-    wrong = [entry for entry in different if entry[1] != entry[3]]
+    wrong = [entry for entry in different if not _fits(entry[1], entry[3], scale)]
     refused = {entry[0] for entry in wrong}
     return Pairing(
         tuple(pair for pair in pairs if pair[0] not in refused),
@@ -69,20 +76,29 @@ def match_pairs(
     )
 
 
-def pair_caches(noisy: CropCache, clean: CropCache, pairs: Sequence[tuple[Path, Path]]) -> tuple[CropCache, CropCache]:
-    """Both caches with the paired pictures alone, one behind the other in the same order.
+def align_caches(
+    main: CropCache, others: Mapping[str, tuple[CropCache, Sequence[tuple[Path, Path]]]]
+) -> tuple[CropCache, dict[str, CropCache]]:
+    """The main pictures that have a counterpart in all other caches, and each cache with those counterparts alone, in
+    the order of the main ones.
 
-    Raises `ConfigError` if no pair is left.
+    Args:
+        others: by role: a cache, and its (damaged, clean) files.
+    Raises:
+        ConfigError: no picture is left.
     """
-
-    left, right = _numbers_by_path(noisy), _numbers_by_path(clean)
-    kept = [(str(a), str(b)) for a, b in pairs if str(a) in left and str(b) in right]
+    partners = {role: {str(clean): str(damaged) for damaged, clean in pairs} for role, (_, pairs) in others.items()}
+    numbers = {role: _numbers_by_path(cache) for role, (cache, _) in others.items()}
+    own = _numbers_by_path(main)
+    kept = [path for path in own if all(partners[role].get(path) in numbers[role] for role in others)]
     if not kept:
         raise ConfigError("no damaged picture has a clean partner", fix="See: restore data pairs DAMAGED CLEAN")
-    return (
-        noisy.only([number for a, _ in kept for number in left[a]]),
-        clean.only([number for _, b in kept for number in right[b]]),
-    )
+
+    def of(role: str, cache: CropCache) -> CropCache:
+        return cache.only([number for path in kept for number in numbers[role][partners[role][path]]])
+
+    aligned = {role: of(role, cache) for role, (cache, _) in others.items()}
+    return main.only([number for path in kept for number in own[path]]), aligned
 
 
 def _numbers_by_path(cache: CropCache) -> dict[str, list[int]]:
@@ -103,6 +119,10 @@ def _by_name(folder: Path, ending: str) -> tuple[dict[str, Path], list[Path]]:
         if found.setdefault(name.removesuffix(ending), path) != path:
             ambiguous.append(path)
     return found, ambiguous
+
+
+def _fits(damaged: tuple[int, int], clean: tuple[int, int], scale: float) -> bool:
+    return all(abs(a - b * scale) < 1 for a, b in zip(damaged, clean, strict=True))
 
 
 def _compared(damaged: Path, clean: Path) -> tuple[Path, tuple[int, int], Path, tuple[int, int]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from restore.data.batches import MAIN, hold_out
+from restore.data.batches import hold_out
 from restore.data.cache import CropCache, open_cache
-from restore.data.pairs import match_pairs, pair_caches
+from restore.data.pairs import align_caches, match_pairs
+from restore.data.places import MAIN
 from restore.degradations.degradation import Role
 from restore.errors import ConfigError, nearest
 
@@ -24,6 +26,8 @@ class Where(Protocol):
     def exclude(self) -> tuple[str, ...]: ...
     @property
     def validation(self) -> tuple[str, ...]: ...
+    @property
+    def validation_roles(self) -> dict[str, str]: ...
     @property
     def held_out(self) -> int: ...
     @property
@@ -48,37 +52,55 @@ def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = No
         raise ConfigError("there is nothing to learn from", fix="Give data.train=[FOLDER]")
     if not data.cache:
         raise ConfigError("data.cache is not set", fix="Name a folder for decoded pictures")
-    _check_roles(data, roles)
-    options = {"exclude": data.exclude, "scales": data.scales, "progress": cached}
-    caches = {MAIN: open_cache(data.train, data.cache, **options)}
-    for role, folder in data.roles.items():
-        if roles[role].independent:
-            caches[role] = open_cache([folder], data.cache, **options)
-            continue
-        matched = match_pairs(folder, data.train[0], sizes=roles[role].scale == 1)
-        other = open_cache([folder], data.cache, **options)
-        caches[role], caches[MAIN] = pair_caches(other, caches[MAIN], matched.pairs)
-    for role, how in roles.items():
-        if how.independent and role not in caches:  # two crops of the same folders
-            caches[role] = caches[MAIN]
+    _check_roles("data.roles", data.roles, roles, data.train, "data.train")
     if data.validation:
-        held = open_cache(data.validation, data.cache)
-        return caches, {role: held for role in caches if role == MAIN or roles[role].independent}
-    learning, kept_back = hold_out(caches[MAIN], data.held_out)
+        _check_roles("data.validation_roles", data.validation_roles, roles, data.validation, "data.validation")
+    elif data.validation_roles:
+        raise ConfigError("data.validation_roles without data.validation", fix="Name the clean pictures to validate on")
+
+    def opened(folders: Sequence[str], own: Mapping[str, str], **options: Any) -> Caches:
+        main = open_cache(folders, data.cache, **options)
+        others = {role: open_cache([folder], data.cache, **options) for role, folder in own.items()}
+        counterparts = {
+            role: (others[role], _matched(role, folder, folders[0], roles[role].scale))
+            for role, folder in own.items()
+            if not roles[role].independent
+        }
+        main, aligned = align_caches(main, counterparts) if counterparts else (main, {})
+        own_pictures = {role: others.get(role, main) for role, how in roles.items() if how.independent}
+        return {MAIN: main} | aligned | own_pictures
+
+    caches = opened(data.train, data.roles, exclude=data.exclude, scales=data.scales, progress=cached)
+    if data.validation:
+        return caches, opened(data.validation, data.validation_roles)
+    frames = max((how.frames for role, how in roles.items() if role in caches and not how.independent), default=1)
+    learning, kept_back = hold_out(caches[MAIN], data.held_out, frames)
     return _only(caches, learning, roles), _only(caches, kept_back, roles)
 
 
-def _check_roles(data: Where, roles: Mapping[str, Role]) -> None:
-    for role in data.roles:
+def _matched(role: str, folder: str, main: str, scale: float) -> Sequence[tuple[Path, Path]]:
+    own, clean = (Path(each).expanduser().resolve() for each in (folder, main))  # as caches name their files
+    found = match_pairs(own, clean, scale=scale)
+    if found.different_size and not found.pairs:
+        path, (height, width), other, (tall, wide) = found.different_size[0]
+        why = f"{path.name} is {width} x {height}, {other.name} {wide} x {tall}; its scale is {scale:g}"
+        raise ConfigError(f"no picture of the role {role!r} has the size it should have", where=folder, why=why)
+    return found.pairs
+
+
+def _check_roles(
+    setting: str, named: Mapping[str, str], roles: Mapping[str, Role], folders: Sequence[str], main: str
+) -> None:
+    for role in named:
         if role not in roles or role == MAIN:
             known = [name for name in roles if name != MAIN]
             fix = f"{nearest(role, known)}It knows {', '.join(known)}" if known else "It needs clean pictures alone"
-            raise ConfigError(f"data.roles.{role} is nothing that this degradation uses", fix=fix)
+            raise ConfigError(f"{setting}.{role} is nothing that this degradation uses", fix=fix)
     for role, how in roles.items():
-        if role != MAIN and not how.optional and not how.independent and role not in data.roles:
-            raise ConfigError(f"data.roles.{role} is missing", fix=f"Name the folder: data.roles.{role}=FOLDER")
-    if any(not roles[role].independent for role in data.roles) and len(data.train) != 1:
-        raise ConfigError("data.roles are the counterparts of one folder", fix="Give one folder in data.train")
+        if role != MAIN and not how.optional and not how.independent and role not in named:
+            raise ConfigError(f"{setting}.{role} is missing", fix=f"Name the folder: {setting}.{role}=FOLDER")
+    if any(not roles[role].independent for role in named) and len(folders) != 1:
+        raise ConfigError(f"{setting} are the counterparts of one folder", fix=f"Give one folder in {main}")
 
 
 def _only(caches: Caches, numbers: Sequence[int], roles: Mapping[str, Role]) -> Caches:

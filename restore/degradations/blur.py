@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.blurred_noise import blurred_noises
@@ -28,9 +29,10 @@ class BlurDegradation:
     conditions = ("psf", "noise_level")
 
     def __init__(self, **recipe: Any) -> None:
+        fields = validated("degradation 'blur'", BlurRecipe, recipe)
         try:
-            self.recipe = BlurRecipe(**recipe)
-        except (TypeError, ValueError) as error:
+            self.recipe = BlurRecipe(**fields)
+        except ValueError as error:
             raise ConfigError("degradation.arguments describe no blur", why=str(error)) from error
         self._bank = draw_bank(self.recipe.bank)
 

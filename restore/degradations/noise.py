@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
@@ -52,7 +53,7 @@ class NoiseDegradation:
     conditions = ("noise_level",)
 
     def __init__(self, grey_every: int = 0, **recipe: Any) -> None:
-        self.recipe = noise_recipe(**recipe)
+        self.recipe = noise_recipe(**validated("degradation 'noise'", NoiseRecipe, recipe, beside=["grey_every"]))
         self.grey_every = grey_every
 
     @torch.no_grad()

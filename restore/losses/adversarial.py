@@ -57,14 +57,14 @@ def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tenso
         return _relativistic(at_least_float32(fake), at_least_float32(real.detach()))
 
 
-def gradient_penalty(
-    discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """WGAN-GP's 10 mean (|grad C| - 1)^2 at random points between real and fake pictures, B x C x H x W: a scalar.
 
     The norm is over each picture's values. Gulrajani et al., https://arxiv.org/abs/1704.00028
+
+    Args:
+        share: of the real picture in each point, uniform in [0, 1]: B x 1 x 1 x 1.
     """
-    share = torch.rand((len(real), 1, 1, 1), generator=generator, device=real.device)
     between = (share * real + (1 - share) * fake).detach().requires_grad_()
     slope = (_picture_gradients(discriminator, between).square().sum(1) + 1e-12).sqrt()
     return GP_WEIGHT * (slope - 1).square().mean()

@@ -63,14 +63,17 @@ def build(
     rest = dict(arguments or {})
     if "discriminator" in takes:
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
-    supplied = ("network", "losses", "degradation", "discriminator")
+    supplied = (next(iter(takes), "network"), "losses", "degradation", "discriminator")
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
     return constructor(network, **given, **validated(f"objective {name!r}", constructor, rest, supplied=supplied))
 
 
-def _discriminator(network: nn.Module, described: Mapping[str, Any]) -> nn.Module:
+def _discriminator(network: nn.Module, described: Any) -> nn.Module:
     from restore.models import build as build_network
     from restore.models.spec import spec_of
 
+    if not isinstance(described, Mapping):
+        fix = "Give its arguments, for example {width: 32}, and its name if it is another"
+        raise ConfigError(f"objective.arguments.discriminator cannot be {described!r:.60}", fix=fix)
     arguments = {"channels": spec_of(network).channels or 3, **described}
     return build_network(arguments.pop("name", DISCRIMINATOR), **arguments)

@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from restore.degradations.degradation import Degradation
+from restore.degradations.degradation import Degradation, Sample
 from restore.errors import ConfigError, nearest
 from restore.losses.adversarial import ADVERSARIAL, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from restore.objectives.objective import Phase
 from restore.objectives.supervised import Loss, Supervised
+from restore.physics.random import generator_for
 
 if TYPE_CHECKING:
     from restore.data.batches import Batch
+
+_POINTS = 0x9E  # tells the penalty's draws from those of the damage
 
 
 class Adversarial(Supervised):
@@ -80,13 +83,13 @@ class Adversarial(Supervised):
             Phase("restore", list(network.parameters()), every),
         )
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         sample, main = self.sample(batch), self.spec.outputs[0].name
-        clean = sample.targets[main]
+        clean = self.truth(sample)
         if phase == "discriminate":
             with torch.no_grad():
                 output = self.restored(self.network, sample)[main]
-            return self._discriminate(clean, output, step, generator)
+            return self._discriminate(clean, output, batch, step)
         outputs = self.restored(self.network, sample)
         output = outputs[main]
         total, parts = self.compared(outputs, sample)
@@ -98,14 +101,31 @@ class Adversarial(Supervised):
         """Share of the adversarial weight at a step: 0 before `start`, 1 from `start + ramp` on."""
         return min(1.0, max(0.0, (step - self.start) / max(1, self.ramp)))
 
-    def _discriminate(self, clean: Tensor, output: Tensor, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def truth(self, sample: Sample) -> Tensor:
+        """The target of the main output. Raises `ConfigError` if it is not known."""
+        main = self.spec.outputs[0].name
+        if main not in sample.targets:
+            raise ConfigError(f"there is no truth for the output {main}", fix="Choose a degradation with this target")
+        return sample.targets[main]
+
+    def _discriminate(self, clean: Tensor, output: Tensor, batch: Batch, step: int) -> dict[str, Tensor]:
         real, fake = self.discriminator(clean), self.discriminator(output)
-        told = {"loss": discriminator_loss(self.kind, real, fake)}
-        told |= {"real": real.float().mean(), "fake": fake.float().mean()}
+        losses = {"loss": discriminator_loss(self.kind, real, fake)}
+        losses |= {"real": real.float().mean(), "fake": fake.float().mean()}
         if self.kind == "wgan":
-            told["penalty"] = gradient_penalty(self.discriminator, clean, output.float(), generator)
-            told["loss"] = told["loss"] + told["penalty"]
+            shares = _shares(batch, clean)
+            losses["penalty"] = gradient_penalty(self.discriminator, clean, output.float(), shares)
+            losses["loss"] = losses["loss"] + losses["penalty"]
         if self.r1 and step % self.r1_every == 0:
-            told["r1"] = r1_penalty(self.discriminator, clean, self.r1)
-            told["loss"] = told["loss"] + self.r1_every * told["r1"]
-        return told
+            losses["r1"] = r1_penalty(self.discriminator, clean, self.r1)
+            losses["loss"] = losses["loss"] + self.r1_every * losses["r1"]
+        return losses
+
+
+def _shares(batch: Batch, like: Tensor) -> Tensor:
+    """B x 1 x 1 x 1 in [0, 1), each a function of (seed, step, item)."""
+    drawn = [
+        torch.rand(1, generator=generator_for(batch.seed, batch.step, batch.first_index + item, _POINTS))
+        for item in range(len(like))
+    ]
+    return torch.cat(drawn).to(like.device)[:, None, None, None]

@@ -76,7 +76,7 @@ class BlindSpot(SelfSupervised):
             raise ConfigError("a network that is always blind learns from the blind loss alone", fix="Give ramp: 0")
         self.pd, self.sub, self.weight, self.ramp = pd, sub, weight, ramp
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         x = standardised(self.noisy(batch)).pixels
         height, width = (side // self.pd * self.pd for side in x.shape[-2:])
         phases = _last(pixel_unshuffle_batch(x[..., :height, :width], self.pd))
@@ -101,12 +101,9 @@ class BlindSpot(SelfSupervised):
         generator = generator_for(batch.seed, batch.step, batch.first_index + number, device=x.device)
         return draw_cells(1, x.shape[-2], x.shape[-1], self.sub, generator)
 
-    def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        noisy = self.noisy(batch)
+    def answer(self, network: nn.Module, noisy: Tensor) -> Tensor:
         known = standardised(noisy)
-        shown = {"input": noisy, "output": known.undone(network(_last(known.pixels)).float())}
-        shown |= self.target(batch)
-        return {name: x.clamp(0, 1) for name, x in shown.items()}
+        return known.undone(network(_last(known.pixels)).float())
 
 
 def _last(x: Tensor) -> Tensor:

@@ -72,14 +72,17 @@ class Deconvolution(Objective):
     def averaged(self) -> nn.Module:
         return self.network
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         sample = self.sample(batch)
         result = self.restored(self.network, sample)
         with torch.autocast(batch.clean.device.type, enabled=False):
             return self.compared(result, sample)
 
     def compared(self, result: Deconvolved, sample: Sample) -> dict[str, Tensor]:
-        """The loss and its three parts."""
+        """The loss and its three parts. Raises `ConfigError` if a target is missing."""
+        missing = [name for name in ("result", "blurred") if name not in sample.targets]
+        if missing:
+            raise ConfigError(f"deconvolution needs the target {missing[0]!r}", fix="Use degradation.name: blur")
         clean, blurred = sample.targets["result"], sample.targets["blurred"]
         pictures = [picture.float() for picture in result.pictures]
         parts = {"picture": torch.stack([_weighted(self.losses, p, _like(clean, p)) for p in pictures]).sum()}

@@ -3,7 +3,10 @@
 The loop calls the objective itself, never a raw network (with several processes the gradients would silently
 differ), once a phase, and steps that phase's optimizer:
 
-    losses = objective(batch, phase, step, generator)      {"loss": what is minimised, …: what is only reported}
+    losses = objective(batch, phase, step)      {"loss": what is minimised, …: what is only reported}
+
+All that is random in it is a function of the batch's seed and step and an item's number, `batch.first_index + item`
+(`restore.physics.random.generator_for`), however the batch is divided; dropout alone draws from torch's global state.
 """
 
 from __future__ import annotations
@@ -52,8 +55,9 @@ class Objective(nn.Module, ABC):
     phases: tuple[Phase, ...]
 
     @abstractmethod
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars by name; "loss" is minimised. `batch` is on the device, values in [0, 1]."""
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
+        """Scalars by name; "loss" is minimised. `batch` is on the device, values in [0, 1]; `step` is what ramps and
+        rare parts go by."""
 
     @property
     @abstractmethod

@@ -52,19 +52,19 @@ class SelfSupervised(Objective):
     def noisy(self, batch: Batch) -> Tensor:
         return self.sample(batch).inputs["picture"]
 
-    def target(self, batch: Batch) -> dict[str, Tensor]:
-        """The truth, for a preview, where the pictures were damaged here."""
-        truth = self.sample(batch).targets.get("result")
-        return {} if truth is None else {"target": truth}
-
     def seen(self, x: Tensor) -> Tensor:
         return self.network(x.contiguous(memory_format=torch.channels_last)).float()
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        noisy = self.noisy(batch)
-        output = network(noisy.contiguous(memory_format=torch.channels_last)).float()
-        shown = {"input": noisy, "output": output} | self.target(batch)
+        sample = self.sample(batch)
+        noisy, truth = sample.inputs["picture"], sample.targets.get("result")
+        shown = {"input": noisy, "output": self.answer(network, noisy)}
+        shown |= {} if truth is None else {"target": truth}  # known where the pictures were damaged here
         return {name: x.clamp(0, 1) for name, x in shown.items()}
+
+    def answer(self, network: nn.Module, noisy: Tensor) -> Tensor:
+        """What a network makes of noisy pictures, as it is used later."""
+        return network(noisy.contiguous(memory_format=torch.channels_last)).float()
 
 
 class Noise2Void(SelfSupervised):
@@ -83,7 +83,7 @@ class Noise2Void(SelfSupervised):
             raise ConfigError("objective.arguments describe no Noise2Void", fix="share is up to 0.5, reach 1 or more")
         self.share, self.reach = share, reach
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         x = self.noisy(batch)
         pairs = [self.masked(x[i : i + 1], batch, i) for i in range(len(x))]
         replaced, mask = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -122,7 +122,7 @@ class Neighbor2Neighbor(SelfSupervised):
             raise ConfigError("objective.arguments describe no Neighbor2Neighbor", fix=fix)
         self.weight, self.ramp = weight, ramp
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         x = self.noisy(batch)
         drawn = [self._pairs(x, batch, number) for number in range(len(x))]
         first, second = (torch.cat(parts) for parts in zip(*drawn, strict=True))
@@ -165,7 +165,7 @@ class Blind2Unblind(SelfSupervised):
             raise ConfigError("objective.arguments describe no Blind2Unblind", fix=fix)
         self.beta, self.still, self.ramp = beta, still, ramp
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         x = self.noisy(batch)
         hidden = self.hidden(x)
         with torch.no_grad():

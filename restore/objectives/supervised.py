@@ -53,7 +53,7 @@ class Supervised(Objective):
     def degradation(self) -> Degradation:
         return self._degradation
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         sample = self.sample(batch)
         total, parts = self.compared(self.restored(self.network, sample), sample)
         return {"loss": total} | parts

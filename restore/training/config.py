@@ -258,8 +258,9 @@ def check_buildable(settings: Settings) -> None:
             network = build(settings.model.name, **settings.model.arguments)
         objective_of(settings, network)
     spec = spec_of(network)
-    if settings.data.crop < 1 or settings.data.crop % spec.multiple_of:
-        fix = f"This network needs a multiple of {spec.multiple_of}"
+    multiple = spec.multiple_of * spec.scale  # crops are those of the targets
+    if settings.data.crop < 1 or settings.data.crop % multiple:
+        fix = f"This network needs a multiple of {multiple}"
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
     for _, loss in build_losses(settings.objective.losses or {}).values():

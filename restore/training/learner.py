@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from restore.data.batches import Batch
 from restore.errors import ModelError
 from restore.objectives.objective import Objective, Phase
-from restore.physics.random import generator_for, hash_seed
+from restore.physics.random import hash_seed
 from restore.training.runtime import Runtime
 from restore.training.settings import TrainSettings
 
-Watch = Callable[[dict[str, Tensor]], None]  # what a phase reports: its losses, the norm of its gradient
-
 
 class Learner:
-    """An objective on its device, stepped batch by batch.
+    """An objective on its device with what changes it. `restore.training.loop.train_step` makes the steps.
 
     Attributes:
-        objective: what learns; called only through the runtime's wrapping.
+        objective: what learns; called only through the runtime's wrapping (`learner(batch, phase, step)`).
         average: the moving average of `objective.averaged`, buffers included.
         optimizers: AdamW (Loshchilov, Hutter, ICLR 2019) by phase.
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings, runtime: Runtime) -> None:
-        self._settings, self._runtime = settings, runtime
+        self.settings, self._runtime = settings, runtime
         self.objective = objective.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers = {
             phase.name: torch.optim.AdamW(list(phase.parameters), settings.learning_rate, settings.betas,
@@ -41,57 +39,53 @@ class Learner:
         }  # fmt: skip
         self.average = AveragedModel(objective.averaged, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
         self._wrapped: Any = None
+        self._buffers: list[tuple[Tensor, Tensor]] = []  # with what they held at the begin of the step
 
-    def step(self, parts: Sequence[Batch], step: int, rate: float, watch: Watch) -> bool:
-        """One step on this process's `parts` of the batch: all phases whose turn it is, then the average.
+    def __call__(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
+        return self._wrapped(batch, phase, step)
 
-        Returns:
-            False if a gradient was not finite: that phase and those after it are left out, the buffers are put back.
-        """
+    def begin(self, step: int) -> None:
+        """Get ready for a step: seed dropout (`train` gives the caller's state back), keep the buffers."""
         if self._wrapped is None:
             self._wrapped = self._runtime.prepare(self.objective.train())
-        seed, rank = self._settings.seed, self._runtime.rank
-        generator = generator_for(seed, step, rank, device=self._runtime.device)
-        torch.manual_seed(hash_seed(seed, step, rank))  # for dropout; `train` gives the caller's state back
-        buffers = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
-        for phase in self.objective.phases:
-            if step % phase.every:
-                continue
-            self._only(phase)
-            means: dict[str, Tensor] = {}  # over the parts of the batch
-            for number, part in enumerate(parts):
-                with self._runtime.accumulating(self._wrapped, more=number + 1 < len(parts)):
-                    with self._runtime.autocast():
-                        losses = self._wrapped(part, phase.name, step, generator)  # forward
-                    (losses["loss"] / len(parts)).backward()
-                for name, value in losses.items():
-                    means[name] = means.get(name, 0) + value.detach() / len(parts)
-            norm = torch.nn.utils.clip_grad_norm_(phase.parameters, self._settings.clip or math.inf)
-            if not norm.isfinite():
-                self.objective.zero_grad()
-                for buffer, before in buffers:
-                    buffer.copy_(before)
-                return False
-            for group in self.optimizers[phase.name].param_groups:
-                group["lr"] = rate * phase.learning_rate
-            self.optimizers[phase.name].step()
-            self.objective.zero_grad()
-            watch(self._named(phase, means | {"gradient_norm": norm}))
-        self.average.update_parameters(self.objective.averaged)
-        return True
+        torch.manual_seed(hash_seed(self.settings.seed, step, self._runtime.rank))
+        self._buffers = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
 
-    def _named(self, phase: Phase, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """With the phase before each name where there are several phases."""
-        several = len(self.objective.phases) > 1
-        return {f"{phase.name}_{name}": value for name, value in values.items()} if several else values
-
-    def _only(self, phase: Phase) -> None:
+    def teach_only(self, phase: Phase) -> None:
         """Gradients for this phase's parameters alone (frozen networks are in no phase and stay so)."""
         if len(self.objective.phases) == 1:
             return
         mine = {id(parameter) for parameter in phase.parameters}
         for parameter in itertools.chain.from_iterable(each.parameters for each in self.objective.phases):
             parameter.requires_grad_(id(parameter) in mine)
+
+    def accumulating(self, more: bool) -> AbstractContextManager[Any]:
+        """While `more` parts of the batch follow, gradients stay in the process."""
+        return self._runtime.accumulating(self._wrapped, more)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The forward pass in the run's precision."""
+        return self._runtime.autocast()
+
+    def update(self, phase: Phase, rate: float) -> None:
+        """Step the phase's optimizer at its share of a learning rate."""
+        for group in self.optimizers[phase.name].param_groups:
+            group["lr"] = rate * phase.learning_rate
+        self.optimizers[phase.name].step()
+
+    def undo(self) -> None:
+        """Drop the gradients and put the buffers back to what they held at the begin of the step."""
+        self.objective.zero_grad()
+        for buffer, before in self._buffers:
+            buffer.copy_(before)
+
+    def update_average(self) -> None:
+        self.average.update_parameters(self.objective.averaged)
+
+    def named(self, phase: Phase, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """With the phase before each name where there are several phases."""
+        several = len(self.objective.phases) > 1
+        return {f"{phase.name}_{name}": value for name, value in values.items()} if several else values
 
     def state(self) -> dict[str, Any]:
         """All that is learned. Batches, noise and dropout follow from the seed and the step."""
@@ -112,7 +106,7 @@ class Learner:
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
                 for group in optimizer.param_groups:
-                    group |= {"betas": self._settings.betas, "weight_decay": self._settings.weight_decay}
+                    group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
         except (KeyError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).split())[:300]
             fix = "Resume with the same model and objective, or start anew from its weights with --init-from"

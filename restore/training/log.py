@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from restore.training.loop import Progress
     from restore.training.runtime import Runtime
+    from restore.training.schedule import Progress
 
 
 class Log:

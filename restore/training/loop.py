@@ -1,8 +1,6 @@
-"""The training loop, from top to bottom.
+"""The training loop, from top to bottom: `train` is a run, `train_step` one step of it.
 
 Every step draws its batch from (seed, step), so that nothing but the step number needs to be known to go on.
-The learning rate follows the share of the schedule that is done: steps of `steps`, or seconds of `budget`,
-whichever is further. A run with a budget therefore ends on a finished schedule, but depends on the clock.
 """
 
 from __future__ import annotations
@@ -11,45 +9,26 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from restore.data.batches import Batch, prefetched
 from restore.errors import ModelError
-from restore.metrics.pixel import psnr
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.learner import Learner
-from restore.training.log import Log, image_grid, resized
+from restore.training.log import Log
 from restore.training.runtime import Runtime, share
+from restore.training.schedule import Progress, learning_rate, schedule_share
 from restore.training.settings import TrainSettings
 from restore.training.signals import stop_requested
+from restore.training.validation import validate
 
 Draw = Callable[[int, int, int], Batch]  # (step, first item, items) -> Batch
-RISE = 0.05  # the learning rate rises over no more than this share of the schedule
-CEILING = 60.0  # dB, the most that one picture counts for in the validation's mean
-
-
-@dataclass
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        step: steps done.
-        seconds: of training, over all resumptions.
-        skipped: steps whose gradient was not finite.
-        interrupted: a signal ended the run before its schedule.
-        validation: the figures of the last validation.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
-    interrupted: bool = False
-    validation: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -117,7 +96,7 @@ def train(
             with log.waiting():
                 parts = [next(batches).to(runtime.device) for _ in firsts]
             rate = learning_rate(done, progress.step, settings)
-            finite = learner.step(parts, progress.step, rate, log.add)
+            finite = train_step(learner, parts, progress.step, rate, log.add)
             progress.step += 1
             progress.skipped += not finite
             bad = 0 if finite else bad + 1
@@ -138,44 +117,38 @@ def train(
     return progress
 
 
-def schedule_share(progress: Progress, settings: TrainSettings) -> float:
-    """How much of the schedule is done, 0 to 1 and beyond."""
-    by_clock = progress.seconds / settings.budget if settings.budget else 0.0
-    return max(progress.step / settings.steps, by_clock)
+def train_step(
+    learner: Learner, parts: Sequence[Batch], step: int, rate: float, report: Callable[[dict[str, Tensor]], None]
+) -> bool:
+    """One step on this process's `parts` of the batch: all phases whose turn it is, then the average.
 
-
-def learning_rate(done: float, step: int, settings: TrainSettings) -> float:
-    """Linear rise, then half a cosine over the schedule (Loshchilov, Hutter, ICLR 2017).
-
-    The rise takes `warmup` steps, or the first twentieth of the schedule where that is shorter.
+    Args:
+        report: called for each phase with its losses and the norm of its gradient.
+    Returns:
+        False if a gradient was not finite: that phase and those after it are left out, the buffers are put back.
     """
-    low, high = settings.final_learning_rate, settings.learning_rate
-    cosine = low + (high - low) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
-    return cosine * min(1.0, max((step + 1) / max(1, settings.warmup), done / RISE))
-
-
-@torch.no_grad()
-def validate(
-    objective: Objective, network: torch.nn.Module, batches: Sequence[Batch], runtime: Runtime, folder: Path, step: int
-) -> dict[str, float]:
-    """Mean PSNR (RGB, not rounded) of the averaged network on some batches, and `step`'s pictures as a PNG."""
-    gains: list[tuple[float, float]] = []
-    network.eval()
-    for number, batch in enumerate(batches):
-        with runtime.autocast():
-            shown = objective.preview(batch.to(runtime.device), network)
-        if number == 0:
-            image_grid(shown, folder / "validation" / f"{step:08d}.png")
-        if "target" in shown:
-            target = shown["target"]
-            before, after = (
-                psnr(resized(shown[name], target), target, ceiling=CEILING) for name in ("input", "output")
-            )
-            gains += zip(before.tolist(), after.tolist(), strict=True)
-    if not gains:
-        return {}
-    before, after = (sum(column) / len(gains) for column in zip(*gains, strict=True))
-    return {"psnr_input": round(before, 4), "psnr": round(after, 4)}
+    learner.begin(step)
+    for phase in learner.objective.phases:
+        if step % phase.every:
+            continue
+        learner.teach_only(phase)
+        means: dict[str, Tensor] = {}  # over the parts of the batch
+        for number, part in enumerate(parts):
+            with learner.accumulating(more=number + 1 < len(parts)):
+                with learner.autocast():
+                    losses = learner(part, phase.name, step)  # forward
+                (losses["loss"] / len(parts)).backward()
+            for name, value in losses.items():
+                means[name] = means.get(name, 0) + value.detach() / len(parts)
+        norm = torch.nn.utils.clip_grad_norm_(phase.parameters, learner.settings.clip or math.inf)
+        if not norm.isfinite():
+            learner.undo()
+            return False
+        learner.update(phase, rate)
+        report(learner.named(phase, means | {"gradient_norm": norm}))
+        learner.objective.zero_grad()
+    learner.update_average()
+    return True
 
 
 def _with_version(facts: dict[str, Any] | None) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def run(
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached)
     draw = CropBatches(learning, settings.data.crop, channels, settings.train.seed, roles)
-    validation = validation_batches(held, channels, multiple_of=spec.multiple_of, roles=roles)
+    validation = validation_batches(held, channels, multiple_of=spec.multiple_of * spec.scale, roles=roles)
     facts = {
         "settings": asdict(settings), "restore": __version__, "pictures": len(learning["clean"].entries),
         "machine": machine(), "commit": commit(), "command": command, "stages": stages, "before": before,

@@ -63,6 +63,8 @@ class DataSettings:
     roles: dict[str, str] = field(default_factory=dict)
     """Folder of each further role that the degradation knows: counterparts of the one folder in `train`, matched by
     name ("picture": the damaged ones), or pictures of their own."""
+    validation_roles: dict[str, str] = field(default_factory=dict)
+    """The same for the folder in `validation`; independent pictures are those of `validation` unless named."""
     cache: str = ""
     """Folder of the decoded pictures; by default below the user's folder of this program."""
 

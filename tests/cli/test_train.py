@@ -22,7 +22,7 @@ from tests.training.test_loop import assert_same
 CONFIG = """
 name: tiny
 model: {arguments: {widths: [4], blocks: [1]}}
-objective: {noise: {weights: {gaussian: 1.0}}}
+degradation: {name: noise, arguments: {weights: {gaussian: 1.0}}}
 data: {crop: 16, held_out: 1, train: [photos], cache: cache}
 train: {steps: 12, batch: 2, log_every: 4, validate_every: 6, device: cpu, precision: fp32}
 """

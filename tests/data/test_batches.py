@@ -21,6 +21,10 @@ def cache_of(*pictures: np.ndarray) -> CropCache:
     return CropCache(tuple(entries), (), np.concatenate([picture.ravel() for picture in pictures]))
 
 
+def clean_of(*pictures: np.ndarray) -> dict[str, CropCache]:
+    return {"clean": cache_of(*pictures)}
+
+
 def unique(height: int, width: int, first: int = 0) -> np.ndarray:
     """Every pixel tells its place: (row, column, picture)."""
     rows, columns = np.mgrid[:height, :width]
@@ -29,16 +33,16 @@ def unique(height: int, width: int, first: int = 0) -> np.ndarray:
 
 def test_a_batch_is_a_function_of_seed_and_step(photos, tmp_path):
     cache = open_cache([photos], tmp_path / "cache")
-    draw = CropBatches(cache, 32, seed=5)
+    draw = CropBatches({"clean": cache}, 32, seed=5)
     for _ in range(3):
         draw(1, 0, 4)  # drawing others in between changes nothing
-    assert torch.equal(draw(7, 0, 6).clean, CropBatches(cache, 32, seed=5)(7, 0, 6).clean)
+    assert torch.equal(draw(7, 0, 6).clean, CropBatches({"clean": cache}, 32, seed=5)(7, 0, 6).clean)
     assert not torch.equal(draw(7, 0, 6).clean, draw(8, 0, 6).clean)
-    assert not torch.equal(draw(7, 0, 6).clean, CropBatches(cache, 32, seed=6)(7, 0, 6).clean)
+    assert not torch.equal(draw(7, 0, 6).clean, CropBatches({"clean": cache}, 32, seed=6)(7, 0, 6).clean)
 
 
 def test_processes_divide_one_global_batch(photos, tmp_path):
-    draw = CropBatches(open_cache([photos], tmp_path / "cache"), 24)
+    draw = CropBatches({"clean": open_cache([photos], tmp_path / "cache")}, 24)
     whole = draw(3, 0, 8).clean
     parts = [draw(3, first, 2) for first in (0, 2, 4, 6)]
     assert torch.equal(torch.cat([part.clean for part in parts]), whole)
@@ -47,7 +51,7 @@ def test_processes_divide_one_global_batch(photos, tmp_path):
 
 def test_crops_are_true_pieces_in_eight_orientations():
     picture = unique(40, 50)
-    clean = CropBatches(cache_of(picture), 8)(0, 0, 400).clean.permute(0, 2, 3, 1).numpy()
+    clean = CropBatches(clean_of(picture), 8)(0, 0, 400).clean.permute(0, 2, 3, 1).numpy()
     seen = set()
     for crop in clean:
         corners = crop[[0, 0, -1, -1], [0, -1, 0, -1], :2]
@@ -62,7 +66,7 @@ def test_crops_are_true_pieces_in_eight_orientations():
 
 def test_every_place_is_equally_likely():
     small, large = unique(16, 16, 0), unique(16, 47, 1)  # 1 x 1 and 1 x 32 places for crops of 16
-    clean = CropBatches(cache_of(small, large), 16)(0, 0, 3300).clean
+    clean = CropBatches(clean_of(small, large), 16)(0, 0, 3300).clean
     from_small = (clean[:, 2, 0, 0] == 0).sum().item()
     assert 60 <= from_small <= 140, "of 33 places one is in the small picture"
     left = clean[clean[:, 2, 0, 0] == 1][:, 1].flatten(1).amin(1)
@@ -71,23 +75,23 @@ def test_every_place_is_equally_likely():
 
 
 def test_small_pictures_are_left_out_and_too_large_crops_told():
-    clean = CropBatches(cache_of(unique(10, 60, 0), unique(20, 20, 1)), 16)(0, 0, 50).clean
+    clean = CropBatches(clean_of(unique(10, 60, 0), unique(20, 20, 1)), 16)(0, 0, 50).clean
     assert (clean[:, 2] == 1).all()
     with pytest.raises(ConfigError, match=r"data\.crop, 24 px.*Set data\.crop to 20"):
-        CropBatches(cache_of(unique(10, 60), unique(20, 20)), 24)
+        CropBatches(clean_of(unique(10, 60), unique(20, 20)), 24)
 
 
 def test_grey_is_bt601_luma():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]], np.uint8)
     assert to_channels(colours, 1)[0, :, 0].tolist() == [76, 150, 29, 90]
-    clean = CropBatches(cache_of(unique(20, 20)), 8, channels=1)(0, 0, 3).clean
+    clean = CropBatches(clean_of(unique(20, 20)), 8, channels=1)(0, 0, 3).clean
     assert clean.shape == (3, 1, 8, 8) and clean.dtype == torch.uint8
     with pytest.raises(ConfigError, match="2 channels"):
-        CropBatches(cache_of(unique(20, 20)), 8, channels=2)
+        CropBatches(clean_of(unique(20, 20)), 8, channels=2)
 
 
 def test_on_the_device_it_is_float_and_channels_last():
-    batch = CropBatches(cache_of(unique(20, 20)), 8)(0, 0, 2)
+    batch = CropBatches(clean_of(unique(20, 20)), 8)(0, 0, 2)
     moved = batch.to(torch.device("cpu"))
     assert moved.clean.dtype == torch.float32 and moved.clean.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal((moved.clean * 255).round().byte(), batch.clean)
@@ -97,14 +101,14 @@ def test_on_the_device_it_is_float_and_channels_last():
 def test_pairs_are_cut_at_the_same_place():
     clean, noisy = unique(30, 40), unique(30, 40)
     noisy[..., 2] = 99
-    batch = CropBatches(cache_of(clean), 8, noisy=cache_of(noisy))(0, 0, 20)
-    assert batch.noisy is not None
-    assert torch.equal(batch.clean[:, :2], batch.noisy[:, :2])
-    assert (batch.noisy[:, 2] == 99).all() and (batch.clean[:, 2] == 0).all()
+    batch = CropBatches({"clean": cache_of(clean), "picture": cache_of(noisy)}, 8)(0, 0, 20)
+    damaged = batch.pictures["picture"]
+    assert torch.equal(batch.clean[:, :2], damaged[:, :2])
+    assert (damaged[:, 2] == 99).all() and (batch.clean[:, 2] == 0).all()
 
 
 def test_prefetching_changes_neither_batches_nor_order():
-    draw = CropBatches(cache_of(unique(30, 40)), 8)
+    draw = CropBatches(clean_of(unique(30, 40)), 8)
     requests = [(step, first) for step in range(4) for first in (0, 2)]
     with prefetched(draw, iter(requests), 2) as batches:
         got = list(batches)
@@ -138,7 +142,7 @@ def test_hold_out_is_by_file_and_keeps_one_size():
 
 def test_validation_shows_the_middle_always_the_same():
     cache = cache_of(unique(40, 60, 0), unique(22, 90, 1), unique(50, 50, 2))
-    batches = validation_batches(cache, side=32, multiple_of=8)
+    batches = validation_batches({"clean": cache}, side=32, multiple_of=8)
     assert [tuple(batch.clean.shape) for batch in batches] == [(2, 3, 32, 32), (1, 3, 16, 16)]
     assert batches[0].clean[0, :2, 0, 0].tolist() == [4, 14]
     assert batches[1].clean[0, 2].unique().tolist() == [1]

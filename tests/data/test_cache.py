@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 
+import restore as package
 import restore.data.cache as cache_module
+from restore.analysis.value_range import find_scale
+from restore.data.batches import CropBatches
 from restore.data.cache import open_cache, read_rgb
 from restore.errors import ConfigError, FileError
 from tests.data.conftest import save, scene
@@ -114,21 +119,72 @@ def test_a_folder_of_broken_files_is_an_error_without_remains(tmp_path):
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
-def test_reads_every_kind_as_8_bit_rgb(tmp_path):
+def test_reads_every_kind_as_rgb(tmp_path):
     rgb = scene(5)
     alpha = np.dstack([rgb, np.full(rgb.shape[:2], 7, np.uint8)])
     np.testing.assert_array_equal(read_rgb(save(tmp_path / "alpha.png", alpha)), rgb)
     np.testing.assert_array_equal(read_rgb(save(tmp_path / "grey.png", rgb[..., 0])), np.repeat(rgb[..., :1], 3, 2))
-    deep = rgb.astype(np.uint16) * 257
-    np.testing.assert_array_equal(read_rgb(save(tmp_path / "deep.png", deep)), rgb)
 
 
-def test_bare_machines_read_with_opencv(tmp_path):
-    path = save(tmp_path / "a.png", scene(6))
-    np.testing.assert_array_equal(cache_module._read_rgb_opencv(path), scene(6))
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    with pytest.raises(FileError, match="cannot read"):
-        cache_module._read_rgb_opencv(tmp_path / "b.png")
+def deep_pictures(folder: Path) -> dict[str, np.ndarray]:
+    """Name -> values in [0, 1]: 16 bits, 12 bits in 16, float in [0, 1] and of a range of its own, 8 bits."""
+    rng = np.random.default_rng(0)
+    whole, low = rng.integers(0, 65536, (40, 50, 3)), rng.integers(0, 4096, (40, 50, 3))
+    whole[0, 0], low[0, 0], low[0, 1] = 65535, 4095, 0
+    share = rng.random((40, 50, 3)).astype(np.float32)
+    byte = scene(5, 40, 50)
+    package.write(whole.astype(np.uint16), folder / "a_whole.png")
+    package.write(low.astype(np.uint16), folder / "b_low.png")
+    tifffile.imwrite(folder / "c_float.tif", share, photometric="rgb")
+    package.write(byte, folder / "d_byte.png")
+    return {"a_whole.png": whole / 65535, "b_low.png": low / 4095, "c_float.tif": share, "d_byte.png": byte / 255}
+
+
+def test_deep_pictures_keep_their_depth_and_the_range_that_inference_finds(tmp_path):
+    (tmp_path / "photos").mkdir()
+    truths = deep_pictures(tmp_path / "photos")
+    for _ in ("built", "opened again"):
+        cache = open_cache([tmp_path / "photos"], tmp_path / "cache")
+        assert [entry.deep for entry in cache.entries] == [True, True, True, False]
+        for entry in cache.entries:
+            pixels, name = cache.picture(entry), Path(entry.path).name
+            assert pixels.dtype == (np.uint16 if entry.deep else np.uint8)
+            unit = pixels / (65535 if entry.deep else 255)
+            assert np.abs(unit - truths[name]).max() < 0.51 / 65535, name
+            picture = package.read(entry.path)
+            found = np.clip(find_scale(picture).to_unit(picture.pixels.astype(np.float64)), 0, 1)
+            assert np.abs(unit - found).max() < 0.51 / 65535, name
+
+
+def test_deep_and_8_bit_crops_of_one_batch_have_the_same_white(tmp_path):
+    (tmp_path / "photos").mkdir()
+    truths = deep_pictures(tmp_path / "photos")
+    cache = open_cache([tmp_path / "photos"], tmp_path / "cache")
+    batch = CropBatches({"clean": cache}, 40)(0, 0, 40)
+    assert batch.clean.dtype == torch.uint16
+    crops = batch.to(torch.device("cpu")).clean
+    means = {name: truth.mean((0, 1)) for name, truth in truths.items()}
+    seen = set()
+    for crop in crops:
+        name = min(means, key=lambda name: np.abs(crop.mean((1, 2)).numpy() - means[name]).sum())
+        shown, truth = crop.permute(1, 2, 0).numpy(), truths[name]
+        pieces = [np.rot90(truth[:, left : left + 40], turn) for left in range(11) for turn in range(4)]
+        matches = [np.abs(piece[:, ::flip] - shown).max() < 1e-4 for piece in pieces for flip in (1, -1)]
+        assert any(matches), name
+        seen.add(name)
+    assert seen == set(truths)
+    bytes_alone = CropBatches({"clean": cache.only([3])}, 40)(0, 0, 4)
+    assert bytes_alone.clean.dtype == torch.uint8
+
+
+def test_frames_are_numbered_as_their_names_are(tmp_path):
+    for name in ("f10.png", "f9.png", "f1.png", "z/f2.png", "z/f01.png"):
+        save(tmp_path / "photos" / name, scene(1, 20, 20))
+    entries = open_cache([tmp_path / "photos"], tmp_path / "cache", scales=(1.0, 0.5)).entries
+    order = sorted(entries, key=lambda entry: (entry.height, entry.file))
+    expected = ["f1.png", "f9.png", "f10.png", "f01.png", "f2.png"]
+    assert [Path(entry.path).name for entry in order] == 2 * expected
+    assert [entry.file for entry in order] == 2 * [0, 1, 2, 3, 4]
 
 
 def test_of_several_processes_one_builds(tmp_path, photos):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from restore.data.cache import open_cache
-from restore.data.pairs import match_pairs, pair_caches
+from restore.data.pairs import align_caches, match_pairs
 from restore.errors import ConfigError
 from tests.data.conftest import save, scene
 
@@ -52,10 +52,12 @@ def test_two_files_of_one_name_are_told(folders):
 def test_caches_in_the_same_order(folders, tmp_path):
     noisy, clean = folders
     pairs = match_pairs(noisy, clean).pairs
-    left, right = pair_caches(open_cache([noisy], tmp_path / "c"), open_cache([clean], tmp_path / "c"), pairs)
+    caches = open_cache([noisy], tmp_path / "c"), open_cache([clean], tmp_path / "c")
+    right, others = align_caches(caches[1], {"picture": (caches[0], pairs)})
+    left = others["picture"]
     assert len(left.entries) == len(right.entries) == 2
     for a, b in zip(left.entries, right.entries, strict=True):
         difference = np.abs(left.picture(a).astype(int) - right.picture(b))
         assert difference.mean() < 5, "not the same scene"
     with pytest.raises(ConfigError, match="no damaged picture has a clean partner"):
-        pair_caches(left, right, [])
+        align_caches(right, {"picture": (left, [])})

@@ -66,7 +66,7 @@ def test_penalties_on_the_discriminator(penalty):
         moved(discriminator)
         fake, real = pictures(2, 3, 16, 16)
         if penalty == "gradient":
-            value = adversarial.gradient_penalty(discriminator, real, fake, torch.Generator(CUDA))
+            value = adversarial.gradient_penalty(discriminator, real, fake, torch.rand(2, 1, 1, 1, device=CUDA))
         else:
             value = adversarial.r1_penalty(discriminator, real)
         found = gradients(value, discriminator[0].weight)

@@ -7,7 +7,7 @@ import torch
 
 from restore.data.batches import Batch
 from restore.errors import ConfigError
-from restore.training.config import settings_from
+from restore.training.config import check_buildable, settings_from
 from restore.training.run import build_objective
 
 MODEL = {
@@ -27,9 +27,9 @@ def test_the_total_is_the_weighted_sum_and_trains_the_network_alone():
         settings({"l1": 1.0, "ms_ssim_l1": {"weight": 0.2, "levels": 2}, "perceptual": PERCEPTUAL})
     )
     batch = Batch(
-        clean=torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), seed=0, step=0, first_index=0
+        {"clean": torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))}, seed=0, step=0, first_index=0
     )
-    losses = objective(batch, "restore", 0, torch.Generator())
+    losses = objective(batch, "restore", 0)
     total = losses["l1"] + 0.2 * losses["ms_ssim_l1"] + 0.5 * losses["perceptual"]
     assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-6)
     losses["loss"].backward()
@@ -56,4 +56,4 @@ def test_backbones_move_with_the_objective_and_stay_out_of_checkpoints():
 )
 def test_mistakes_are_told_before_the_data_is_read(losses, message):
     with pytest.raises(ConfigError, match=message):
-        settings(losses)
+        check_buildable(settings(losses))

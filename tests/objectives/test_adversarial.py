@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,12 +9,12 @@ from torch import nn
 from restore.errors import ConfigError
 from restore.losses.adversarial import ADVERSARIAL
 from restore.losses.pixel import l2_loss
-from restore.objectives.adversarial import Adversarial
+from restore.objectives.adversarial import Adversarial, _shares
 from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint
 from restore.training.learner import Learner
-from restore.training.loop import train
+from restore.training.loop import train, train_step
 from restore.training.runtime import Runtime
 from tests.training.test_loop import assert_same, log_of, stop_at
 from tests.training.tiny import draw, network, settings
@@ -28,7 +30,7 @@ def gan(seed: int = 0, **changes) -> Adversarial:
 
 
 def phases_of(objective: Adversarial, phase: str, step: int = 8) -> dict[str, torch.Tensor]:
-    return objective(draw(step, 0, 4).to(CPU), phase, step, torch.Generator().manual_seed(0))
+    return objective(draw(step, 0, 4).to(CPU), phase, step)
 
 
 @pytest.mark.parametrize("kind", ADVERSARIAL)
@@ -48,7 +50,7 @@ def test_each_phase_changes_its_own_network_and_both_learn(kind):
 
     before = {n: [p.detach().clone() for p in net.parameters()] for n, net in
               enumerate((objective.network, objective.discriminator))}  # fmt: skip
-    assert learner.step([draw(0, 0, 4).to(CPU)], 0, 1e-2, watch)
+    assert train_step(learner, [draw(0, 0, 4).to(CPU)], 0, 1e-2, watch)
     (first, after_d, grads_d), (second, after_g, grads_g) = seen
     assert (first, second) == ("discriminate", "restore")
     assert_same(after_d[0], before[0])
@@ -64,8 +66,8 @@ def test_the_weight_ramps_up_by_the_step():
     for step, share in ((0, 0), (100, 0), (200, 0.5), (300, 1), (10**6, 1)):
         assert objective.ramped(step) == share
         losses = phases_of(objective, "restore", step)
-        clean, noisy, _ = objective.damaged(draw(step, 0, 4).to(CPU))
-        pixel = l2_loss(objective.network(noisy), clean)
+        pictures = draw(step, 0, 4).to(CPU).pictures
+        pixel = l2_loss(objective.network(pictures["picture"]), pictures["clean"])
         torch.testing.assert_close(losses["loss"], pixel + 0.5 * share * losses["adversarial"])
     assert gan(ramp=0).ramped(1) == 1
 
@@ -83,6 +85,17 @@ def test_r1_is_lazy_and_counts_as_often_as_it_is_left_out():
     objective.r1 = 0
     plain = phases_of(objective, "discriminate", 16)["loss"]
     torch.testing.assert_close(with_r1["loss"], plain + 8 * penalty)
+
+
+def test_the_random_points_of_the_penalty_depend_on_seed_step_and_item_alone():
+    """However the batch is divided, and nothing else of the batch's randomness is used for them."""
+    whole, clean = draw(3, 0, 4), torch.zeros(4, 3, 1, 1)
+    shares = _shares(whole, clean)
+    assert shares.shape == (4, 1, 1, 1) and shares.unique().numel() == 4 and 0 <= shares.min() <= shares.max() < 1
+    parts = [_shares(draw(3, first, 2), clean[:2]) for first in (0, 2)]
+    assert torch.equal(torch.cat(parts), shares)
+    assert not torch.equal(_shares(draw(4, 0, 4), clean), shares)
+    assert not torch.equal(_shares(replace(whole, seed=1), clean), shares)
 
 
 def test_the_network_may_learn_more_slowly(tmp_path):
@@ -113,10 +126,10 @@ def test_resume_is_exact(tmp_path):
     forward = part.forward
     ask = stop_at(9)
 
-    def watched(batch, phase, step, generator):
+    def watched(batch, phase, step):
         if phase == "restore":
             ask(step, batch)
-        return forward(batch, phase, step, generator)
+        return forward(batch, phase, step)
 
     part.forward = watched
     assert train(part, draw, settings(), tmp_path / "parts").step == 9
@@ -130,8 +143,16 @@ def test_resume_is_exact(tmp_path):
 def test_wrong_arguments_are_told():
     with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
         gan(kind="hing")
-    with pytest.raises(ConfigError, match="describe no adversarial training"):
-        gan(r1=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("every", 0, 1), ("r1_every", 0, 1), ("start", -1, 0), ("ramp", -1, 0), ("r1", -1.0, 0),
+     ("adversarial_weight", -0.1, 0), ("discriminator_rate", -1.0, 0)],
+)  # fmt: skip
+def test_a_wrong_argument_is_named(name, value, least):
+    with pytest.raises(ConfigError, match=rf"objective\.arguments\.{name} is {value}\. Give {least} or more"):
+        gan(**{name: value})
 
 
 def test_the_discriminator_is_lipschitz_and_sees_patches():

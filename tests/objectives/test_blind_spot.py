@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from restore.data.batches import Batch
+from restore.degradations.noise import NoiseDegradation
 from restore.errors import ConfigError
 from restore.models.cbsn import CBSN
 from restore.objectives.blind_spot import BlindSpot, standardised
-from restore.physics.noise import NoiseRecipe
 from restore.physics.resample import pick_cells, pixel_unshuffle_batch
 from tests.training.tiny import Described
 
 
 def batch(side=40, count=2, step=0):
     generator = torch.Generator().manual_seed(step)
-    return Batch(torch.rand(count, 3, side, side, generator=generator), 7, step, 0)
+    return Batch({"clean": torch.rand(count, 3, side, side, generator=generator)}, 7, step, 0)
 
 
 def made(**options):
@@ -39,13 +39,13 @@ def test_the_ramp():
     objective = made()
     assert [objective.share(t) for t in (0, 100_000, 200_000, 500_000)] == [0, 0.5, 1, 1]
     assert made(ramp=0).share(10) == 0
-    losses = objective(batch(), "restore", 0, torch.Generator())
+    losses = objective(batch(), "restore", 0)
     assert losses["loss"] == losses["blind"] and "self" not in losses
 
 
 def test_the_losses_by_hand():
     objective, b = made(ramp=100, weight=3.0), batch()
-    losses = objective(b, "restore", 25, torch.Generator())
+    losses = objective(b, "restore", 25)
     x = standardised(b.clean).pixels
     phases = pixel_unshuffle_batch(x, 5)
     cells = torch.cat([objective._cells(b, i, x) for i in range(2)])
@@ -59,7 +59,7 @@ def test_the_losses_by_hand():
 
 def test_the_agreement_teaches_the_pass_without_blind_spot_alone():
     objective, b = made(ramp=1), batch()
-    losses = objective(b, "restore", 1, torch.Generator())
+    losses = objective(b, "restore", 1)
     losses["same"].backward()
     found = {name: p.grad.clone() for name, p in objective.network.named_parameters()}
     x = standardised(b.clean).pixels
@@ -74,7 +74,7 @@ def test_the_agreement_teaches_the_pass_without_blind_spot_alone():
 
 
 def test_a_network_that_changes_nothing():
-    losses = BlindSpot(Same(), ramp=1)(batch(), "restore", 1, torch.Generator())
+    losses = BlindSpot(Same(), ramp=1)(batch(), "restore", 1)
     assert losses["self"] == 0 and losses["same"] > 0.1
 
 
@@ -86,12 +86,12 @@ def test_maps_depend_on_the_step_and_the_item():
 
 
 def test_crops_that_are_no_multiple():
-    assert torch.isfinite(made(ramp=1)(batch(side=43), "restore", 1, torch.Generator())["loss"])
+    assert torch.isfinite(made(ramp=1)(batch(side=43), "restore", 1)["loss"])
 
 
 def test_simulated_noise_gives_a_target_to_validate_on():
-    noise = NoiseRecipe(weights={"gaussian": 1.0}, sigma=(25, 25), clipped=0.0)
-    shown = made(noise=noise).preview(batch(), made().network)
+    noise = NoiseDegradation(weights={"gaussian": 1.0}, sigma=(25, 25), clipped=0.0)
+    shown = made(degradation=noise).preview(batch(), made().network)
     assert set(shown) == {"input", "output", "target"}
     assert set(made().preview(batch(), made().network)) == {"input", "output"}
 
@@ -132,7 +132,7 @@ def test_one_patch_cannot_be_learned_below_its_noise(blind, least, most):
     objective = BlindSpot(network, pd=1, ramp=0)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(150):
-        loss = objective(Batch(noisy, 0, 0, 0), "restore", 0, generator)["blind"]
+        loss = objective(Batch({"clean": noisy}, 0, 0, 0), "restore", 0)["blind"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

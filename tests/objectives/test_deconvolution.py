@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from restore.data.batches import Batch
+from restore.degradations.blur import BlurDegradation
 from restore.errors import ConfigError
 from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.models.wiener_unet import WienerUNet
 from restore.objectives.deconvolution import Deconvolution
 from restore.physics.fourier import convolve, otf
-from restore.physics.random_blur import BlurRecipe
 from tests.classical.blurred import scene
 from tests.training.tiny import Described
 
@@ -50,15 +50,15 @@ def batch(count=2, side=48, step=0):
     picture = scene()[0].float()
     crops = [picture[:, 40 * i : 40 * i + side, 30 * i : 30 * i + side] for i in range(count)]
     clean = torch.stack(crops)
-    return Batch(clean.expand(-1, 3, -1, -1), 0, step, 0)
+    return Batch({"clean": clean.expand(-1, 3, -1, -1)}, 0, step, 0)
 
 
 def test_the_papers_loss_by_hand():
     b = batch()
     half, full, blurred = (torch.rand(2, 3, n, n) for n in (24, 48, 48))
-    objective = Deconvolution(Given(Deconvolved([half, full], blurred)), recipe=BlurRecipe(bank=8))
-    made = objective.damaged(b)
-    found = objective(b, "restore", 0, torch.Generator())
+    objective = Deconvolution(Given(Deconvolved([half, full], blurred)), degradation=BlurDegradation(bank=8))
+    made = objective.sample(b)
+    found = objective(b, "restore", 0)
 
     def tv(x):
         return 2 * (x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean())
@@ -74,9 +74,12 @@ def test_the_papers_loss_by_hand():
         "picture": picture,
         "blurred": 0.5
         * (
-            0.5 * (blurred - made.clean).abs().mean() + 0.3 * (blurred - made.clean).square().mean() + 0.2 * tv(blurred)
+            0.5 * (blurred - made.targets["blurred"]).abs().mean()
+            + 0.3 * (blurred - made.targets["blurred"]).square().mean()
+            + 0.2 * tv(blurred)
         ),
-        "closed_loop": 0.5 * (convolve(full, otf(made.psf, (48, 48))) - made.clean).abs().mean(),
+        "closed_loop": 0.5
+        * (convolve(full, otf(made.conditions["psf"], (48, 48))) - made.targets["blurred"]).abs().mean(),
     }
     for name, value in expected.items():
         assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
@@ -85,24 +88,26 @@ def test_the_papers_loss_by_hand():
 
 def test_the_network_is_told_psf_and_measured_noise():
     network = Given(Deconvolved([torch.zeros(2, 3, 48, 48)]))
-    objective = Deconvolution(network, recipe=BlurRecipe(sigma=(10, 10), clipped=0, bank=8))
-    found = objective(batch(), "restore", 0, torch.Generator())
+    objective = Deconvolution(network, degradation=BlurDegradation(sigma=(10, 10), clipped=0, bank=8))
+    found = objective(batch(), "restore", 0)
     _, psf, level = network.told[0]
-    assert torch.equal(psf, objective.damaged(batch()).psf)
+    assert torch.equal(psf, objective.sample(batch()).conditions["psf"])
     assert level.shape == (2, 1, 1, 1) and torch.allclose(level, torch.full((2, 1, 1, 1), 10 / 255), rtol=0.2)
     assert "blurred" not in found
 
 
 def test_any_network_learns_from_its_one_picture_with_what_its_spec_names():
     torch.manual_seed(0)
-    network, recipe = Sharpens(torch.nn.Conv2d(3, 3, 3, padding=1)), BlurRecipe(bank=8)
-    objective, b = Deconvolution(network, recipe=recipe), batch()
-    made = objective.damaged(b)
-    expected = objective.compared(Deconvolved([network(made.noisy, psf=made.psf)]), b.clean, made)["loss"]
-    assert float(objective(b, "restore", 0, torch.Generator())["loss"]) == pytest.approx(float(expected), rel=1e-6)
+    network, blur = Sharpens(torch.nn.Conv2d(3, 3, 3, padding=1)), BlurDegradation(bank=8)
+    objective, b = Deconvolution(network, degradation=blur), batch()
+    made = objective.sample(b)
+    expected = objective.compared(Deconvolved([network(made.inputs["picture"], psf=made.conditions["psf"])]), made)[
+        "loss"
+    ]
+    assert float(objective(b, "restore", 0)["loss"]) == pytest.approx(float(expected), rel=1e-6)
     network.spec = lambda: ModelSpec("deblur", conditions=("time",))
     with pytest.raises(ConfigError, match="Sharpens needs the condition 'time', which this objective has not"):
-        Deconvolution(network, recipe=recipe)
+        Deconvolution(network, degradation=blur)
 
 
 @pytest.mark.slow
@@ -110,11 +115,11 @@ def test_any_network_learns_from_its_one_picture_with_what_its_spec_names():
 def test_training_lowers_every_part(regime):
     torch.manual_seed(0)
     network = WienerUNet(steps=2, denoise=True, features=4, widths=(16, 24), blocks=(1, 1, 1))
-    objective = Deconvolution(network, recipe=BlurRecipe(regime=regime, bank=8))
+    objective = Deconvolution(network, degradation=BlurDegradation(regime=regime, bank=8))
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     seen = []
     for _ in range(200):
-        losses = objective(batch(8, 40), "restore", 0, torch.Generator())
+        losses = objective(batch(8, 40), "restore", 0)
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from restore.physics.blurring import BlurRecipe
 from torch import nn
 
 import restore.objectives
 from restore.data.batches import Batch
+from restore.degradations.blur import BlurDegradation
+from restore.degradations.noise import NoiseDegradation
 from restore.models import build
 from restore.objectives.adversarial import Adversarial
 from restore.objectives.blind_spot import BlindSpot
@@ -22,11 +23,15 @@ from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.objective import Objective
 from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
-from restore.physics.noise import KINDS, NoiseRecipe
+from restore.physics.noise import KINDS
 from tests.fake_cuda import CUDA, gradients, moved, pretended_cuda
 
-NOISE = NoiseRecipe(dict.fromkeys(KINDS, 1.0))
 STEP = 16
+
+
+def noise(**options) -> NoiseDegradation:
+    """Of all kinds."""
+    return NoiseDegradation(**options, weights=dict.fromkeys(KINDS, 1.0))
 
 
 def unet(condition_channels: int = 0) -> nn.Module:
@@ -38,15 +43,15 @@ def wiener() -> nn.Module:
 
 
 MAKERS: dict[str, Callable[[], Objective]] = {
-    "Supervised": lambda: Supervised(unet(1), noise=NOISE, grey_every=3),
+    "Supervised": lambda: Supervised(unet(1), degradation=noise(grey_every=3)),
     "Adversarial": lambda: Adversarial(
-        unet(1), PatchDiscriminator(width=4, depth=2), noise=NOISE, kind="wgan", r1=1.0, r1_every=STEP, ramp=1
+        unet(1), PatchDiscriminator(width=4, depth=2), degradation=noise(), kind="wgan", r1=1.0, r1_every=STEP, ramp=1
     ),
-    "BlindSpot": lambda: BlindSpot(build("cbsn", width=4), NOISE, pd=2, ramp=1),
-    "Deconvolution": lambda: Deconvolution(wiener(), recipe=BlurRecipe("low-light", bank=6)),
-    "Noise2Void": lambda: Noise2Void(unet(), NOISE),
-    "Neighbor2Neighbor": lambda: Neighbor2Neighbor(unet(), NOISE),
-    "Blind2Unblind": lambda: Blind2Unblind(unet(), NOISE),
+    "BlindSpot": lambda: BlindSpot(build("cbsn", width=4), noise(), pd=2, ramp=1),
+    "Deconvolution": lambda: Deconvolution(wiener(), degradation=BlurDegradation(regime="low-light", bank=6)),
+    "Noise2Void": lambda: Noise2Void(unet(), noise()),
+    "Neighbor2Neighbor": lambda: Neighbor2Neighbor(unet(), noise()),
+    "Blind2Unblind": lambda: Blind2Unblind(unet(), noise()),
 }
 
 
@@ -65,7 +70,7 @@ def test_every_objective_has_an_entry():
 
 
 def batch() -> Batch:
-    return Batch(torch.rand(6, 3, 64, 64, device=CUDA), seed=1, step=STEP, first_index=0)
+    return Batch({"clean": torch.rand(6, 3, 64, 64, device=CUDA)}, seed=1, step=STEP, first_index=0)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -74,7 +79,7 @@ def test_every_phase_learns_on_the_device(name):
     with pretended_cuda():
         moved(objective)
         for phase in objective.phases:
-            losses = objective(batch(), phase.name, STEP, torch.Generator(CUDA))
+            losses = objective(batch(), phase.name, STEP)
             found = gradients(losses["loss"], list(objective.parameters()))
             assert {each.device for each in losses.values()} == {CUDA}
             assert {each.device for each in found if each is not None} == {CUDA}
@@ -95,7 +100,7 @@ def test_pairs_damaged_elsewhere():
     clean = torch.rand(2, 3, 32, 32)
     with pretended_cuda():
         moved(objective)
-        pairs = Batch(clean.to(CUDA), 1, STEP, 0, noisy=clean.to(CUDA))
-        assert objective(pairs, "restore", STEP, torch.Generator(CUDA))["loss"].device == CUDA
+        pairs = Batch({"clean": clean.to(CUDA), "picture": clean.to(CUDA)}, 1, STEP, 0)
+        assert objective(pairs, "restore", STEP)["loss"].device == CUDA
         with pytest.raises(RuntimeError, match="cpu"):
-            objective(Batch(clean.to(CUDA), 1, STEP, 0, noisy=clean), "restore", STEP, torch.Generator(CUDA))
+            objective(Batch({"clean": clean.to(CUDA), "picture": clean}, 1, STEP, 0), "restore", STEP)

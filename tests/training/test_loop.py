@@ -157,7 +157,7 @@ def test_too_many_bad_steps_in_a_row_end_the_run_with_the_batch_on_disk(tmp_path
         train(Pairs(network(), nan_at=bad), draw, settings(bad_steps=3), tmp_path)
     (batch,) = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
     expected = draw(6, 0, 4).to(torch.device("cpu"))
-    assert torch.equal(batch["clean"], expected.clean) and torch.equal(batch["noisy"], expected.noisy)
+    assert_same(batch["pictures"], dict(expected.pictures))
     assert (batch["step"], batch["first_index"]) == (6, 0)
     progress = train(Pairs(network()), draw, settings(learning_rate=1e-3), tmp_path, resume=True)
     assert (progress.step, progress.skipped) == (20, 5), "the state before the stop is there to go on from"
@@ -188,7 +188,7 @@ def test_the_average_reaches_its_decay():
 
 def test_validation_uses_the_average_and_is_the_same_every_time(tmp_path):
     """Against the average's own output; the pictures of one step are the same bytes from run to run."""
-    look = Batch(*(getattr(draw(100, 0, 3), name) for name in ("clean", "seed", "step", "first_index", "noisy")))
+    look = draw(100, 0, 3)
     chosen = settings(steps=6, validate_every=3)
     grids = []
     for name in ("one", "two"):
@@ -201,7 +201,7 @@ def test_validation_uses_the_average_and_is_the_same_every_time(tmp_path):
     net.load_state_dict({k.removeprefix("module."): v for k, v in average.items() if k != "n_averaged"})
     batch = look.to(torch.device("cpu"))
     with torch.no_grad():
-        error = (net.eval()(batch.noisy).clamp(0, 1) - batch.clean).square().flatten(1).mean(1)
+        error = (net.eval()(batch.pictures["picture"]).clamp(0, 1) - batch.clean).square().flatten(1).mean(1)
     assert progress.validation["psnr"] == pytest.approx(float((-10 * error.log10()).mean()), abs=1e-3)
     seen = [line for line in log_of(tmp_path / "one") if "psnr" in line]
     assert [line["step"] for line in seen] == [3, 6] and seen[-1]["psnr"] == progress.validation["psnr"]

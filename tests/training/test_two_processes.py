@@ -72,4 +72,4 @@ def test_all_processes_stop_at_bad_steps_and_keep_their_part_of_the_batch(folder
     for rank, name in enumerate(("bad_batch.pt", "bad_batch_1.pt")):
         assert "2 steps in a row" in (folders[1] / f"bad{rank}.txt").read_text()
         (batch,) = torch.load(folders[1] / "bad" / name, weights_only=True)
-        assert (batch["step"], batch["first_index"], len(batch["clean"])) == (1, 4 * rank, 4)
+        assert (batch["step"], batch["first_index"], len(batch["pictures"]["clean"])) == (1, 4 * rank, 4)

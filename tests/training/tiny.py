@@ -27,7 +27,7 @@ def draw(step: int, first: int, count: int) -> Batch:
     """Pairs of a smooth picture and a noisy one, a function of (step, item)."""
     pairs = [_pair(step, item) for item in range(first, first + count)]
     clean, noisy = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
-    return Batch(clean, 0, step, first, noisy)
+    return Batch({"clean": clean, "picture": noisy}, 0, step, first)
 
 
 def _pair(step: int, item: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,13 +78,12 @@ class Pairs(Objective):
     def averaged(self) -> nn.Module:
         return self.network
 
-    def forward(self, batch: Batch, phase: str, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         self._before(step, batch)
-        assert batch.noisy is not None
-        noisy = batch.noisy * (math.nan if step in self._nan_at else 1)
+        noisy = batch.pictures["picture"] * (math.nan if step in self._nan_at else 1)
         loss = F.mse_loss(self.network(noisy), batch.clean) * self._scale
         return {"loss": loss, "twice": 2 * loss}
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        assert batch.noisy is not None
-        return {"input": batch.noisy, "output": network(batch.noisy).clamp(0, 1), "target": batch.clean}
+        noisy = batch.pictures["picture"]
+        return {"input": noisy, "output": network(noisy).clamp(0, 1), "target": batch.clean}

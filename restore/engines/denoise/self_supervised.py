@@ -168,8 +168,7 @@ def _learn(
     def loss(step: int) -> Tensor:
         batch = crops(shown, crop, learner.batch, step, seed)
         batch = replace(batch, pictures={role: x.to(device) for role, x in batch.pictures.items()})
-        generator = generator_for(seed, step, device=device)
-        return objective(batch, objective.phases[0].name, step + 1, generator)["loss"]
+        return objective(batch, objective.phases[0].name, step + 1)["loss"]
 
     def validate(net: nn.Module) -> float:
         return float(_errors(net, start, validated, device).mean())

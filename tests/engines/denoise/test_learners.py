@@ -14,7 +14,6 @@ from restore.models.cbsn import CBSN
 from restore.models.plain_unet import PlainUNet
 from restore.models.spec import ModelSpec
 from restore.physics.level import KNOTS, MAP_RADIUS
-from restore.physics.random import generator_for
 
 PICTURES = [torch.rand(1, 64, 80, generator=torch.Generator().manual_seed(i)) for i in range(3)]
 
@@ -31,7 +30,7 @@ def learned(seed=0):
     (phase,) = objective.phases
 
     def loss(step):
-        return objective(draw(step, seed), phase.name, step + 1, generator_for(seed, step))["loss"]
+        return objective(draw(step, seed), phase.name, step + 1)["loss"]
 
     answers = iter([5, 4, 3, 2])
     settings = FitSettings(steps=12, validate_every=4, learning_rate=1e-3)

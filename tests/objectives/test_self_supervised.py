@@ -37,7 +37,7 @@ class Wide(Described):
 
 
 def batch(side=32, step=0):
-    return Batch(torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(5)), 3, step, 0)
+    return Batch({"clean": torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(5))}, 3, step, 0)
 
 
 def test_noise2void_replaces_a_few_pixels_by_neighbours_and_looks_there_alone():
@@ -52,7 +52,7 @@ def test_noise2void_replaces_a_few_pixels_by_neighbours_and_looks_there_alone():
     masks = [objective.masked(b.clean[i : i + 1], b, i) for i in range(2)]
     expected = sum(((r - x) ** 2 * m).sum() for (r, m), x in zip(masks, b.clean.split(1), strict=True))
     count = 3 * sum(m.sum() for _, m in masks)
-    found = objective(b, "restore", 0, torch.Generator())["loss"]
+    found = objective(b, "restore", 0)["loss"]
     assert float(found) == pytest.approx(float(expected / count), rel=1e-5)
     again = objective.masked(b.clean[:1], batch(step=1), 0)[1]
     assert not torch.equal(again, mask)
@@ -68,11 +68,11 @@ def test_neighbours_are_adjacent_and_in_both_orders():
 
 def test_neighbor2neighbor_by_hand():
     """For f(x) = x both terms are known: d = e, so the second is 0."""
-    losses = Neighbor2Neighbor(Same(), ramp=10)(batch(), "restore", 5, torch.Generator())
+    losses = Neighbor2Neighbor(Same(), ramp=10)(batch(), "restore", 5)
     assert losses["same"] == 0 and losses["loss"] == losses["pair"] > 0.05
     torch.manual_seed(0)
     objective = Neighbor2Neighbor(Wide(), weight=3.0, ramp=10)
-    losses = objective(batch(), "restore", 5, torch.Generator())
+    losses = objective(batch(), "restore", 5)
     assert float(losses["loss"]) == pytest.approx(float(losses["pair"] + 1.5 * losses["same"]), rel=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_blind2unblinds_weight_rises():
     with torch.no_grad():
         h, e = objective.hidden(x), objective.network(x)
     for step, beta in ((0, 2), (10, 2), (15, 11), (30, 20)):
-        losses = objective(b, "restore", step, torch.Generator())
+        losses = objective(b, "restore", step)
         expected = (h - x).square().mean() + ((h - x) + beta * (e - x)).square().mean()
         assert float(losses["loss"]) == pytest.approx(float(expected), rel=1e-5)
 
@@ -129,7 +129,7 @@ def test_white_noise_becomes_less(kind):
     objective = kind(network, **({"share": 0.1} if kind is Noise2Void else {}))
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     for step in range(100 if kind is Blind2Unblind else 600):
-        loss = objective(Batch(noisy, 0, step, 0), "restore", step, generator)["loss"]
+        loss = objective(Batch({"clean": noisy}, 0, step, 0), "restore", step)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

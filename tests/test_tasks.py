@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import import_module, metadata
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,7 @@ from restore.tasks import (
     Task,
     all_tasks,
     build_engine,
+    case_class,
     choose_method,
     method_names,
     option_names,
@@ -232,3 +236,19 @@ def test_options_of_two_methods_do_not_go_together():
         ConfigError, match=r"--algorithm and --preset do not go together \(--algorithm belongs to class"
     ):
         build_engine("denoise", given={"algorithm": "nlm", "preset": "fast"})
+
+
+def test_the_table_and_the_help_import_no_numpy():
+    code = "import sys, restore.cli.main as m, restore.tasks; m.commands(); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+
+def test_cases_of_the_tasks():
+    from restore.degradations.blur_cases import BlurCase
+    from restore.degradations.noise_cases import NoiseCase
+
+    kinds = {name: case_class(task) for name, task in TASKS.items()}
+    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "degrade": None}
+    assert NoiseCase.standard() == {"clean": NoiseCase()} and BlurCase.standard() == {}
+    with pytest.raises(ConfigError, match=r"restore.tasks:Task describes no cases of an evaluation"):
+        case_class(Task("", "", {}, cases="restore.tasks:Task"))

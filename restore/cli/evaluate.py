@@ -236,7 +236,7 @@ class Eval:
         if not one and len(folders) != together:
             names = ", ".join((*task.inputs, "their truth"))
             raise ConfigError(f"{len(folders)} folders are given", fix=f"Give {together}: {names}")
-        damaged = dict(zip(task.inputs, folders * len(task.inputs) if one else folders[:-1], strict=False))
+        damaged = dict(zip(task.inputs, [*folders] * len(task.inputs) if one else folders[:-1], strict=False))
         return paired_sources(damaged, folders[-1], self.pairs or ("",) * together, protocol)
 
     def _evaluate(

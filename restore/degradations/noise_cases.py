@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -52,7 +52,7 @@ class NoiseCase(Case):
         return self.noise != "none" or self.jpeg > 0
 
     @classmethod
-    def standard(cls) -> dict[str, Self]:
+    def standard(cls) -> Mapping[str, Self]:
         return {"clean": cls()}
 
     def describe(self) -> str:

@@ -21,6 +21,9 @@ def restoring(restorer: Restorer) -> Method:
     """What `restore.load` gives, as a method."""
 
     def run(sample: Sample) -> Mapping[str, Array]:
+        missing = [name for name in restorer.spec.inputs if name not in sample.inputs]
+        if missing:
+            raise ConfigError(f"the case makes no input {missing[0]!r}", fix=f"It makes {', '.join(sample.inputs)}")
         pictures = [Picture.from_array(sample.inputs[name], alpha=False) for name in restorer.spec.inputs]
         return {name: picture.pixels for name, picture in restorer.restore(*pictures).pictures.items()}
 

@@ -112,15 +112,9 @@ def evaluate(
             continue
         for name, method in {INPUT: _input, **methods}.items():
             try:
-                run = method.loaded(sample) if isinstance(method, TaskMethod) else method
-                start = time.process_time()
-                outputs = run(sample)
-                seconds = time.process_time() - start
-                pixels = _judged(outputs, sample.judged)
-                x = unit_of(pixels)
-                x = _enlarged(x, truth) if name == INPUT else x
-                if x.shape != truth.shape:
-                    raise _unlike(x, truth)
+                pixels, seconds = _restored(sample, method)
+                x = _enlarged(unit_of(pixels), truth) if name == INPUT else unit_of(pixels)
+                _require_alike(x, truth)
             except RestoreError as error:
                 if name != INPUT:  # which of another kind than the truth has no row
                     result.failures.append(Failure.of(source.name, name, error))
@@ -135,6 +129,15 @@ def evaluate(
 
 def _input(sample: Sample) -> Array:
     return sample.damaged
+
+
+def _restored(sample: Sample, method: Method | TaskMethod) -> tuple[Array, float]:
+    """(the output that is judged, CPU seconds without loading)"""
+    run = method.loaded(sample) if isinstance(method, TaskMethod) else method
+    start = time.process_time()
+    outputs = run(sample)
+    seconds = time.process_time() - start
+    return _judged(outputs, sample.judged), seconds
 
 
 def _judged(outputs: Array | Mapping[str, Array], name: str) -> Array:
@@ -155,9 +158,10 @@ def _enlarged(x: Tensor, truth: Tensor) -> Tensor:
     return enlarge(x, scale) if fits else x
 
 
-def _unlike(x: Tensor, truth: Tensor) -> UnsupportedError:
-    sizes = [f"{each.shape[-1]} x {each.shape[-2]} px in {each.shape[1]} channels" for each in (x, truth)]
-    return UnsupportedError(f"the result has {sizes[0]}, its truth {sizes[1]}", fix="Give the truth of this output")
+def _require_alike(x: Tensor, truth: Tensor) -> None:
+    if x.shape != truth.shape:
+        sizes = [f"{each.shape[-1]} x {each.shape[-2]} px in {each.shape[1]} channels" for each in (x, truth)]
+        raise UnsupportedError(f"the result has {sizes[0]}, its truth {sizes[1]}", fix="Give the truth of this output")
 
 
 def _with_border(protocol: EvaluationProtocol, sample: Sample) -> EvaluationProtocol:

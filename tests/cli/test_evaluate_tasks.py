@@ -140,6 +140,16 @@ def test_an_output_that_is_not_there_is_a_failure(restore, toys, tmp_path, monke
     assert ran.code == 1 and "0.png: the method gives no output 'depth'. It gives result, grey" in ran.err
 
 
+def test_a_truth_of_another_size_than_the_result(restore, toys, tmp_path):
+    for folder in ("small", "truth"):
+        write(tmp_path / f"{folder}/0.png", np.full((16, 16, 3), 9, np.uint8))
+    ran = restore("eval", toys("large"), tmp_path / "small", tmp_path / "truth", *QUIET)
+    assert ran.code == 1
+    assert (
+        "pairs, restore: 0.png: the result has 32 x 32 px in 3 channels, its truth 16 x 16 px in 3 channels" in ran.err
+    )
+
+
 def test_cases_of_two_consecutive_pictures(restore, toys, tmp_path):
     ran = restore("eval", toys("both", "{a: {}}"), tmp_path / "photos", *QUIET)
     before, after = ran.json["cases"]["a"]["summary"]
@@ -176,6 +186,16 @@ def test_pairs_of_another_size(restore, toys, tmp_path):
     ran = restore("eval", toys("large"), tmp_path / "small", tmp_path / "truth", *QUIET, "evaluation.limit=10")
     assert ran.code == 0 and ran.json["cases"]["pairs"]["summary"][1]["means"]["psnr"] == 100
     assert ran.json["cases"]["pairs"]["rows"][1]["megapixels"] == 20 * 20 / 1e6
+
+
+def test_a_case_that_makes_other_inputs_than_the_task_has(restore, toys, tmp_path, monkeypatch):
+    from restore.degradations.cases import CaseSample
+    from tests.evaluation.toys import MeanCase
+
+    made = CaseSample(inputs={"first": np.zeros((8, 8, 3), np.uint8)}, targets={"": np.zeros((8, 8, 3), np.uint8)})
+    monkeypatch.setattr(MeanCase, "make", lambda self, pictures, index: made)
+    ran = restore("eval", toys("both", "{a: {}}"), tmp_path / "photos", *QUIET)
+    assert ran.code == 1 and "0.png: the case makes no input 'second'. It makes first" in ran.err
 
 
 def test_tasks_without_cases(restore, toys, tmp_path):

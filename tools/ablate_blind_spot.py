@@ -18,14 +18,12 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import torch
 from bench_blind_spot import ISO, camera_pictures, psnr
 from torch import Tensor, nn
-from train_zoo import blind_spot
 
 import restore
 from restore.data.batches import Batch
@@ -35,15 +33,22 @@ from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.inference.engine import Engine
 from restore.inference.options import RunOptions
 from restore.objectives.blind_spot import BlindSpot
-from restore.physics.noise import NoiseRecipe
 from restore.physics.random import generator_for
 from restore.report.table import markdown
 from restore.training.checkpoint import checkpoints
 from restore.training.run import run, trained_network
-from restore.training.settings import ObjectiveSettings, Settings
+from restore.training.settings import (
+    DataSettings,
+    DegradationSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Settings,
+    TrainSettings,
+)
 
 WIDTH, SIDE, BLOCK = 16, 256, 64
 VARIANTS = ("full", "blind", "fixed")
+IN_CAMERA = {"weights": {"camera": 1.0}, "cameras": ["phone", "dslr", "raw"], "iso": [400, 25600], "camera_jpeg": 0.3}
 
 
 class FixedShuffle(BlindSpot):
@@ -55,22 +60,23 @@ class FixedShuffle(BlindSpot):
         return torch.full_like(cells, int(torch.randint(self.sub**2, (1,), generator=generator)))
 
 
-def fixed_shuffle(network: nn.Module, settings: ObjectiveSettings) -> FixedShuffle:
-    noise = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.noise.items()}
-    return FixedShuffle(network, NoiseRecipe(**noise), **settings.arguments)
-
-
 def settings_of(variant: str, seed: int, args: argparse.Namespace) -> Settings:
     ramp = 0 if variant == "blind" else args.steps // 4
-    settings = blind_spot(f"{variant}{seed}", "", width=WIDTH, ramp=ramp, weight=args.weight)
-    if variant == "fixed":
-        name = f"{Path(__file__).resolve()}:fixed_shuffle"
-        settings = dataclasses.replace(settings, objective=dataclasses.replace(settings.objective, name=name))
-    data = dataclasses.replace(
-        settings.data, train=(str(args.data),), cache=str(args.cache or args.out / "cache"), crop=args.crop
-    )
-    train = dataclasses.replace(settings.train, steps=args.steps, seed=seed, device="cpu", validate_every=args.steps)
-    return dataclasses.replace(settings, data=data, train=train)
+    name = f"{Path(__file__).resolve()}:FixedShuffle" if variant == "fixed" else "blind_spot"
+    return Settings(
+        name=f"{variant}{seed}",
+        model=ModelSettings(name="cbsn", arguments={"channels": 3, "width": WIDTH}),
+        objective=ObjectiveSettings(name=name, arguments={"ramp": ramp, "weight": args.weight}),
+        degradation=DegradationSettings(name="noise", arguments=IN_CAMERA),
+        data=DataSettings(
+            train=(str(args.data),), exclude=("bsds_*",), scales=(1.0, 0.6, 0.4), crop=args.crop, held_out=8,
+            cache=str(args.cache or args.out / "cache"),
+        ),
+        train=TrainSettings(
+            steps=args.steps, batch=1, learning_rate=5e-4, log_every=100, validate_every=args.steps, seed=seed,
+            device="cpu",
+        ),
+    )  # fmt: skip
 
 
 def trained(variant: str, seed: int, args: argparse.Namespace) -> nn.Module:

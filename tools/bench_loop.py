@@ -32,7 +32,7 @@ from restore.data.batches import CropBatches
 from restore.data.cache import open_cache
 from restore.training.loop import train
 from restore.training.run import build_objective
-from restore.training.settings import ModelSettings, ObjectiveSettings, Settings, TrainSettings
+from restore.training.settings import DegradationSettings, ModelSettings, Settings, TrainSettings
 
 WARM = 5  # steps that are not counted: allocations, the first calls of everything
 
@@ -92,10 +92,10 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], f
     settings = Settings(
         name="bench",
         model=ModelSettings(arguments={"condition_channels": 1, "widths": [48, 96], "blocks": [2, 3, 2]}),
-        objective=ObjectiveSettings(noise={"weights": {args.noise: 1.0}}),
+        degradation=DegradationSettings(name="noise", arguments={"weights": {args.noise: 1.0}}),
         train=TrainSettings(steps=args.steps + WARM, batch=args.batch, precision="fp32", device="cpu", log_every=10),
     )
-    draw = CropBatches(open_cache([folder / "photos"], folder / "cache"), args.crop)
+    draw = CropBatches({"clean": open_cache([folder / "photos"], folder / "cache")}, args.crop)
     objective = build_objective(settings)
     watch, seen = Watch(), 0
 
@@ -110,7 +110,7 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], f
         return wrapped
 
     watch.reset()
-    objective.damaged = watch.timed("degradation", objective.damaged)  # type: ignore[method-assign]
+    objective.sample = watch.timed("degradation", objective.sample)  # type: ignore[method-assign]
     objective.forward = counting(watch.timed("forward", objective.forward))  # type: ignore[method-assign]
     with (
         replaced(torch.Tensor, "backward", lambda call: watch.timed("backward", call)),

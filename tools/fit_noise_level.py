@@ -64,7 +64,7 @@ def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int,
     height, width = min(side, entry.height), min(side, entry.width)
     top, left = int(rng.integers(entry.height - height + 1)), int(rng.integers(entry.width - width + 1))
     pixels = cache.picture(entry)[top : top + height, left : left + width]
-    clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / (65535 if entry.deep else 255)
     clean = to_luma(clean) if rng.random() < GREY else clean
     done = degrade(clean, RECIPE, seed, 0, index)
     told = features([done.noisy[0]])

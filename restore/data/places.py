@@ -30,7 +30,7 @@ class CropSources:
     def __init__(self, caches: Mapping[str, CropCache], roles: Mapping[str, Role]) -> None:
         self.caches = dict(caches)
         self.roles = {role: roles.get(role, Role()) for role in caches}
-        self.step = _common_step([role.scale for role in self.roles.values()])
+        self.step = math.lcm(*(role.ratio.denominator for role in self.roles.values()))
         self._together = {role: how for role, how in self.roles.items() if role == MAIN or not how.independent}
         self.windows = _windows(caches[MAIN].entries, max(how.frames for how in self._together.values()))
         self.own = {
@@ -41,13 +41,13 @@ class CropSources:
 
     def side(self, role: str, side: int) -> int:
         """Of a role's crops, where those of the main pictures have `side`."""
-        return round(side * self.roles[role].scale)
+        return int(side * self.roles[role].ratio)
 
     def room(self, start: int) -> tuple[int, int]:
         """(height, width) in px of the main pictures that a window and its counterparts all cover."""
-        first = [(self.caches[role].entries[start], how.scale) for role, how in self._together.items()]
-        height = min(int(entry.height / scale + 1e-6) for entry, scale in first)
-        return height, min(int(entry.width / scale + 1e-6) for entry, scale in first)
+        first = [(self.caches[role].entries[start], how.ratio) for role, how in self._together.items()]
+        height = min(int(entry.height / ratio) for entry, ratio in first)
+        return height, min(int(entry.width / ratio) for entry, ratio in first)
 
     def numbers(self, role: str, start: int) -> tuple[int, ...]:
         """The entries that a role shows of the window that begins with `start`."""
@@ -69,13 +69,13 @@ class CropSources:
                  for start in windows}  # fmt: skip
         fitting = {start: room for start, room in rooms.items() if min(room) >= side}
         if not fitting:
-            raise _too_large(role, crop, max(map(min, rooms.values()), default=0), self.roles[role].scale, self.step)
+            raise _too_large(role, crop, max(map(min, rooms.values()), default=0), self.roles[role].ratio, self.step)
         return Places(fitting, side, step)
 
     def crop(self, role: str, start: int, side: int, top: int, left: int) -> list[np.ndarray]:
         """P x P x 3 of each frame. Side and place are in px of the main pictures, of independent roles in their own."""
-        scale = 1 if role in self.own else self.roles[role].scale
-        side, y, x = (round(value * scale) for value in (side, top, left))
+        ratio = 1 if role in self.own else self.roles[role].ratio
+        side, y, x = (int(value * ratio) for value in (side, top, left))
         cache = self.caches[role]
         pictures = [cache.picture(cache.entries[number]) for number in self.numbers(role, start)]
         return [picture[y : y + side, x : x + side] for picture in pictures]
@@ -99,10 +99,6 @@ class Places:
         place -= int(self._ends[which - 1]) if which else 0
         row, column = divmod(place, self._columns[which])
         return self._starts[which], row * self._step, column * self._step
-
-
-def _common_step(scales: Sequence[float]) -> int:
-    return math.lcm(*(Fraction(scale).limit_denominator(64).denominator for scale in scales))
 
 
 def _windows(entries: Sequence[Entry], frames: int) -> Windows:
@@ -138,9 +134,9 @@ def _goes_on(window: Sequence[Entry]) -> bool:
     )
 
 
-def _too_large(role: str, crop: int, largest: int, scale: float, step: int) -> ConfigError:
+def _too_large(role: str, crop: int, largest: int, ratio: Fraction, step: int) -> ConfigError:
     whose = "" if role == MAIN else f" of the role {role!r}"
-    least = int(largest / (1 if role == MAIN else scale)) // step * step
+    least = int(largest / (1 if role == MAIN else ratio)) // step * step
     return ConfigError(
         f"no picture{whose} is as large as data.crop, {crop} px", fix=f"Set data.crop to {least} or less"
     )

@@ -12,7 +12,7 @@ from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.blurred_noise import blurred_noises
-from restore.physics.random_blur import BlurRecipe, blur, draw_bank
+from restore.physics.random_blur import SIDE, BlurRecipe, blur, draw_bank
 
 _LEAST_NOISE = 0.3 / 255  # as given to the network: rounding to 8 bits
 
@@ -39,6 +39,9 @@ class BlurDegradation:
     @torch.no_grad()
     def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample:
         clean = pictures["clean"]
+        if min(clean.shape[-2:]) < SIDE:
+            what = f"blurs are up to {SIDE} px wide, the pictures have {min(clean.shape[-2:])} px"
+            raise ConfigError(what, fix=f"Set data.crop to {SIDE} or more")
         with torch.autocast(clean.device.type, enabled=False):
             made = blur(clean, self.recipe, self._bank, seed, step, first_index)
             level = blurred_noises(made.noisy).clamp(min=_LEAST_NOISE)[:, None, None, None]

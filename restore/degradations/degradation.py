@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Protocol
 
 from torch import Tensor
+
+from restore.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,31 @@ class Role:
     """What a batch holds for one role, beside the main one, "clean".
 
     Attributes:
-        scale: side of its crops over that of the clean ones (0.25: a pair of a small and a large picture).
+        scale: side of its crops over that of the clean ones (0.25: a pair of a small and a large picture); a fraction
+            of whole numbers up to 64.
         frames: consecutive frames of a sequence; 1 for single pictures (no axis for frames then).
         independent: crops of other pictures of the same folders, at other places (a reflection's second scene), rather
             than the counterpart of the clean picture.
         optional: it is used where the data have it.
+
+    Raises `ConfigError` for a scale or a number of frames that cannot be.
     """
 
     scale: float = 1.0
     frames: int = 1
     independent: bool = False
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.ratio > 0 or abs(self.ratio - self.scale) > 1e-4:
+            raise ConfigError(f"a role cannot have the scale {self.scale:g}", fix="Give 2, 0.5, 0.25, 0.3333 …")
+        if self.frames < 1:
+            raise ConfigError(f"a role cannot have {self.frames} frames", fix="Give 1 or more")
+
+    @property
+    def ratio(self) -> Fraction:
+        """The scale, exactly."""
+        return Fraction(self.scale).limit_denominator(64)
 
 
 CLEAN: Mapping[str, Role] = MappingProxyType({"clean": Role()})

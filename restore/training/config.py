@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +25,10 @@ from restore.naming import beside
 from restore.options import seconds_of
 from restore.tasks import all_tasks, case_class, task_named
 from restore.training.settings import Settings
+
+if TYPE_CHECKING:
+    from restore.data.batches import Batch
+    from restore.degradations.degradation import Role
 
 _Kind = TypeVar("_Kind")
 _PACKAGE, _ROOT = Path(__file__).resolve().parents[1:3]
@@ -256,12 +260,29 @@ def check_buildable(settings: Settings) -> None:
     with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
         with torch.device("meta"):
             network = build(settings.model.name, **settings.model.arguments)
-        objective_of(settings, network)
+        objective = objective_of(settings, network)
     spec = spec_of(network)
     multiple = spec.multiple_of * spec.scale  # crops are those of the targets
     if settings.data.crop < 1 or settings.data.crop % multiple:
         fix = f"This network needs a multiple of {multiple}"
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
+    objective.sample(_grey(objective.roles, settings.data.crop))
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
     for _, loss in build_losses(settings.objective.losses or {}).values():
         loss(crop, crop)  # crops too small for a loss are named now
+
+
+def _grey(roles: Mapping[str, Role], crop: int) -> Batch:
+    """A batch of one grey item."""
+    import torch
+
+    from restore.data.batches import Batch
+
+    pictures = {}
+    for role, how in roles.items():
+        if how.optional:
+            continue
+        side = int(crop * how.ratio)
+        frames = (how.frames,) if how.frames > 1 else ()
+        pictures[role] = torch.full((1, *frames, 3, side, side), 0.5)
+    return Batch(pictures, 0, 0, 0)

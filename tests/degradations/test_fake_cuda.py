@@ -1,0 +1,30 @@
+"""Every degradation once on a pretended "cuda": what it draws lies on the device of the pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.degradations.test_degradations import MAKERS
+from tests.fake_cuda import CUDA, pretended_cuda
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("name", MAKERS)
+def test_samples_are_on_the_device(name, given):
+    damage = MAKERS[name]()
+    if name == "pairs" and not given:
+        return
+    with pretended_cuda():
+        clean = torch.rand(6, 3, 64, 64, device=CUDA)
+        shown = {"clean": clean} | ({"picture": torch.rand(6, 3, 64, 64, device=CUDA)} if given else {})
+        sample = damage.draw(shown, 1, 16, 0)
+        for values in (sample.inputs, sample.targets, sample.conditions):
+            assert {x.device for x in values.values()} <= {CUDA}
+    assert sample.inputs["picture"].shape == (6, 3, 64, 64)
+
+
+def test_pictures_on_two_devices_fail_as_on_a_gpu():
+    with pretended_cuda(), pytest.raises(RuntimeError, match="cpu"):
+        clean = torch.rand(2, 3, 32, 32)
+        MAKERS["noise"]().draw({"clean": clean.to(CUDA), "picture": clean}, 1, 16, 0)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import restore as package
-from restore.tasks import Task
 from tests.cli.conftest import environment, run_command
 from tests.data.conftest import save
 from tests.data.test_roles import random
@@ -126,7 +125,6 @@ evaluation:
     half: {}
 """
 FILES = {"enlarge.py": ENLARGE, "enlarge_cases.py": CASES, "enlarge.yaml": CONFIG}
-EVALUATION_BY_TASK = "cases" in Task.__dataclass_fields__
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +132,6 @@ def here(tmp_path_factory) -> Path:
     """The files, photographs, and weights of three steps."""
     folder = tmp_path_factory.mktemp("enlarge")
     for name, text in FILES.items():
-        if not EVALUATION_BY_TASK:
-            text = text.replace('        cases="enlarge_cases:HalfCase",\n', "").partition("evaluation:")[0]
         (folder / name).write_text(text)
     for number in range(6):
         save(folder / f"photos/{number}.png", random(number, 66, 82))
@@ -183,7 +179,6 @@ def test_it_is_in_the_help_and_its_weights_are_its_own(here):
     assert ran.returncode == 3 and "twice" in ran.stderr
 
 
-@pytest.mark.skipif(not EVALUATION_BY_TASK, reason="evaluation by task is not merged yet")
 def test_it_is_evaluated(here):
     ran = enlarge(here, "eval", "enlarge.yaml", "photos", "--weights", "runs/twice/twice.safetensors", "--metrics",
                   "psnr", "--device", "cpu")  # fmt: skip

@@ -184,7 +184,10 @@ def test_eval_goes_on_after_failures(restore, tmp_path):
     [
         (("denoise/plain_unet",), "takes a config and a folder"),
         (("denoise/plain_une", "photos"), "no config 'denoise/plain_une'. Did you mean 'denoise/plain_unet'"),
-        (("denoise/plain_unet", "photos", "--peer", "nml", "--method", "classical"), "no method or algorithm 'nml' to compare with. Did you mean 'nlm'"),
+        (
+            ("denoise/plain_unet", "photos", "--peer", "nml", "--method", "classical"),
+            "no method or algorithm 'nml' to compare with. Did you mean 'nlm'",
+        ),
         (("denoise/plain_unet", "photos", "--method", "classical"), "photos: cannot list this"),
     ],
 )

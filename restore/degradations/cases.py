@@ -48,7 +48,7 @@ class Case:
         return True
 
     @classmethod
-    def standard(cls) -> dict[str, Self]:
+    def standard(cls) -> Mapping[str, Self]:
         """The cases of a config that lists none."""
         return {}
 

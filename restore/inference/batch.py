@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Watcher(Protocol):
-    """Learns what happens, always from the calling thread."""
+    """Is notified of what happens, always from the calling thread."""
 
     def started(self, job: Job) -> None: ...
 

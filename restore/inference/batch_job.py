@@ -19,7 +19,7 @@ Progress = Callable[[float], None]
 
 
 class Report(Protocol):
-    """What a restorer tells about one picture."""
+    """What a restorer reports of one picture."""
 
     decisions: dict[str, str]
 

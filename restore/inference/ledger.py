@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
+from restore.closing import Closing
 from restore.errors import ExitCode, FileError
 from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
 from restore.io.hashes import combined_sha256, file_sha256
@@ -75,7 +75,7 @@ class FileRecord:
         inputs: paths relative to the run's folders, as the user would write them.
         outputs: what was written, by the outputs' names, the main one first.
         input_sha256: of the files' bytes, of each input.
-        decisions, run, warnings: what was found, chosen and noticed; device, precision and tiles in `run`.
+        decisions, run, warnings: what was measured and chosen, warnings; device, precision and tiles in `run`.
         key: see `work_key`; None if the input could not even be read.
         error: {"code", "line"} of a failure.
         reason: of a skip.
@@ -94,7 +94,7 @@ class FileRecord:
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the fields that say nothing."""
+        """JSON-ready, without empty fields."""
         return {name: value for name, value in asdict(self).items() if value not in (None, {}, (), "")}
 
 
@@ -110,14 +110,14 @@ def work_key(input_sha256: Sequence[str], settings: str, outputs: Mapping[str, s
 
 def find_leftovers(folder: Path) -> dict[Path, list[Path]]:
     """Half-written files and folders of killed runs below a folder, by the output they were to become."""
-    found: dict[Path, list[Path]] = {}
+    leftovers: dict[Path, list[Path]] = {}
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             match = _LEFTOVER.fullmatch(name)
             if match:
-                found.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
+                leftovers.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
         folders[:] = [name for name in folders if not _LEFTOVER.fullmatch(name)]
-    return found
+    return leftovers
 
 
 def _short(target: Path) -> Path:
@@ -125,7 +125,7 @@ def _short(target: Path) -> Path:
     return target.with_name(os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED]))
 
 
-class Ledger:
+class Ledger(Closing):
     """The open, locked ledger of an output folder. Use as a context manager.
 
     Args:
@@ -153,14 +153,6 @@ class Ledger:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the folder."""

@@ -36,25 +36,25 @@ def places() -> tuple[Path, ...]:
 
 def available() -> dict[str, Path]:
     """Every named weights file on this machine; the first place wins."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in places():
         for path in sorted(folder.glob("*.safetensors")):
-            found.setdefault(path.stem, path)
-    return found
+            files.setdefault(path.stem, path)
+    return files
 
 
 def available_for(task: str) -> list[str]:
     """Names of the weights of a task on this machine, by their labels alone; unreadable files are left out."""
     from restore.zoo.weights import label_of
 
-    found = []
+    names = []
     for name, path in available().items():
         try:
             label = label_of(path)
         except WeightsError:  # `restore weights verify` says what is wrong with it
             continue
-        found += [name] if label.card.task == task else []
-    return found
+        names += [name] if label.card.task == task else []
+    return names
 
 
 def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
@@ -63,7 +63,7 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
     Args:
         otherwise: what else can be done, the end of the error's sentence.
     Raises:
-        WeightsError: naming the file and every place looked at.
+        WeightsError: naming the file and every place searched.
     """
     text = str(name_or_path)
     path = Path(name_or_path).expanduser()
@@ -90,10 +90,10 @@ def verify_all() -> list[Verified]:
     return results
 
 
-def _absent(where: str | Path, looked: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
+def _absent(where: str | Path, searched: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
     return WeightsError(
         "these weights are not on this machine",
         where=where,
-        why=f"looked in {', '.join(map(str, looked))}",
+        why=f"looked in {', '.join(map(str, searched))}",
         fix=f"{hint}Put the file into {places()[0]}" + (f", {otherwise}" if otherwise else ""),
     )

@@ -124,7 +124,7 @@ def test_a_folder_of_stacks_and_pictures_resumes(restore, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(out / "a.tif"), array)
 
 
-def test_dry_run_and_comparison_tell_about_the_stack(restore, tmp_path):
+def test_dry_run_and_comparison_of_a_stack(restore, tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", stack_of(4, 1, "uint16"), photometric="minisblack")
     ran = restore("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--frames", "all", "--dry-run")
     assert "4 pages of 47 x 33, 1 x 16 bit" in ran.out

@@ -52,7 +52,7 @@ def test_one_line_a_fact(restore, photo):
     assert found["method"] == "network denoise_white: white noise"
 
 
-def test_verbose_tells_the_whole_curves(restore, photo):
+def test_verbose_prints_the_whole_curves(restore, photo):
     out = restore("inspect", photo, "-v").out
     assert " at 0, " in out and " at 255\n" in out
     assert "autocorrelation at 0 to 7 px: 1.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00\n" in out

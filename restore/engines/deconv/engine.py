@@ -31,7 +31,7 @@ from restore.picture import PictureSource, ValueScale
 
 _ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
-_SAMPLE = 768  # px, side of the part that cross-validation looks at
+_SAMPLE = 768  # px, side of the part that cross-validation uses
 
 
 class Chosen(NamedTuple):
@@ -130,13 +130,13 @@ class DeconvolutionEngine:
     ) -> tuple[Chosen, str]:
         method, why = self._method, ""
         if isinstance(psf, Varying):
-            method = methods.of_varying(method)
+            method = methods.for_varying_psf(method)
             solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
             return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
         if psf.numel() == 1:
             return Chosen("none", psf, lambda y, place: y.pixels), "none: there is no blur to take out"
         if method == "auto":
-            method, why = methods.automatic(seen, not self._options.estimate, bool(self._networks))
+            method, why = methods.choose(seen, not self._options.estimate, bool(self._networks))
         elif method == "infwide":
             method = methods.network_for(seen)
         network = self._networks.get(method) or self._networks.get("given")

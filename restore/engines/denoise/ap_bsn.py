@@ -29,7 +29,7 @@ class ApBsnEngine:
     """A blind network on phases, then refined.
 
     Args:
-        network: the engine of a blind network, which is shown whole pictures' channels of mean 0 and std 1.
+        network: the engine of a blind network, which is given whole pictures' channels of mean 0 and std 1.
     """
 
     def __init__(self, network: NetworkEngine) -> None:

@@ -25,7 +25,7 @@ from restore.zoo.resolver import available
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
 _NONE = 0.5  # of 255: nothing that could be of a kind
-_CLEAR = 5.0  # of 255: weaker noise looks white where it is not
+_CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 
 
 def by_network(options: NetworkOptions | None = None) -> Engine:

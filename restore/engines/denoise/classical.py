@@ -1,4 +1,4 @@
-"""The well-kept classical denoisers behind the engine contract, with the noise level estimated for them."""
+"""Classical denoisers of maintained packages behind the engine contract, with the noise level estimated for them."""
 
 from __future__ import annotations
 

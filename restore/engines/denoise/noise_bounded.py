@@ -72,15 +72,15 @@ class NoiseBoundedEngine:
 
     def _variance(self, crops: Sequence[Tensor], condition: Condition) -> float:
         """Of the noise: where least is taken away, of the places that clipping has not touched if there are any."""
-        found = []
+        statistics = []
         multiple = self.spec.multiple_of
         for crop in crops:
             height, width = (side // multiple * multiple for side in crop.shape[-2:])
             x = crop[None, None, :, :height, :width]
             energy = _energy(self._taken(x, condition, [Place(0, 0, height, width)]), _WIDE)
             light = box_mean(x[:, 0].mean(1, keepdim=True), _WIDE)
-            found.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
-        energy, light = torch.cat(found, 1).cpu()
+            statistics.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
+        energy, light = torch.cat(statistics, 1).cpu()
         inside = (light > _INSIDE[0]) & (light < _INSIDE[1])
         energy = energy[inside] if inside.any() else energy
         return float(energy.sort().values[int(_LEAST * (len(energy) - 1))])

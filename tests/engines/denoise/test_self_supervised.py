@@ -182,7 +182,7 @@ def test_an_unknown_learner_is_refused(folder):
     [
         (True, 0.011, "self-supervised, 50 steps: learned from noisy pictures alone, noise white, level 9"),
         (False, 0.011, "zero-shot fast: learning did not clearly beat it"),
-        (True, 0.009, "zero-shot fast: the noise is too weak to judge by hidden pixels"),
+        (True, 0.009, "zero-shot fast: the noise is too weak to judge by held-out pixels"),
     ],
 )
 def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, tmp_path):

@@ -136,7 +136,7 @@ class Restorer:
                     source.close()
 
     def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
-        """Restore the frames of a sequence in order, each with its neighbours where the engine wants them.
+        """Restore the frames of a sequence in order, each with its neighbours where the engine needs them.
 
         Args:
             condition: what `prepare` returned, which holds for all frames; None measures each.

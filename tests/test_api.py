@@ -121,7 +121,7 @@ def test_restore_survives_without_its_optional_packages():
     """torchvision and friends are made unimportable, as a broken installation makes them."""
     code = (
         "import sys\n"
-        "for name in ('torchvision', 'lpips', 'pillow_heif', 'spandrel'): sys.modules[name] = None\n"
+        "for name in ('torchvision', 'lpips', 'pillow_heif'): sys.modules[name] = None\n"
         "import numpy as np, restore\n"
         "noisy = np.random.default_rng(0).integers(90, 110, (40, 40, 3)).astype('uint8')\n"
         "print(restore.denoise(noisy, device='cpu').shape)\n"

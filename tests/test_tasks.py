@@ -151,7 +151,7 @@ def test_every_method_is_there_and_builds(task, name):
     assert engine.fingerprint == build_engine(task, name, NEEDED.get(task)).fingerprint
 
 
-def test_methods_are_told_apart_by_their_fingerprints():
+def test_fingerprints_distinguish_methods():
     for task in TASKS:
         prints = {build_engine(task, name, NEEDED.get(task)).fingerprint for name in TASKS[task].methods}
         assert len(prints) == len(TASKS[task].methods)

@@ -223,7 +223,7 @@ class Eval:
         return {name: f"{engine.fingerprint}, {device}, {threads} threads" for name, engine in engines.items()}
 
     def _sources(
-        self, folders: Sequence[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
+        self, folders: list[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
     ) -> tuple[list[Source], list[str]]:
         """(pictures, files without a partner)."""
         from restore.evaluation.samples import clean_sources, paired_sources
@@ -237,8 +237,7 @@ class Eval:
             names = ", ".join((*task.inputs, "their truth"))
             raise ConfigError(f"{len(folders)} folders are given", fix=f"Give {together}: {names}")
         damaged = dict(zip(task.inputs, folders * len(task.inputs) if one else folders[:-1], strict=False))
-        same_names = ("",) * together
-        return paired_sources(damaged, folders[-1], self.pairs or same_names, protocol)
+        return paired_sources(damaged, folders[-1], self.pairs or ("",) * together, protocol)
 
     def _evaluate(
         self,

@@ -121,7 +121,7 @@ def round_ticks(top: float, count: int = 5) -> list[float]:
 
 
 def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """The font that Pillow brings, in px."""
+    """The font that Pillow contains, in px."""
     return ImageFont.load_default(size=size)
 
 

@@ -29,7 +29,7 @@ class Verified(NamedTuple):
     problem: WeightsError | None
 
 
-def places() -> tuple[Path, ...]:
+def weights_folders() -> tuple[Path, ...]:
     """Folders in which names are looked up, in order."""
     return home() / "weights", PACKAGED
 
@@ -37,7 +37,7 @@ def places() -> tuple[Path, ...]:
 def available() -> dict[str, Path]:
     """Every named weights file on this machine; the first place wins."""
     files: dict[str, Path] = {}
-    for folder in places():
+    for folder in weights_folders():
         for path in sorted(folder.glob("*.safetensors")):
             files.setdefault(path.stem, path)
     return files
@@ -58,7 +58,7 @@ def available_for(task: str) -> list[str]:
 
 
 def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
-    """The weights file meant by a name ("denoise") or a path ("my.safetensors", "runs/last.pth").
+    """The weights file of a name ("denoise") or a path ("my.safetensors", "runs/last.pth").
 
     Args:
         otherwise: what else can be done, the end of the error's sentence.
@@ -74,7 +74,7 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
     known = available()
     if text in known:
         return known[text]
-    raise _absent(f"{text}.safetensors", places(), nearest(text, known), otherwise)
+    raise _absent(f"{text}.safetensors", weights_folders(), nearest(text, known), otherwise)
 
 
 def verify_all() -> list[Verified]:
@@ -95,5 +95,5 @@ def _absent(where: str | Path, searched: Sequence[Path], hint: str, otherwise: s
         "these weights are not on this machine",
         where=where,
         why=f"looked in {', '.join(map(str, searched))}",
-        fix=f"{hint}Put the file into {places()[0]}" + (f", {otherwise}" if otherwise else ""),
+        fix=f"{hint}Put the file into {weights_folders()[0]}" + (f", {otherwise}" if otherwise else ""),
     )

@@ -41,7 +41,7 @@ def test_default_name_and_a_psf_from_a_file(blurred):
     assert blurred.with_name("in_deblurred.png").exists()
 
 
-def test_what_is_told_of_mistakes(blurred, capfd):
+def test_mistakes_are_explained(blurred, capfd):
     out = str(blurred.with_name("out.png"))
     assert main(["deconv", str(blurred), out]) == ExitCode.USAGE
     assert "Give --psf FILE" in capfd.readouterr().err

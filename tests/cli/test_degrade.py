@@ -250,7 +250,7 @@ class TestFiles:
         assert decisions["damage"] == "camera, ISO 1600, JPEG of quality 80, 4:2:0"
         assert decisions["values"] == "clipped and rounded to uint8"
 
-    def test_a_lossy_file_is_told(self, restore, flat, tmp_path):
+    def test_a_lossy_file_is_reported(self, restore, flat, tmp_path):
         ran = restore("degrade", "gaussian", flat, tmp_path / "out.jpg")
         assert ran.code == 0 and "JPEG compresses what was made; .png keeps it as it is" in ran.err
 

@@ -73,7 +73,7 @@ def test_json_has_the_numbers_and_nothing_else_is_on_stdout(restore, photo, fold
 
 
 @pytest.mark.parametrize("kind", ["white", "correlated", "clean"])
-def test_what_is_told_is_what_denoise_does(restore, tmp_path, kind):
+def test_the_report_is_what_denoise_does(restore, tmp_path, kind):
     photo = write_kind(tmp_path / "photo.png", kind)
     told = restore("inspect", photo, "--json").json["files"][0]
     done = restore("denoise", photo, tmp_path / "out.png", "--method", "auto", "--json").json["files"][0]

@@ -243,6 +243,6 @@ def test_frames_are_not_replaced_and_two_inputs_are_two_folders():
     assert job.sequence and job.sources == (Path("a"), Path("b")) and job.target == Path("out")
 
 
-def test_the_ledger_of_earlier_runs_is_found():
+def test_the_ledger_of_earlier_runs_is_recognised():
     touch("in/a.png", f"out/{LEDGER_NAME}")
     assert plan("in", "out").has_ledger and not plan("in").has_ledger

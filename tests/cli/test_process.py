@@ -41,7 +41,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert min(seconds) <= CPU_SECONDS_FOR_HELP
 
 
-def test_idle_threads_are_told_to_sleep_before_torch_is_loaded():
+def test_idle_threads_sleep_is_set_before_torch_is_loaded():
     code = "import restore.cli.main, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     env = environment()
     env.pop("OMP_WAIT_POLICY", None)

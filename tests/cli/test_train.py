@@ -101,7 +101,7 @@ def test_mistakes_cost_one_line(here, restore, words, says):
     assert not checkpoints(here / "runs/tiny")
 
 
-def test_an_unreadable_folder_is_told(here, restore):
+def test_an_unreadable_folder_is_reported(here, restore):
     ran = restore("train", "tiny.yaml", "data.train=[nowhere]", "-q")
     assert ran.code != 0 and "nowhere" in ran.err and ran.err.count("\n") == 1
 

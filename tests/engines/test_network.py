@@ -210,7 +210,7 @@ def test_a_sigma_out_of_range_is_refused():
         NetworkOptions(sigma=300)
 
 
-def test_the_value_range_is_found():
+def test_the_value_range_is_measured():
     dark = Picture.from_array(np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16))
     assert prepared(engine(small()), dark).scale.white == 4095
 

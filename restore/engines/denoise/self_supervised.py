@@ -26,9 +26,9 @@ from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.engines.denoise.holdout import HeldOut, block_side, clearly_better, errors, hold_out
 from restore.engines.denoise.learners import LEARNERS, NoiseStats, WithNoiseLevel, crop_side, crops
-from restore.engines.denoise.material import crops_of, gathered
 from restore.engines.denoise.network import WITHOUT_WEIGHTS, DenoisingNetwork, wrapped_for_inference
 from restore.engines.denoise.options import SelfSupervisedOptions, ZeroShotOptions
+from restore.engines.denoise.training_crops import collect_crops, crops_of
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings, fit
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
@@ -60,7 +60,7 @@ class SelfSupervisedEngine:
         adapt = self._options.adapt
         self._paths = () if isinstance(adapt, bool) else _paths(adapt)
         self._runs_in: tuple[torch.dtype, torch.device] = torch.float32, torch.device("cpu")
-        self._material: tuple[list[Tensor], str] | None = None
+        self._collected: tuple[list[Tensor], str] | None = None
         self._fitted: dict[str, Fitted] = {}
         self.spec = ModelSpec("denoise", dtypes=("float32", "float16"))
 
@@ -68,7 +68,7 @@ class SelfSupervisedEngine:
     def fingerprint(self) -> str:
         """Of the options and of all pictures that are learned from."""
         settings = {name: value for name, value in asdict(self._options).items() if name != "adapt"}
-        own = self._gathered()[1] if self._paths else "each its own"
+        own = self._crops()[1] if self._paths else "each its own"
         return f"self-supervised:{json.dumps(settings, sort_keys=True)}:{own}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> SelfSupervisedEngine:
@@ -82,7 +82,7 @@ class SelfSupervisedEngine:
         Raises `ConfigError` where there is no picture to learn from, or none large enough.
         """
         if self._paths:
-            pictures, digest = self._gathered()
+            pictures, digest = self._crops()
         else:
             pictures = crops_of(sources["picture"], 4)
             digest = _digest(pictures)
@@ -101,11 +101,11 @@ class SelfSupervisedEngine:
         engine, inner = condition.data
         return engine.cast(*self._runs_in)(x, inner, places)
 
-    def _gathered(self) -> tuple[list[Tensor], str]:
-        if self._material is None:
-            pictures = gathered(self._paths)
-            self._material = pictures, _digest(pictures)
-        return self._material
+    def _crops(self) -> tuple[list[Tensor], str]:
+        if self._collected is None:
+            pictures = collect_crops(self._paths)
+            self._collected = pictures, _digest(pictures)
+        return self._collected
 
 
 class Fitted(NamedTuple):

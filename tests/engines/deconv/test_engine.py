@@ -79,9 +79,9 @@ def test_tiles_leave_no_seams(psf, pair):
     ],
 )
 def test_what_is_measured_chooses(sigma, clipped, trusted, chosen):
-    from restore.engines.deconv.methods import Measured, automatic
+    from restore.engines.deconv.methods import Measured, choose
 
-    method, why = automatic(Measured(sigma / 255, 1.0, clipped), trusted, True)
+    method, why = choose(Measured(sigma / 255, 1.0, clipped), trusted, True)
     assert (method + why).startswith(chosen)
 
 
@@ -200,7 +200,7 @@ def test_what_is_refused(tmp_path, psf, pair):
         deconvolution("wiener", tmp_path / "words.npy")
 
 
-def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
+def test_a_psf_is_estimated_and_can_be_saved(tmp_path):
     from restore.physics.psf import motion
 
     truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)

@@ -16,11 +16,11 @@ from restore.engines import fitting
 from restore.engines.denoise import material, self_supervised
 from restore.engines.denoise.ap_bsn import ApBsnEngine
 from restore.engines.denoise.learners import LEARNERS
-from restore.engines.denoise.material import gathered
 from restore.engines.denoise.network import DenoisingNetwork
 from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.engines.denoise.options import SelfSupervisedOptions
 from restore.engines.denoise.self_supervised import SelfSupervisedEngine, choose
+from restore.engines.denoise.training_crops import collect_crops
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings
 from restore.errors import ConfigError, DecodeError, RestoreError
@@ -207,10 +207,10 @@ def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, 
     assert condition.decisions["noise"] == "sigma 12.0 (given), white"
 
 
-def test_all_frames_and_channels_are_gathered(tmp_path):
+def test_all_frames_and_channels_are_crops(tmp_path):
     stack = np.stack([noisy(i, channels=5) for i in range(3)])
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", planarconfig="contig")
-    found = gathered([tmp_path / "stack.tif"])
+    found = collect_crops([tmp_path / "stack.tif"])
     assert [x.shape for x in found] == [(5, 96, 120)] * 3
     assert torch.allclose(found[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
 
@@ -218,10 +218,10 @@ def test_all_frames_and_channels_are_gathered(tmp_path):
 def test_a_bad_file_is_left_out_and_reported(folder, caplog):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     with caplog.at_level(logging.WARNING, "restore"):
-        assert len(gathered([folder])) == 3
+        assert len(collect_crops([folder])) == 3
     assert "left out" in caplog.text and "broken.png" in caplog.text
     with pytest.raises(DecodeError):
-        gathered([folder / "broken.png"])
+        collect_crops([folder / "broken.png"])
 
 
 def test_nothing_to_learn_from(tmp_path):
@@ -233,7 +233,7 @@ def test_nothing_to_learn_from(tmp_path):
 def test_pictures_of_one_kind(folder):
     restore.write(noisy(9, channels=3), folder / "colour.png")
     with pytest.raises(ConfigError, match="differ in their channels"):
-        gathered([folder])
+        collect_crops([folder])
 
 
 def test_small_pictures_are_refused(tmp_path):
@@ -247,7 +247,7 @@ def test_pictures_of_one_kind_however_many(folder, monkeypatch):
     restore.write(noisy(9, channels=3), folder / "0.png")
     monkeypatch.setattr(material, "_PIXELS", 40_000)
     with pytest.raises(ConfigError, match="differ in their channels"):
-        gathered([folder])
+        collect_crops([folder])
 
 
 def test_where_it_would_not_be_used_nothing_is_learned(folder, monkeypatch, caplog):

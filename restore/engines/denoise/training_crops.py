@@ -22,7 +22,7 @@ _PIXELS = 16 << 20  # learned from at most, all channels
 log = logging.getLogger(__name__)
 
 
-def gathered(paths: Sequence[Path]) -> list[Tensor]:
+def collect_crops(paths: Sequence[Path]) -> list[Tensor]:
     """Crops C x H x W in unit values that stand for pictures and folders of pictures.
 
     A file that cannot be read is left out, and reported. Raises `ConfigError` if nothing is left.

@@ -87,7 +87,7 @@ class Restorer:
     @property
     def fingerprint(self) -> str:
         """A hash of everything that shapes the output besides the input: engine, weights, options, version."""
-        facts = [__version__, self.engine.fingerprint, dict(self.settings), self.options.shaping]
+        facts = [__version__, self.engine.fingerprint, dict(self.settings), self.options.result_settings]
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -134,10 +134,10 @@ class TestThreads:
 
             _fitted = property(lambda self: {}, lambda self, value: None)
 
-        def learned(pictures, digest, asked, paths, options):
+        def load_or_learn(pictures, digest, asked, paths, options):
             return Fitted(ZeroShotEngine(ZeroShotOptions(sigma=float(len(pictures[0])))), {})
 
-        monkeypatch.setattr(self_supervised, "learned", learned)
+        monkeypatch.setattr(self_supervised, "load_or_learn", load_or_learn)
         restorer = restore.Restorer("denoise", Forgetful())
         for channels in (1, 2, 3):
             source = Picture.from_array(noisy(0, shape=(20, 20, channels)), alpha=False)

@@ -110,7 +110,7 @@ class Inspect:
             with Bar(quiet=self.printing.quiet) as bar:
                 for job in plan.jobs():
                     bar.start(one_line(job.source))
-                    self._one(job, self._report_of(job, plan), drawn, summary, json)
+                    self._inspect_file(job, self._report_of(job, plan), drawn, summary, json)
         except KeyboardInterrupt:
             summary.interrupted = True
         summary.seconds = time.perf_counter() - started
@@ -123,7 +123,7 @@ class Inspect:
         named = plan.single and not Path(self.report).is_dir() and not self.report.endswith("/")
         return job.target if named else job.target.with_name(f"{job.source.stem}_{ENDING}.png")
 
-    def _one(
+    def _inspect_file(
         self, job: Job, report: Path | None, drawn: dict[Path, Path], summary: Summary, json: JsonReport | None
     ) -> None:
         """Report, draw and count one file; its errors do not stop the others."""

@@ -184,7 +184,7 @@ class Plan:
             if isinstance(source, Skipped):
                 yield Group((source.path,), source.path, skip=source.reason)
             else:
-                yield Group((source,), self._in(home, source, root))
+                yield Group((source,), self._target_below(home, source, root))
 
     def _pairs(self) -> Iterator[Group]:
         """The pictures of several folders, by their names below them without extension.
@@ -210,7 +210,7 @@ class Plan:
                 doubled = ", ".join(str(path) for paths in there if len(paths) > 1 for path in paths)
                 yield Group(sources, sources[0], problem=f"cannot be paired: one name for {doubled}")
             else:
-                yield Group(sources, self._in(self.out, sources[0], self.inputs[0]))
+                yield Group(sources, self._target_below(self.out, sources[0], self.inputs[0]))
 
     def _listed(self, root: Path) -> Iterator[Path | Skipped]:
         """The pictures below a folder, but for results of an earlier run, and what is none."""
@@ -223,7 +223,7 @@ class Plan:
         yield from _reportable(skipped)
 
     @staticmethod
-    def _in(home: Path | None, source: Path, root: Path) -> Path:
+    def _target_below(home: Path | None, source: Path, root: Path) -> Path:
         """Where the result of a picture below a root goes."""
         return source if home is None else (home / source.relative_to(root)).with_name(written_name(source.name))
 

@@ -160,14 +160,14 @@ class Ledger(Closing):
 
     def is_done(self, key: str, outputs: Mapping[str, OutputFiles]) -> bool:
         """Whether this work was finished and every one of its outputs is still there, byte for byte."""
-        proof = self._done.get(bytes.fromhex(key))
-        if proof is None:
+        digest = self._done.get(bytes.fromhex(key))
+        if digest is None:
             return False
         try:
             there = {name: files.written("") for name, files in outputs.items()}
         except OSError:
             return False
-        return proof == _proof({name: (one.bytes, one.sha256) for name, one in there.items()})
+        return digest == _digest({name: (one.bytes, one.sha256) for name, one in there.items()})
 
     def clear_leftovers(self, target: Path) -> None:
         """Remove what a killed run left half-written of this output."""
@@ -213,17 +213,17 @@ def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_done(path: Path) -> dict[bytes, bytes]:
-    """work key -> proof of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
+    """work key -> digest of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
     done: dict[bytes, bytes] = {}
     for entry in read_ledger(path):
         if entry.get("status") == "ok":
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a line of another layout
                 outputs = {name: (one["bytes"], one["sha256"]) for name, one in entry["outputs"].items()}
-                done[bytes.fromhex(entry["key"])] = _proof(outputs)
+                done[bytes.fromhex(entry["key"])] = _digest(outputs)
     return done
 
 
-def _proof(outputs: Mapping[str, tuple[int, str]]) -> bytes:
+def _digest(outputs: Mapping[str, tuple[int, str]]) -> bytes:
     facts = json.dumps(sorted((name, *fact) for name, fact in outputs.items()))
     return hashlib.blake2b(facts.encode(), digest_size=16).digest()
 

@@ -173,7 +173,7 @@ def _write_trimmed(backbone: Backbone, features: Mapping[str, Tensor]) -> Path:
     data = safetensors.torch.save({f"features.{key}": value.contiguous() for key, value in features.items()})
     file = AtomicFile(target)
     file.file.write(data)
-    file.commit(lambda written: _same(data, written))
+    file.commit(lambda written: _check_written(data, written))
     return target
 
 
@@ -184,7 +184,7 @@ def _copy(path: Path, name: str) -> Path:
     file = AtomicFile(target)
     with path.open("rb") as source:
         shutil.copyfileobj(source, file.file)
-    file.commit(lambda written: _same(path.read_bytes(), written))
+    file.commit(lambda written: _check_written(path.read_bytes(), written))
     return target
 
 
@@ -197,7 +197,7 @@ def _folder() -> Path:
     return folder
 
 
-def _same(data: bytes, written: Path) -> None:
+def _check_written(data: bytes, written: Path) -> None:
     if written.read_bytes() != data:
         raise WeightsError("what was written is not what is read back", where=written, fix="Check the disk")
 

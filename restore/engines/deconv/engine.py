@@ -18,11 +18,11 @@ from restore.analysis.value_range import find_scale
 from restore.classical.boundary import extend
 from restore.classical.wiener import gcv
 from restore.engines.deconv import methods
-from restore.engines.deconv.methods import Measured, Solve, measured
+from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
-from restore.engines.deconv.psf import Varying, check_orientation, estimated, load_psf, psf_for, write_psf
+from restore.engines.deconv.psf import Varying, check_orientation, estimate, load_psf, psf_for, write_psf
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
@@ -103,7 +103,7 @@ class DeconvolutionEngine:
             write_psf(Path(self._options.save_psf), psf, source)
         noise = self._options.noise
         crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
-        seen = measured(crops, None if noise is None else noise / 255)
+        seen = measure_crops(crops, None if noise is None else noise / 255)
         chosen, summary = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
         decisions = {
@@ -119,7 +119,7 @@ class DeconvolutionEngine:
         """(the PSF for a picture, what to say about it)."""
         if self._given is None:
             part = self._decoded(middle_crop(source, scale, _ESTIMATED))
-            return estimated(part, self._options.estimate, self._psf_size)
+            return estimate(part, self._options.estimate, self._psf_size)
         psf, notes = psf_for(self._given, source)
         if isinstance(psf, Varying):
             return psf, notes

@@ -51,7 +51,7 @@ class Measured(NamedTuple):
         return self.clipped > _SATURATED
 
 
-def measured(crops: list[Tensor], sigma: float | None = None) -> Measured:
+def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
     """What crops C x H x W say of noise (unless it is given) and clipping: a plateau at their largest value, below
     white too (a scaled picture)."""
     if not crops:

@@ -131,7 +131,7 @@ def _luma(picture: Tensor) -> Tensor:
     return to_luma(picture[None])[0, 0] if len(picture) == 3 else picture.mean(0)
 
 
-def estimated(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
+def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
     """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none makes it sharper."""
     luma = _luma(picture)
     line, circle = find_line(luma), find_disc(luma)

@@ -46,7 +46,7 @@ class ZeroShotOptions(DenoiseOptions):
 
 @dataclass(frozen=True)
 class ClassicalOptions(DenoiseOptions):
-    """Of the well-kept classical denoisers."""
+    """Of the classical denoisers."""
 
     algorithm: Annotated[str, OneOf("nlm", "wavelet", "opencv-nlm")] = "nlm"
     """Which of the classical methods."""

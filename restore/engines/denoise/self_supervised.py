@@ -89,7 +89,7 @@ class SelfSupervisedEngine:
         key = f"{digest}:{options.seed or 0}"
         fitted = self._fitted.get(key)
         if fitted is None:
-            fitted = learned(pictures, digest, self._options, self._paths, options)
+            fitted = load_or_learn(pictures, digest, self._options, self._paths, options)
             self._fitted = {key: fitted}  # the last one: pictures that learn each on its own come one by one
         inner = fitted.engine.prepare(sources, options)
         return replace(
@@ -115,7 +115,7 @@ class Fitted(NamedTuple):
     decisions: dict[str, str]
 
 
-def learned(
+def load_or_learn(
     pictures: list[Tensor], digest: str, own: SelfSupervisedOptions, paths: Sequence[Path], options: EngineOptions
 ) -> Fitted:
     """What was learned from pictures C x H x W before, or is learned now, on the device and with the seed of
@@ -197,7 +197,7 @@ def _learn(
         ),
     )  # fmt: skip
     place.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(place, _bare(done.network).cpu(), label.model, arguments, card)
+    save_weights(place, _without_level(done.network).cpu(), label.model, arguments, card)
 
 
 def choose(fitted: Loaded, sigma: float | None = None, *, reused: bool, limited: bool) -> Fitted:
@@ -224,11 +224,11 @@ def choose(fitted: Loaded, sigma: float | None = None, *, reused: bool, limited:
 
 
 def _errors(net: nn.Module, start: Loaded, held_out: Sequence[HeldOut], device: torch.device) -> Tensor:
-    still = copy.deepcopy(_bare(net)).requires_grad_(False).cpu()  # an engine puts its network into eval mode
+    still = copy.deepcopy(_without_level(net)).requires_grad_(False).cpu()  # an engine puts its network into eval mode
     return errors(wrapped_for_inference(DenoisingNetwork(still, start.spec, "learning", "")), held_out, device)
 
 
-def _bare(net: nn.Module) -> nn.Module:
+def _without_level(net: nn.Module) -> nn.Module:
     return net.network if isinstance(net, WithNoiseLevel) else net
 
 

@@ -267,14 +267,14 @@ def test_a_folder_has_a_psf_for_each_picture(tmp_path):
 
 
 def test_where_a_picture_is_clipped():
-    from restore.engines.deconv.methods import measured
+    from restore.engines.deconv.methods import measure_crops
 
     x = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert measured([0.9 * x], 0.01).white == 1 and not measured([0.9 * x], 0.01).saturated
-    at = measured([x.clamp(max=0.8)], 0.01)
+    assert measure_crops([0.9 * x], 0.01).white == 1 and not measure_crops([0.9 * x], 0.01).saturated
+    at = measure_crops([x.clamp(max=0.8)], 0.01)
     assert at.white == pytest.approx(0.8) and at.clipped == pytest.approx(0.21, abs=0.02) and at.saturated
-    assert measured([0.5 * x], 0.01).white == 1  # merely dark
-    assert measured([], 0.01) == (0.01, 1.0, 0.0)
+    assert measure_crops([0.5 * x], 0.01).white == 1  # merely dark
+    assert measure_crops([], 0.01) == (0.01, 1.0, 0.0)
 
 
 def test_plug_and_play_knows_what_was_measured(monkeypatch):

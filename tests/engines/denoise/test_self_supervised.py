@@ -281,14 +281,14 @@ def test_loading_it_needs_no_place_to_learn_from(two_steps):
 
 
 def test_the_seed_decides_what_is_learned(two_steps, home):
-    def learned(seed):
+    def learn_anew(seed):
         for fit in (home / "fits").glob("*"):
             fit.unlink()  # each is learned anew
         result = restore.load("denoise", method="self-supervised", seed=seed, device="cpu")(noisy())
         (kept,) = (home / "fits").iterdir()
         return result, load_weights(kept).net.state_dict()
 
-    (one, fit), (again, same), (other, another) = learned(3), learned(3), learned(4)
+    (one, fit), (again, same), (other, another) = learn_anew(3), learn_anew(3), learn_anew(4)
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert all(torch.equal(fit[name], same[name]) for name in fit)
     assert any(not torch.equal(fit[name], another[name]) for name in fit)

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from restore.degradations.cases import Case
 from restore.errors import ConfigError, nearest
 from restore.inference.options import RunOptions
 from restore.naming import imported
 from restore.options import Options, aliases_of, flag
 
 if TYPE_CHECKING:
+    from restore.degradations.cases import Case
     from restore.inference.engine import Engine
 
 GROUP, VARIABLE = "restore.tasks", "RESTORE_TASKS"
@@ -155,6 +155,8 @@ def case_class(task: Task) -> type[Case] | None:
     """The class of a task's evaluation cases, if it has one. Raises `ConfigError` if that is none."""
     if not task.cases:
         return None
+    from restore.degradations.cases import Case  # not above: it loads numpy
+
     kind = imported(task.cases, {}, "kind of case", "MyCase")
     if not (isinstance(kind, type) and issubclass(kind, Case) and is_dataclass(kind)):
         fix = "Give a dataclass that is a restore.degradations.cases.Case"

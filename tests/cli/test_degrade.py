@@ -229,8 +229,8 @@ class TestFiles:
         write_flat(tmp_path / "in" / "deep" / "b.png", 90)
         words = ("degrade", "gaussian", tmp_path / "in", tmp_path / "out")
         assert restore(*words).code == 0
-        found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
-        assert found == {"a.png", "deep/b.png"} and (tmp_path / "out" / LEDGER_NAME).exists()
+        actual = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+        assert actual == {"a.png", "deep/b.png"} and (tmp_path / "out" / LEDGER_NAME).exists()
         again = restore(*words, "--resume", "--json")
         assert again.json["summary"]["kept"] == 2
         other = restore(*words, "--resume", "--json", "--sigma", 10)

@@ -193,8 +193,8 @@ def test_what_has_no_counterpart_is_a_failing_job_and_stops_nothing():
     touch("a/1.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png", "b/4.png", "b/4.jpg")
     made = plan("a", "b", "out", inputs=PAIR)
     assert made.check() == 4
-    found = {job.source.as_posix(): (job.problem, len(job.targets), job.skip) for job in made.jobs()}
-    assert found == {
+    actual = {job.source.as_posix(): (job.problem, len(job.targets), job.skip) for job in made.jobs()}
+    assert actual == {
         "a/1.png": ("", 1, ""),
         "a/2.png": ("has no counterpart in b", 0, ""),
         "b/3.png": ("has no counterpart in a", 0, ""),

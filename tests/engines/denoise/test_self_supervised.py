@@ -132,15 +132,15 @@ def test_the_fingerprint_is_of_options_and_of_all_that_is_learned_from(folder):
 )
 def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, monkeypatch):
     """By its own objective, going on from its weights; what is kept is read and used as what it is."""
-    losses, found = [], {}
+    losses, actual = [], {}
     made = LEARNERS[learner_name].objective
 
     def seen(network, noise):
-        found["objective"] = made(network, noise)
-        return found["objective"]
+        actual["objective"] = made(network, noise)
+        return actual["objective"]
 
     def one_step(network, parameters, loss, validate, settings, report, progress):
-        assert network is found["objective"].averaged
+        assert network is actual["objective"].averaged
         losses.append(loss(0).item())
         settings = FitSettings(steps=1, validate_every=1)
         falling = iter((2.0, 1.0))
@@ -155,7 +155,7 @@ def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, m
     engine, _, decisions = prepared(learner(tmp_path / "noisy", learner=learner_name), noisy(size=(50, 60)))
     (kept,) = (home / "fits").iterdir()
     loaded = load_weights(kept)
-    assert type(found["objective"]) is objective and losses[0] > 0
+    assert type(actual["objective"]) is objective and losses[0] > 0
     assert loaded.card.command == f"--adapt noisy --learner {learner_name}" and loaded.card.steps == 1
     start = load_weights(resolve(begins)).net
     assert type(loaded.net) is type(start)
@@ -210,9 +210,9 @@ def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, 
 def test_all_frames_and_channels_are_crops(tmp_path):
     stack = np.stack([noisy(i, channels=5) for i in range(3)])
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", planarconfig="contig")
-    found = collect_crops([tmp_path / "stack.tif"])
-    assert [x.shape for x in found] == [(5, 96, 120)] * 3
-    assert torch.allclose(found[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
+    actual = collect_crops([tmp_path / "stack.tif"])
+    assert [x.shape for x in actual] == [(5, 96, 120)] * 3
+    assert torch.allclose(actual[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
 
 
 def test_a_bad_file_is_left_out_and_reported(folder, caplog):

@@ -51,7 +51,7 @@ class Result:
         return next(iter(self.pictures.values()))
 
 
-def _speaks_python(function: Function) -> Function:
+def _python_names(function: Function) -> Function:
     """Errors name options as keywords, not as flags of the command line."""
 
     @functools.wraps(function)
@@ -87,7 +87,7 @@ class Restorer:
     @property
     def fingerprint(self) -> str:
         """A hash of everything that shapes the output besides the input: engine, weights, options, version."""
-        facts = [__version__, self.engine.fingerprint, dict(self.settings), self.options.shaping]
+        facts = [__version__, self.engine.fingerprint, dict(self.settings), self.options.result_settings]
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -120,12 +120,12 @@ class Restorer:
         pixels = result.picture.pixels
         return pixels if first.ndim == 3 else pixels[:, :, 0]
 
-    @_speaks_python
+    @_python_names
     def restore(self, *pictures: Pictured, condition: Condition | None = None) -> Result:
         """As a call, with all outputs and what was decided, for arrays too.
 
         Args:
-            condition: what `prepare` found, of these pictures or of others like them; None looks at these.
+            condition: what `prepare` returned, of these pictures or of others like them; None measures these.
         """
         sources = [opened(each) for each in pictures]
         try:
@@ -136,17 +136,17 @@ class Restorer:
                     source.close()
 
     def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
-        """Restore the frames of a sequence in order, each with its neighbours where the engine wants them.
+        """Restore the frames of a sequence in order, each with its neighbours where the engine needs them.
 
         Args:
-            condition: what `prepare` found and holds for all frames; None looks at each.
+            condition: what `prepare` returned, which holds for all frames; None measures each.
         """
         from restore.inference.sequences import windows
 
         for window in windows(map(opened, pictures), self.spec.window):
             yield self._restored(window, condition)
 
-    @_speaks_python
+    @_python_names
     def _restored(self, sources: Sequence[PictureSource], condition: Condition | None) -> Result:
         sinks: dict[str, MemorySink] = {}
 
@@ -202,7 +202,7 @@ class Restorer:
         )  # fmt: skip
 
 
-@_speaks_python
+@_python_names
 def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Restorer:
     """Prepare a task for many pictures.
 
@@ -219,7 +219,7 @@ def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Rest
 
 
 def loaded(task: str, method: str, given: Mapping[str, Any]) -> Restorer:
-    """As `load`; errors speak as the command line does."""
+    """As `load`; errors name options as the command line does."""
     running = {name: value for name, value in given.items() if name in RunOptions.__dataclass_fields__}
     own = {name: value for name, value in given.items() if name not in running}
     built = build(task, method, own)
@@ -252,7 +252,7 @@ def deconvolve(picture: Pictured, psf: str | Path | np.ndarray, **options: Any) 
     return load("deconv", psf=psf, **options)(picture)  # type: ignore[arg-type]
 
 
-@_speaks_python
+@_python_names
 def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     """Measure the noise of a picture, and say what `denoise` would do about it. Changes nothing.
 
@@ -294,7 +294,7 @@ def read(path: str | Path) -> Picture:
     return read_picture(Path(path))
 
 
-@_speaks_python
+@_python_names
 def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: Any) -> None:
     """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
     `restore.io.options.SaveOptions` (quality, depth, …)."""

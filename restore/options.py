@@ -27,7 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Kind:
-    """What values an option takes, and how they are written. Subclasses say it in words, `rule`."""
+    """What values an option takes, and how they are written. `rule` of a subclass describes it in words."""
 
     metavar: str
     rule: str
@@ -37,7 +37,7 @@ class Kind:
         return text
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value is allowed; None, where it is the default, is not asked for."""
+        """Whether a value is allowed; None, where it is the default, is not checked."""
         return True
 
     def advice(self, value: Any) -> str:
@@ -124,7 +124,7 @@ class Parsed(Kind):
 
 @dataclass(frozen=True)
 class OptionalPath(Kind):
-    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not asked for."""
+    """`--flag` alone or `--flag PATH`: True, or the path as text. False: not given."""
 
     metavar: str = "[FILE]"
 
@@ -133,7 +133,7 @@ class OptionalPath(Kind):
 
 
 class ExtraOutput(OptionalPath):
-    """Asks for an extra output of the engine, the one of the option's name: beside the main output, or at a path."""
+    """Requests an extra output of the engine, the one of the option's name: beside the main output, or at a path."""
 
 
 class FromInputs(OptionalPath):
@@ -150,7 +150,7 @@ class Alias:
 class Options:
     """Base of all option classes: every annotated field is checked when an object is made.
 
-    Raises `ConfigError` naming the option as the command line does; `restore.api` speaks to Python callers.
+    Raises `ConfigError` naming the option as the command line does; `restore.api` renames it for Python callers.
     """
 
     def __post_init__(self) -> None:
@@ -191,12 +191,12 @@ def aliases_of(options: type) -> dict[str, str]:
 @cache
 def kinds_of(options: type) -> dict[str, Kind]:
     """Field -> its kind, of the fields that have one."""
-    found = {}
+    fields = {}
     for name, hint in typing.get_type_hints(options, include_extras=True).items():
         kinds = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Kind)]
         if kinds:
-            found[name] = kinds[0]
-    return found
+            fields[name] = kinds[0]
+    return fields
 
 
 def wrong_value(option: str, value: Any, kind: Kind) -> ConfigError:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from restore.errors import ConfigError, nearest
@@ -49,12 +48,12 @@ class Method:
 
 @dataclass(frozen=True)
 class Task:
-    """What can be asked of the program.
+    """What the program can do with pictures, and by which methods.
 
     Attributes:
         summary: one sentence for `restore --help`.
         ending: of default output names ("denoised").
-        methods: by name; where none is asked for, the first that takes all options given and has its weights.
+        methods: by name; where the user names none, the first that takes all options given and has its weights.
         inputs: names of the pictures taken at once; more than one are paths side by side on the command line.
         choose: "module:name" of a function (options given by name) -> method, instead of that rule.
         subcommand: the method is the first word after the task, called so in messages ("kind of damage").
@@ -149,14 +148,14 @@ def task_named(name: str) -> Task:
 
 def options_class(method: Method) -> type[Options]:
     """The class of a method's options."""
-    return _named(method.options)
+    return imported(method.options, {}, "class of options", "MyOptions")
 
 
 def case_class(task: Task) -> type[Case] | None:
     """The class of a task's evaluation cases, if it has one. Raises `ConfigError` if that is none."""
     if not task.cases:
         return None
-    from restore.degradations.cases import Case
+    from restore.degradations.cases import Case  # not above: it loads numpy
 
     kind = imported(task.cases, {}, "kind of case", "MyCase")
     if not (isinstance(kind, type) and issubclass(kind, Case) and is_dataclass(kind)):
@@ -171,13 +170,13 @@ def option_names(method: Method) -> list[str]:
 
 
 def choose_method(task: Task, given: Mapping[str, Any]) -> str:
-    """The method where none is asked for: the task's own rule, or the first that takes all options given.
+    """The method where the user names none: the task's own rule, or the first that takes all options given.
 
     Args:
-        given: the options asked for, by name.
+        given: the options the user gave, by name.
     """
     if task.choose:
-        return _named(task.choose)(given)
+        return imported(task.choose, {}, "rule of choice", "choose")(given)
     fitting = [name for name, method in task.methods.items() if set(given) <= set(option_names(method))]
     if not fitting and all(_owners(task, option) for option in given):
         each = (f"{flag(option)} belongs to {' or '.join(_owners(task, option))}" for option in given)
@@ -215,7 +214,8 @@ def build(name: str, method: str = "auto", given: Mapping[str, Any] | None = Non
     entry = task.methods[method]
     refuse_misplaced(task, method, given)
     options = options_class(entry)(**given)
-    return Built(_named(entry.engine)(options, **entry.arguments), method, options)
+    engine = imported(entry.engine, {}, "engine", "MyEngine")
+    return Built(engine(options, **entry.arguments), method, options)
 
 
 def build_engine(name: str, method: str = "auto", given: Mapping[str, Any] | None = None) -> Engine:
@@ -260,33 +260,28 @@ def _has_weights(method: Method) -> bool:
     return method.weights in available()
 
 
-def _named(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
-
-
 @cache
 def _installed() -> Mapping[str, Task]:
     """Tasks of installed packages; one that cannot be loaded is reported and left out."""
     from importlib.metadata import entry_points
 
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for entry in entry_points(group=GROUP):
         try:
-            found[entry.name] = _checked(entry.load(), entry.value)
+            tasks[entry.name] = _checked(entry.load(), entry.value)
         except Exception as error:  # whatever that package raises
             log.warning("the task %s of %s cannot be loaded: %s", entry.name, entry.value, error)
-    return found
+    return tasks
 
 
 def _of_environment(names: str) -> dict[str, Task]:
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for name in filter(None, names.split(",")):
-        tasks = imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
-        if not isinstance(tasks, Mapping):
+        listed = imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
+        if not isinstance(listed, Mapping):
             raise ConfigError(f"TASKS of {name.strip()} is no mapping", fix="Give name -> restore.tasks.Task")
-        found |= {each: _checked(task, f"{name.strip()}:TASKS") for each, task in tasks.items()}
-    return found
+        tasks |= {each: _checked(task, f"{name.strip()}:TASKS") for each, task in listed.items()}
+    return tasks
 
 
 def _checked(task: Any, where: str) -> Task:
@@ -296,5 +291,5 @@ def _checked(task: Any, where: str) -> Task:
 
 
 def method_names(task: Task) -> Sequence[str]:
-    """What may be asked for."""
+    """The names a user may give, "auto" where a rule chooses."""
     return tuple(task.methods) if task.subcommand else ("auto", *task.methods)

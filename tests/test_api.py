@@ -121,7 +121,7 @@ def test_restore_survives_without_its_optional_packages():
     """torchvision and friends are made unimportable, as a broken installation makes them."""
     code = (
         "import sys\n"
-        "for name in ('torchvision', 'lpips', 'pillow_heif', 'spandrel'): sys.modules[name] = None\n"
+        "for name in ('torchvision', 'lpips', 'pillow_heif'): sys.modules[name] = None\n"
         "import numpy as np, restore\n"
         "noisy = np.random.default_rng(0).integers(90, 110, (40, 40, 3)).astype('uint8')\n"
         "print(restore.denoise(noisy, device='cpu').shape)\n"
@@ -186,15 +186,15 @@ def test_plain_convolutions_give_the_same_bytes_whatever_the_tile(depth):
 def test_inspect_takes_what_denoise_takes(tmp_path):
     noisy = _noisy((120, 130, 3))
     restore.write(noisy, tmp_path / "a.png")
-    found = [
+    actual = [
         restore.inspect(each)
         for each in (noisy, Picture.from_array(noisy), tmp_path / "a.png", str(tmp_path / "a.png"))
     ]
-    assert isinstance(found[0], restore.Diagnosis)
-    assert {each.level.value for each in found} == {found[0].level.value} and {each.weights for each in found} == {
+    assert isinstance(actual[0], restore.Diagnosis)
+    assert {each.level.value for each in actual} == {actual[0].level.value} and {each.weights for each in actual} == {
         "denoise_white"
     }
-    assert found[0].level.value == pytest.approx(0.05 * 255, rel=0.2)
-    assert found[2].info.path == tmp_path / "a.png"
+    assert actual[0].level.value == pytest.approx(0.05 * 255, rel=0.2)
+    assert actual[2].info.path == tmp_path / "a.png"
     with pytest.raises(UnsupportedError, match="is not a picture"):
         restore.inspect(np.zeros((4, 4)))

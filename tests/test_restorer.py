@@ -59,8 +59,8 @@ class TestOneConditionForSeveralPictures:
         clip = [noisy(i, shape=(20, 24, 3)) for i in range(4)]
         for i, frame in enumerate(clip):
             restore.write(frame, tmp_path / f"{i}.tif")
-        found = list(toy("window").frames(tmp_path / f"{i}.tif" for i in range(4)))
-        for i, result in enumerate(found):
+        actual = list(toy("window").frames(tmp_path / f"{i}.tif" for i in range(4)))
+        for i, result in enumerate(actual):
             around = np.mean([clip[min(max(j, 0), 3)].astype(float) for j in (i - 1, i, i + 1)], 0)
             assert np.abs(result.picture.pixels - around).max() <= 0.51
 
@@ -123,8 +123,8 @@ class TestThreads:
         pictures = [noisy(i, sigma=4.0 + 6 * i, shape=(70 + 8 * i, 80, 3)) for i in range(3)]
         expected = [restorer.restore(each) for each in pictures]
         with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(restorer.restore, pictures * 2))
-        for one, other in zip(expected * 2, found, strict=True):
+            actual = list(pool.map(restorer.restore, pictures * 2))
+        for one, other in zip(expected * 2, actual, strict=True):
             np.testing.assert_array_equal(one.picture.pixels, other.picture.pixels)
             assert one.decisions == other.decisions
 
@@ -134,10 +134,10 @@ class TestThreads:
 
             _fitted = property(lambda self: {}, lambda self, value: None)
 
-        def learned(pictures, digest, asked, paths, options):
+        def load_or_learn(pictures, digest, asked, paths, options):
             return Fitted(ZeroShotEngine(ZeroShotOptions(sigma=float(len(pictures[0])))), {})
 
-        monkeypatch.setattr(self_supervised, "learned", learned)
+        monkeypatch.setattr(self_supervised, "load_or_learn", load_or_learn)
         restorer = restore.Restorer("denoise", Forgetful())
         for channels in (1, 2, 3):
             source = Picture.from_array(noisy(0, shape=(20, 20, channels)), alpha=False)

@@ -155,7 +155,7 @@ def test_every_method_is_there_and_builds(task, name):
     assert engine.fingerprint == build_engine(task, name, NEEDED.get(task)).fingerprint
 
 
-def test_methods_are_told_apart_by_their_fingerprints():
+def test_fingerprints_distinguish_methods():
     for task in TASKS:
         prints = {build_engine(task, name, NEEDED.get(task)).fingerprint for name in TASKS[task].methods}
         assert len(prints) == len(TASKS[task].methods)
@@ -220,9 +220,9 @@ class TestOutside:
         ]
         monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == "restore.tasks" else [])
         with caplog.at_level(logging.WARNING, "restore"):
-            found = all_tasks()
-        assert list(found) == [*TASKS, "shadow"]
-        assert found["shadow"] is SHADOW
+            actual = all_tasks()
+        assert list(actual) == [*TASKS, "shadow"]
+        assert actual["shadow"] is SHADOW
         assert "the task gone of no_such_package:TASK cannot be loaded: No module named" in caplog.text
         assert "the task wrong of tests.test_tasks:by_level cannot be loaded" in caplog.text
         assert build_engine("shadow").spec.radius == 1

@@ -22,7 +22,7 @@ def prepare_streams() -> None:
     """Make the standard streams safe to write to, whatever the caller closed or set.
 
     A closed descriptor is opened on the null device (else the next file opened would take its number and
-    stray messages would end up in a picture); characters the terminal cannot show are escaped.
+    other messages would end up in a picture); characters the terminal cannot show are escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -65,7 +65,7 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def telling_log(quiet: bool) -> Iterator[None]:
+def log_to_user(quiet: bool) -> Iterator[None]:
     """What the program logs while it works, as lines for the user; warnings even when quiet."""
 
     class Handler(logging.Handler):
@@ -85,7 +85,7 @@ def telling_log(quiet: bool) -> Iterator[None]:
         logger.propagate = before[1]
 
 
-def shown(path: object) -> str:
+def one_line(path: object) -> str:
     """A path on one line, whatever its name holds."""
     return str(path).replace("\r", "\\r").replace("\n", "\\n")
 

@@ -1,4 +1,4 @@
-"""`restore data check` and `restore data pairs`: look at pictures before learning from them."""
+"""`restore data check` and `restore data pairs`: check pictures before training on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from restore.cli.console import put, put_json, shown
+from restore.cli.console import one_line, put, put_json
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, hint, number, parse_endings, reads
 from restore.errors import ConfigError, ExitCode
@@ -18,7 +18,7 @@ from restore.options import INF
 
 @dataclass(frozen=True)
 class Data:
-    """Look at pictures before learning from them: `data check FOLDER`, `data pairs DAMAGED CLEAN`."""
+    """Check pictures before training on them: `data check FOLDER`, `data pairs DAMAGED CLEAN`."""
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="check|pairs FOLDER...", help_behavior_hint="")] = ()
     """check FOLDER: unreadable and small files, duplicates, test pictures among them.
@@ -51,31 +51,31 @@ class Data:
 def _check(options: Data, folders: Sequence[str]) -> int:
     from restore.data.check import check_folder
 
-    found = check_folder(folders[0], test=[options.test] if options.test else [], crop=options.crop)
+    report = check_folder(folders[0], test=[options.test] if options.test else [], crop=options.crop)
     lists = {
-        "unreadable": [f"{shown(path)}: {reason}" for path, reason in found.unreadable],
-        f"smaller than {options.crop} px": [shown(path) for path in found.small],
-        "alike": [f"{shown(a)} = {shown(b)}" for a, b in found.duplicates],
-        "also in the test set": [f"{shown(a)} = {shown(b)}" for a, b in found.leaks],
+        "unreadable": [f"{one_line(path)}: {reason}" for path, reason in report.unreadable],
+        f"smaller than {options.crop} px": [one_line(path) for path in report.small],
+        "alike": [f"{one_line(a)} = {one_line(b)}" for a, b in report.duplicates],
+        "also in the test set": [f"{one_line(a)} = {one_line(b)}" for a, b in report.leaks],
     }
     if options.json:
-        put_json({"command": "data check", "pictures": found.pictures, "sides": found.sides, **lists})
+        put_json({"command": "data check", "pictures": report.pictures, "sides": report.sides, **lists})
     else:
-        put(f"{found.pictures} pictures, shorter sides {found.sides[0]} to {found.sides[1]} px")
+        put(f"{report.pictures} pictures, shorter sides {report.sides[0]} to {report.sides[1]} px")
         _put_lists(lists)
-    return ExitCode.OK if found.clean else ExitCode.SOME_FAILED
+    return ExitCode.OK if report.clean else ExitCode.SOME_FAILED
 
 
 def _pairs(options: Data, folders: Sequence[str]) -> int:
     from restore.data.pairs import match_pairs
 
     damaged, clean = options.endings
-    found = match_pairs(folders[0], folders[1], damaged_ending=damaged, clean_ending=clean)
-    mismatches = found.mismatches()
+    matches = match_pairs(folders[0], folders[1], damaged_ending=damaged, clean_ending=clean)
+    mismatches = matches.mismatches()
     if options.json:
-        put_json({"command": "data pairs", "pairs": len(found.pairs), "mismatches": mismatches})
+        put_json({"command": "data pairs", "pairs": len(matches.pairs), "mismatches": mismatches})
     else:
-        put(f"{len(found.pairs)} pairs")
+        put(f"{len(matches.pairs)} pairs")
         _put_lists({"not a pair": mismatches})
     return ExitCode.SOME_FAILED if mismatches else ExitCode.OK
 

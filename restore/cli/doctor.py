@@ -11,7 +11,7 @@ from restore.errors import ExitCode
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what this machine offers: device, precision, threads, memory, formats, extras."""
+    """Report what this machine offers: device, precision, threads, memory, formats, extras."""
 
     json: bool = False
     """Print one JSON object."""
@@ -56,21 +56,19 @@ def examine() -> dict[str, Any]:
         "cores": f"{physical_cores()} physical" + (f", container limit {quota:g}" if quota else ""),
         "memory_budget_mib": memory_budget(device=device) >> 20,
         "formats": _formats(),
-        "extras": {
-            name: _version(name) or "not installed" for name in ("pillow-heif", "torchvision", "lpips", "kornia")
-        },
+        "extras": {name: _version(name) or "not installed" for name in ("pillow-heif", "torchvision", "lpips")},
     }
 
 
 def _formats() -> dict[str, str]:
     from PIL import features
 
-    found: dict[str, str] = dict.fromkeys(("PNG", "JPEG", "TIFF", "BMP"), "yes")
-    found["WebP"] = "yes" if features.check("webp") else "no: this Pillow has no WebP"
-    found["AVIF"] = "yes" if features.check("avif") else "no: this Pillow has no AVIF"
+    formats: dict[str, str] = dict.fromkeys(("PNG", "JPEG", "TIFF", "BMP"), "yes")
+    formats["WebP"] = "yes" if features.check("webp") else "no: this Pillow has no WebP"
+    formats["AVIF"] = "yes" if features.check("avif") else "no: this Pillow has no AVIF"
     heif = _version("pillow-heif")
-    found["HEIC"] = "read" if heif else "no: pip install restore-toolkit[heic]"
-    return found
+    formats["HEIC"] = "read" if heif else "no: pip install restore-toolkit[heic]"
+    return formats
 
 
 def _version(distribution: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from restore.cli.console import Bar, put, put_json, say, shown
+from restore.cli.console import Bar, one_line, put, put_json, say
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, number, parse_endings, reads
 from restore.cli.scores import code_of, conventions, describe, json_of, put_case, put_choices, put_scores
@@ -75,26 +75,26 @@ class Score:
         if not pairs:
             why = "; ".join(unpaired[:3])
             raise ConfigError("there is nothing to score", where=a, why=why, fix="Files are matched by their names")
-        found: list[Scored] = []
+        scored: list[Scored] = []
         for each in score(pairs, names, EvaluationProtocol(rounded=self.rounded, border=self.border)):
-            found.append(each)
+            scored.append(each)
             for problem in each.problems:
                 say(f"restore: error: {problem}")
         for line in unpaired:
-            say(f"restore: error: {shown(line)}")
+            say(f"restore: error: {one_line(line)}")
         choices = {"conventions": conventions(names), "border": self.border, "rounded": self.rounded}
         means = {
-            name: fmean(values) for name in names if (values := [s.scores[name] for s in found if name in s.scores])
+            name: fmean(values) for name in names if (values := [s.scores[name] for s in scored if name in s.scores])
         }
-        code = code_of(len(unpaired) + sum(bool(each.problems) for each in found), any(each.scores for each in found))
+        code = code_of(len(unpaired) + sum(bool(each.problems) for each in scored), any(each.scores for each in scored))
         if self.json:
             put_json(
-                {"command": "score", **choices, "pictures": [asdict(each) for each in found], "unpaired": unpaired}
+                {"command": "score", **choices, "pictures": [asdict(each) for each in scored], "unpaired": unpaired}
                 | {"mean": means, "exit_code": int(code)}
             )
         else:
             put_choices(names, border=self.border, rounded=self.rounded)
-            rows = [(each.picture, each.scores) for each in found]
+            rows = [(each.picture, each.scores) for each in scored]
             put_scores("picture", rows if len(rows) == 1 else [*rows, ("mean", means)], names)
         return code
 
@@ -136,7 +136,7 @@ class Eval:
     json: Flag = False
     """Print one JSON object."""
     quiet: _Quiet = False
-    """Tell only errors, beside the result."""
+    """Print only errors, beside the result."""
     debug: Flag = False
     """Show the traceback of the error that ended the program."""
 
@@ -162,7 +162,7 @@ class Eval:
         sources, unpaired = self._sources(folders, task, cases, protocol)
         results = self._evaluate(sources, cases, methods, protocol)
         for line in unpaired:
-            say(f"restore: error: {shown(line)}")
+            say(f"restore: error: {one_line(line)}")
         failed = len(unpaired) + sum(len(result.failures) for result in results.values())
         code = code_of(failed, any(result.rows for result in results.values()))
         if self.json:
@@ -223,7 +223,7 @@ class Eval:
         return {name: f"{engine.fingerprint}, {device}, {threads} threads" for name, engine in engines.items()}
 
     def _sources(
-        self, folders: Sequence[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
+        self, folders: list[str], task: Task, cases: Mapping[str, Case | None], protocol: EvaluationProtocol
     ) -> tuple[list[Source], list[str]]:
         """(pictures, files without a partner)."""
         from restore.evaluation.samples import clean_sources, paired_sources
@@ -261,7 +261,7 @@ class Eval:
 
                 results[name] = evaluate(sources, case, methods, protocol, watch)
                 for failure in results[name].failures:
-                    say(f"restore: error: {name}, {failure.method}: {shown(failure.why)}")
+                    say(f"restore: error: {name}, {failure.method}: {one_line(failure.why)}")
         return results
 
     def _put(

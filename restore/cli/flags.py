@@ -18,7 +18,7 @@ HIDE = tyro.conf.arg(help_behavior_hint="")
 
 @dataclasses.dataclass(frozen=True)
 class NotGiven:
-    """Stands for an option that was not asked for.
+    """Stands for an option that the user did not give.
 
     Attributes:
         default: what holds then.
@@ -28,15 +28,15 @@ class NotGiven:
 
 
 def flag_class(options: type, *, left_out: Collection[str] = ()) -> type:
-    """A subclass of an option class whose fields tyro reads as flags; the default is shown and taken.
+    """A subclass of an option class whose fields tyro reads as flags; with the same defaults.
 
     Args:
         left_out: fields that are no flags here; neither are those that are not described by a kind or a bool.
     """
-    shown = [each for each in dataclasses.fields(options) if each.name not in left_out and _is_flag(options, each)]
-    fields = [(each.name, _annotation(options, each, each.default), _default(each)) for each in shown]
-    hidden = [each for each in dataclasses.fields(options) if each not in shown]
-    fields += [(each.name, Annotated[Any, tyro.conf.Suppress], _default(each)) for each in hidden]
+    flags = [each for each in dataclasses.fields(options) if each.name not in left_out and _is_flag(options, each)]
+    fields = [(each.name, _annotation(options, each, each.default), _default(each)) for each in flags]
+    suppressed = [each for each in dataclasses.fields(options) if each not in flags]
+    fields += [(each.name, Annotated[Any, tyro.conf.Suppress], _default(each)) for each in suppressed]
     return dataclasses.make_dataclass(
         options.__name__, fields, bases=(options,), frozen=True, namespace={"__doc__": options.__doc__}
     )
@@ -44,19 +44,19 @@ def flag_class(options: type, *, left_out: Collection[str] = ()) -> type:
 
 def method_fields(options: Collection[type]) -> list[tuple[str, Any, Any]]:
     """(name, annotation, default) of the flags of several option classes together, `NotGiven` where none was."""
-    found: dict[str, tuple[str, Any, Any]] = {}
+    flags: dict[str, tuple[str, Any, Any]] = {}
     for each in options:
         for field in dataclasses.fields(each):
-            if field.name not in found and _is_flag(each, field):
+            if field.name not in flags and _is_flag(each, field):
                 default: Any = field.default if isinstance(field.default, bool) else NotGiven(field.default)
                 if isinstance(kinds_of(each).get(field.name), OptionalPath):
                     default = NotGiven(field.default)
-                found[field.name] = field.name, _annotation(each, field, default), default
-    return list(found.values())
+                flags[field.name] = field.name, _annotation(each, field, default), default
+    return list(flags.values())
 
 
 def given_of(command: Any, names: Collection[str]) -> dict[str, Any]:
-    """The options that were asked for, of those names."""
+    """The options that the user gave, of those names."""
     values = {name: getattr(command, name) for name in names}
     return {name: value for name, value in values.items() if not isinstance(value, NotGiven) and value is not False}
 
@@ -72,12 +72,16 @@ def primitive(kind: Kind, option: str) -> PrimitiveConstructorSpec[Any]:
         except ValueError:
             raise wrong_value(option, words[0], kind) from None
 
-    def shown(value: Any) -> list[str]:
+    def as_words(value: Any) -> list[str]:
         default = value.default if isinstance(value, NotGiven) else value
         return ["none" if default is None else str(default)]
 
     return PrimitiveConstructorSpec(
-        nargs=1, metavar=kind.metavar, instance_from_str=read, is_instance=lambda value: True, str_from_instance=shown
+        nargs=1,
+        metavar=kind.metavar,
+        instance_from_str=read,
+        is_instance=lambda value: True,
+        str_from_instance=as_words,
     )
 
 

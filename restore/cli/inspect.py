@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from restore.cli.console import Bar, JsonReport, describe, put, say, shown
+from restore.cli.console import Bar, JsonReport, describe, one_line, put, say
 from restore.cli.flags import HIDE, flag_class
 from restore.cli.options import Flag, ReportOptions, reads
 from restore.cli.plan import Plan, plan_work
@@ -44,12 +44,12 @@ if not TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InspectReport(ReportOptions):
-    """What is told."""
+    """What is printed."""
 
     quiet: Annotated[bool, arg(aliases=["-q"], help_behavior_hint="")] = False
-    """Tell only errors, beside the result."""
+    """Print only errors, beside the result."""
     verbose: Annotated[bool, arg(aliases=["-v"], help_behavior_hint="")] = False
-    """Tell more: the whole curves, files that are no pictures, tracebacks of unexpected errors."""
+    """Print more: the whole curves, files that are no pictures, tracebacks of unexpected errors."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Inspect:
     overwrite: Flag = False
     """Replace drawn reports that exist."""
     reading: InspectReading = field(default_factory=InspectReading)
-    telling: InspectReport = field(default_factory=InspectReport)
+    printing: InspectReport = field(default_factory=InspectReport)
 
     def run(self) -> int:
-        json = JsonReport("inspect") if self.telling.json else None
+        json = JsonReport("inspect") if self.printing.json else None
         try:
             plan = self._plan()
             summary = self._inspect(plan, json)
@@ -107,14 +107,14 @@ class Inspect:
         summary, started = Summary(), time.perf_counter()
         drawn: dict[Path, Path] = {}
         try:
-            with Bar(quiet=self.telling.quiet) as bar:
+            with Bar(quiet=self.printing.quiet) as bar:
                 for job in plan.jobs():
-                    bar.start(shown(job.source))
-                    self._one(job, self._report_of(job, plan), drawn, summary, json)
+                    bar.start(one_line(job.source))
+                    self._inspect_file(job, self._report_of(job, plan), drawn, summary, json)
         except KeyboardInterrupt:
             summary.interrupted = True
         summary.seconds = time.perf_counter() - started
-        self._tell_end(summary, plan)
+        self._report_end(summary, plan)
         return summary
 
     def _report_of(self, job: Job, plan: Plan) -> Path | None:
@@ -123,26 +123,26 @@ class Inspect:
         named = plan.single and not Path(self.report).is_dir() and not self.report.endswith("/")
         return job.target if named else job.target.with_name(f"{job.source.stem}_{ENDING}.png")
 
-    def _one(
+    def _inspect_file(
         self, job: Job, report: Path | None, drawn: dict[Path, Path], summary: Summary, json: JsonReport | None
     ) -> None:
-        """One file: told, drawn and counted; whatever goes wrong with it stays with it."""
+        """Report, draw and count one file; its errors do not stop the others."""
         from restore.inference.batch import explain
         from restore.io.codecs import SALVAGED
 
         entry: dict[str, Any] = {"status": "skipped", "input": str(job.source), "reason": job.skip}
         if job.skip:
             summary.skipped += 1
-            if self.telling.verbose:
-                say(f"{shown(job.source)}: skipped, {job.skip}")
+            if self.printing.verbose:
+                say(f"{one_line(job.source)}: skipped, {job.skip}")
         else:
             try:
                 with self._opened(job.source) as source:
-                    found, notes = self._diagnose(job, source, report, drawn), source.info.notes
-                entry = {"status": "ok", "input": str(job.source), **found.summary(), "warnings": list(notes)}
+                    diagnosis, notes = self._diagnose(job, source, report, drawn), source.info.notes
+                entry = {"status": "ok", "input": str(job.source), **diagnosis.summary(), "warnings": list(notes)}
                 summary.ok += 1
                 summary.salvaged += any(note.startswith(SALVAGED) for note in notes)
-                self._tell(job, found, report, json)
+                self._report(job, diagnosis, report, json)
             except Exception as error:
                 known = explain(error, job.source)
                 summary.failures.append((str(job.source), str(known)))
@@ -151,7 +151,7 @@ class Inspect:
                     "input": str(job.source),
                     "error": {"code": known.code, "line": str(known)},
                 }
-                self._tell_failure(known, error)
+                self._report_failure(known, error)
         if report is not None and entry["status"] == "ok":
             entry["report"] = str(report)
         if json:
@@ -183,39 +183,39 @@ class Inspect:
             )  # fmt: skip
         drawn[report] = job.source
         check_output(job.source, report, overwrite=self.overwrite)
-        found = restore.inspect(source)
-        write_diagnosis(source, found, report)
-        return found
+        diagnosis = restore.inspect(source)
+        write_diagnosis(source, diagnosis, report)
+        return diagnosis
 
-    def _tell(self, job: Job, found: Diagnosis, report: Path | None, json: JsonReport | None) -> None:
-        if not self.telling.quiet:
-            for note in found.info.notes:
-                say(f"restore: warning: {shown(job.source)}: {note}")
+    def _report(self, job: Job, diagnosis: Diagnosis, report: Path | None, json: JsonReport | None) -> None:
+        if not self.printing.quiet:
+            for note in diagnosis.info.notes:
+                say(f"restore: warning: {one_line(job.source)}: {note}")
             if report is not None:
-                say(f"{shown(job.source)} -> {shown(report)}")
+                say(f"{one_line(job.source)} -> {one_line(report)}")
         if json:
             return
-        put(shown(job.source))
-        facts = found.facts | (_more(found) if self.telling.verbose else {})
+        put(one_line(job.source))
+        facts = diagnosis.facts | (_more(diagnosis) if self.printing.verbose else {})
         for name, value in facts.items():
             put(f"  {name}: {value}")
 
-    def _tell_failure(self, known: RestoreError, error: Exception) -> None:
-        telling = self.telling
-        if telling.debug or (telling.verbose and not isinstance(error, RestoreError)):
+    def _report_failure(self, known: RestoreError, error: Exception) -> None:
+        printing = self.printing
+        if printing.debug or (printing.verbose and not isinstance(error, RestoreError)):
             say("".join(traceback.format_exception(error)).rstrip())
         say(f"restore: error: {known}")
 
-    def _tell_end(self, summary: Summary, plan: Plan) -> None:
-        if not self.telling.quiet and (not plan.single or summary.interrupted):
+    def _report_end(self, summary: Summary, plan: Plan) -> None:
+        if not self.printing.quiet and (not plan.single or summary.interrupted):
             counts = {"inspected": summary.ok, "not pictures": summary.skipped, "failed": len(summary.failures)}
             say(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "inspected"))
         if summary.interrupted:
             say("restore: interrupted")
 
 
-def _more(found: Diagnosis) -> dict[str, str]:
+def _more(diagnosis: Diagnosis) -> dict[str, str]:
     """The curves in full."""
-    curve = ", ".join(f"{level:.1f} at {intensity:.0f}" for intensity, level in found.curve)
-    lags = ", ".join(f"{round(value, 2) + 0.0:.2f}" for value in found.level.noise.autocorrelation())
+    curve = ", ".join(f"{level:.1f} at {intensity:.0f}" for intensity, level in diagnosis.curve)
+    lags = ", ".join(f"{round(value, 2) + 0.0:.2f}" for value in diagnosis.level.noise.autocorrelation())
     return {"levels": curve, "autocorrelation at 0 to 7 px": lags}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
+import operator
 import os
-import signal
+import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Protocol, Union
 
 # Idle OpenMP threads must not spin: it costs CPU time and steals it from decoding. Read when torch loads.
@@ -31,6 +32,7 @@ from restore.cli.task import task_command
 from restore.cli.train import Train
 from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode
+from restore.interrupts import raised_interrupts
 from restore.tasks import all_tasks
 
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        with _interruptible():
+        with raised_interrupts():
             return _run(words)
     except KeyboardInterrupt as error:
         say("restore: interrupted")
@@ -157,37 +159,17 @@ def _option_names(options: Any) -> Iterator[str]:
             yield entry.name
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = re.compile(r"^[\s-]*$|^[\s\u2500-\u257f]+|[\s\u2500-\u257f]+$")  # a ruled line, or both ends of a line
+
+
 def _unboxed(text: str) -> str:
-    """The message inside tyro's box, without the box and the advice below the first rule."""
-    words = []
-    for line in text.splitlines()[1:]:
-        inner = line.strip("│|╰╯─ \t")
-        if not inner:
-            break
-        words.append(inner)
-    return " ".join(words).rstrip(".") or "the command line is not understood"
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `KeyboardInterrupt` once; the second one ends the process at once."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in handled:
-            signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
-    try:
-        before = {each: signal.signal(each, interrupt) for each in handled}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    """The message inside tyro's box, without its title and the advice below the first rule."""
+    # tyro 1.0 gives its errors as text to hooks of its private module `tyro._errors` alone, so what it prints is read
+    # here, whatever its width, colours and drawing characters. Our own checks raise past tyro and need none of this.
+    lines = (_FRAME.sub("", _COLOUR.sub("", line)) for line in text.splitlines()[1:])
+    message = itertools.takewhile(bool, itertools.dropwhile(operator.not_, lines))
+    return " ".join(message).rstrip(".") or "the command line is not understood"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from restore.cli.console import put, shown
+from restore.cli.console import one_line, put
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, reads
 from restore.errors import ConfigError, ExitCode, FileError
@@ -155,12 +155,12 @@ class NewModel:
             self.out.mkdir(parents=True, exist_ok=True)
             for path, text in files.items():
                 path.write_text(filled(text, name), encoding="utf-8")
-                put(shown(path))
+                put(one_line(path))
         except OSError as error:
             why = error.strerror or str(error)
             raise FileError("cannot write here", where=self.out, why=why, fix="Choose another --out") from error
         config = self.out / f"{name}.yaml"
-        put(f"next: restore train {shown(config)} data.train=[photos] train.budget=10m")
+        put(f"next: restore train {one_line(config)} data.train=[photos] train.budget=10m")
         return ExitCode.OK
 
 

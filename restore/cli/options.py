@@ -71,7 +71,7 @@ class FileOptions(Options):
 
 @dataclass(frozen=True)
 class MachineOptions(Options):
-    """What the machine gives."""
+    """How the machine is used."""
 
     threads: Annotated[int | None, Number(1, 4096, whole=True)] = None
     """CPU threads; by default the physical cores this process may use. Another count may change the last bit."""

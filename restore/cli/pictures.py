@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from restore.cli.console import Bar, JsonReport, describe, put, say, shown, telling_log
+from restore.cli.console import Bar, JsonReport, describe, log_to_user, one_line, put, say
 from restore.cli.options import FileOptions, MachineOptions, ReportOptions
 from restore.cli.plan import Plan, plan_work
 from restore.errors import ConfigError, ExitCode, FileError, RestoreError
@@ -32,7 +32,7 @@ class Request:
     Attributes:
         name, task: of `restore.tasks`.
         method: a name, or "auto".
-        given: options of the method that were asked for.
+        given: options of the method that the user gave.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Request:
         return choose_method(self.task, self.given) if self.method == "auto" else self.method
 
     def extra_paths(self) -> dict[str, str]:
-        """Where extra outputs go that were asked for with a path."""
+        """Where extra outputs go that were given with a path."""
         kinds = self._kinds()
         return {
             name: value for name, value in self.given.items()
@@ -112,7 +112,7 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
             paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
             frames_dir=files.frames_dir, example=example,
         )  # fmt: skip
-        with telling_log(request.report.quiet):
+        with log_to_user(request.report.quiet):
             restorer = request.load(plan)
         plan = plan.writing(restorer.spec.outputs, request.extra_paths())
         total = plan.check()
@@ -138,14 +138,14 @@ def _run(
 
     report = request.report
     with ExitStack() as stack:
-        stack.enter_context(telling_log(report.quiet))
+        stack.enter_context(log_to_user(report.quiet))
         ledger = _open_ledger(plan, restorer, resume=request.files.resume)
         stack.enter_context(ledger or nullcontext())
         bar = stack.enter_context(Bar(quiet=report.quiet))
-        teller = Teller(bar, report, json, total=0 if plan.single else total)
-        summary = run_batch(plan.jobs(), restorer, options, ledger=ledger, watcher=teller)
+        reporter = Reporter(bar, report, json, total=0 if plan.single else total)
+        summary = run_batch(plan.jobs(), restorer, options, ledger=ledger, watcher=reporter)
     if not plan.single or summary.interrupted:
-        _tell_summary(summary, report, resumable=ledger is not None)
+        _report_summary(summary, report, resumable=ledger is not None)
     return summary
 
 
@@ -175,8 +175,8 @@ def _open_ledger(plan: Plan, restorer: Restorer, *, resume: bool) -> Ledger | No
     return Ledger(plan.folder, resume=resume, run={"task": restorer.task, "settings": restorer.fingerprint})
 
 
-class Teller:
-    """Tells the user what happens, as it happens (a `restore.inference.batch.Watcher`)."""
+class Reporter:
+    """Reports to the user what happens, as it happens (a `restore.inference.batch.Watcher`)."""
 
     def __init__(self, bar: Bar, report: ReportOptions, json: JsonReport | None, *, total: int) -> None:
         self._bar, self._report, self._json = bar, report, json
@@ -184,7 +184,7 @@ class Teller:
 
     def started(self, job: Job) -> None:
         count = "" if self._single else f"{self._count + 1}/{self._total} "
-        self._bar.start(f"{count}{shown(job.source)}")
+        self._bar.start(f"{count}{one_line(job.source)}")
 
     def progress(self, done: float) -> None:
         self._bar.update(done)
@@ -192,32 +192,32 @@ class Teller:
     def finished(self, job: Job, record: FileRecord, error: Exception | None) -> None:
         self._count += not job.skip
         if record.reason and not job.skip:
-            self.started(job)  # shows how far a resumed run has looked
+            self.started(job)  # shows how far a resumed run has got
         if self._json:
             facts = {name: value for name, value in record.as_dict().items() if name != "inputs"}
             self._json.add(facts | paths_of(job))
         if record.status == "failed" and record.error is not None:
-            self._tell_failure(record.error["line"], error)
+            self._report_failure(record.error["line"], error)
         elif self._report.quiet:
             return
         elif record.status == "ok":
-            self._tell_success(job, record)
+            self._report_success(job, record)
         elif self._report.verbose or self._single:
-            say(f"{shown(job.source)}: skipped, {record.reason}")
+            say(f"{one_line(job.source)}: skipped, {record.reason}")
 
-    def _tell_failure(self, line: str, error: Exception | None) -> None:
+    def _report_failure(self, line: str, error: Exception | None) -> None:
         ours = isinstance(error, RestoreError)
         if error is not None and (self._report.debug or (self._report.verbose and not ours)):
             say("".join(traceback.format_exception(error)).rstrip())
         say(f"restore: error: {line}")
 
-    def _tell_success(self, job: Job, record: FileRecord) -> None:
+    def _report_success(self, job: Job, record: FileRecord) -> None:
         if self._single or self._report.verbose:
             for name, value in (record.decisions | _run_facts(record.run)).items():
                 say(f"  {name}: {value}")
         for warning in record.warnings:
-            say(f"restore: warning: {shown(job.source)}: {warning}")
-        say(f"{shown(job.source)} -> {shown(job.target)} ({record.seconds:.1f} s)")
+            say(f"restore: warning: {one_line(job.source)}: {warning}")
+        say(f"{one_line(job.source)} -> {one_line(job.target)} ({record.seconds:.1f} s)")
 
 
 def _run_facts(run: Mapping[str, Any]) -> dict[str, str]:
@@ -231,7 +231,7 @@ def _run_facts(run: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -> None:
+def _report_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -> None:
     if not report.quiet:
         counts = {
             "done": summary.ok, "of them damaged": summary.salvaged, "done before": summary.kept,
@@ -239,7 +239,7 @@ def _tell_summary(summary: Summary, report: ReportOptions, *, resumable: bool) -
         }  # fmt: skip
         say(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done"))
         for path, _ in summary.failures:
-            say(f"  failed: {shown(path)}")
+            say(f"  failed: {one_line(path)}")
     if summary.interrupted:
         hint = "; the same command with --resume does the rest" if resumable else ""
         say(f"restore: interrupted{hint}")
@@ -283,5 +283,5 @@ def paths_of(job: Job) -> dict[str, Any]:
 
 def _plan_line(entry: Mapping[str, Any]) -> str:
     if entry["status"] == "planned":
-        return f"{shown(entry['input'])} -> {shown(entry['output'])}  ({entry['size']}, {entry['method']})"
-    return f"{shown(entry['input'])}: {entry['status']}: {entry['reason']}"
+        return f"{one_line(entry['input'])} -> {one_line(entry['output'])}  ({entry['size']}, {entry['method']})"
+    return f"{one_line(entry['input'])}: {entry['status']}: {entry['reason']}"

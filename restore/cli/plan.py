@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether an earlier run left a ledger, so that outputs found there are taken for its work."""
+        """Whether an earlier run left a ledger, so that outputs in its folder are taken for its work."""
         return self.folder is not None and (self.folder / LEDGER_NAME).exists()
 
     def writing(self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str]) -> Plan:
@@ -184,14 +184,14 @@ class Plan:
             if isinstance(source, Skipped):
                 yield Group((source.path,), source.path, skip=source.reason)
             else:
-                yield Group((source,), self._in(home, source, root))
+                yield Group((source,), self._target_below(home, source, root))
 
     def _pairs(self) -> Iterator[Group]:
         """The pictures of several folders, by their names below them without extension.
 
         Memory holds all names. What lacks its counterpart, or has two, is a problem.
         """
-        found: list[dict[Path, list[Path]]] = []
+        names_below: list[dict[Path, list[Path]]] = []
         for root in self.inputs:
             by_name: dict[Path, list[Path]] = {}
             for source in self._listed(root):
@@ -199,9 +199,9 @@ class Plan:
                     yield Group((source.path,), source.path, skip=source.reason)
                 else:
                     by_name.setdefault(source.relative_to(root).with_suffix(""), []).append(source)
-            found.append(by_name)
-        for name in dict.fromkeys(name for by_name in found for name in by_name):
-            there = [by_name.get(name, []) for by_name in found]
+            names_below.append(by_name)
+        for name in dict.fromkeys(name for by_name in names_below for name in by_name):
+            there = [by_name.get(name, []) for by_name in names_below]
             sources = tuple(source for paths in there for source in paths)
             missing = [str(root) for root, paths in zip(self.inputs, there, strict=True) if not paths]
             if missing:
@@ -210,21 +210,21 @@ class Plan:
                 doubled = ", ".join(str(path) for paths in there if len(paths) > 1 for path in paths)
                 yield Group(sources, sources[0], problem=f"cannot be paired: one name for {doubled}")
             else:
-                yield Group(sources, self._in(self.out, sources[0], self.inputs[0]))
+                yield Group(sources, self._target_below(self.out, sources[0], self.inputs[0]))
 
     def _listed(self, root: Path) -> Iterator[Path | Skipped]:
         """The pictures below a folder, but for results of an earlier run, and what is none."""
         skipped: list[Skipped] = []
         inside = self.out is not None and root.resolve() in self.out.resolve().parents
         for source in find_pictures(root, skipped.append):
-            yield from _worth_mentioning(skipped)
+            yield from _reportable(skipped)
             if not (inside and self.out in source.parents):
                 yield source
-        yield from _worth_mentioning(skipped)
+        yield from _reportable(skipped)
 
     @staticmethod
-    def _in(home: Path | None, source: Path, root: Path) -> Path:
-        """Where a picture found below a root goes."""
+    def _target_below(home: Path | None, source: Path, root: Path) -> Path:
+        """Where the result of a picture below a root goes."""
         return source if home is None else (home / source.relative_to(root)).with_name(written_name(source.name))
 
 
@@ -235,7 +235,7 @@ def _refuse_input(target: Path, job: Job, typed: set[str]) -> None:
         )
 
 
-def _worth_mentioning(skipped: list[Skipped]) -> Iterator[Skipped]:
+def _reportable(skipped: list[Skipped]) -> Iterator[Skipped]:
     """What was skipped since the last time, but for clutter and our own ledger."""
     while skipped:
         entry = skipped.pop(0)

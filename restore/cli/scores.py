@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from restore.cli.console import put, shown
+from restore.cli.console import one_line, put
 from restore.errors import ExitCode
 from restore.metrics.table import METRICS
 
@@ -35,7 +35,7 @@ def put_case(result: Result, names: Sequence[str], *, brief: bool, damaged: bool
     pictures: dict[str, dict[str, dict[str, float]]] = {}
     for row in result.rows:
         pictures.setdefault(row.picture, {})[row.method] = row.scores
-    rows = [] if brief else [[shown(picture), *line(scores)] for picture, scores in pictures.items()]
+    rows = [] if brief else [[one_line(picture), *line(scores)] for picture, scores in pictures.items()]
     rows.append([f"mean of {len(pictures)}", *line({summary.method: summary.means for summary in summaries})])
     _put_table(["picture", *(f"{name} {method}" for name, method in labels)], rows)
     for each in summaries:
@@ -51,14 +51,14 @@ def _worst(
     name = next(name for name in names if METRICS[name].reference)
     value = _number(pictures[summary.worst][summary.method][name], name)
     gains = f", {summary.least_gain:+.2f} over its input, best {summary.greatest_gain:+.2f}" if damaged else ""
-    return f"worst picture {shown(summary.worst)}: {name} {value}{gains}; "
+    return f"worst picture {one_line(summary.worst)}: {name} {value}{gains}; "
 
 
 def put_scores(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> None:
     """One line a picture, one column a metric."""
     _put_table(
         [title, *(f"{name} {METRICS[name].unit}".strip() for name in names)],
-        [[shown(label), *(_number(scores.get(name), name) for name in names)] for label, scores in rows],
+        [[one_line(label), *(_number(scores.get(name), name) for name in names)] for label, scores in rows],
     )
 
 

@@ -38,8 +38,8 @@ def task_command(name: str, task: Task) -> type:
         declared.append(("method", method, "auto"))
     declared += own
     for group, options in _SHARED:
-        shown = options if options is ReportOptions else flag_class(options, left_out=names)
-        declared.append((group, shown, field(default_factory=shown)))
+        kind = options if options is ReportOptions else flag_class(options, left_out=names)
+        declared.append((group, kind, field(default_factory=kind)))
     optional = {
         name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)
     }

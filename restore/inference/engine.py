@@ -4,7 +4,7 @@
     outputs = engine(x, condition, places)             # pure, per tile: B x N x C x H x W -> {name: B x C_m x sH x sW}
 
 N counts the spec's named inputs, or the frames of its window. Everything that is not spatial (noise curve, PSF,
-fitted weights, value scale) is in the condition, found once and never per tile. A condition may be prepared from
+fitted weights, value scale) is in the condition, determined once and never per tile. A condition may be prepared from
 one picture and applied to others (a clip that is measured once).
 """
 
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What every engine is told beside the pictures; a method's own options are given when it is built.
+    """What every engine is given beside the pictures; a method's own options are given when it is built.
 
     Attributes:
         seed: seed of anything random in the engine; None derives it from pixels and settings.
@@ -54,18 +54,18 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Condition:
-    """What `prepare` found out about the pictures.
+    """What `prepare` determined about the pictures.
 
     Attributes:
         scale: value range of the pictures.
-        data: the engine's own findings, opaque to the runner.
-        decisions: what was measured or chosen, in the order to tell the user ("noise": "sigma 12.1, white").
-        spec: the spec for these pictures, where it depends on what was found (a larger radius for stronger
+        data: the engine's own results, opaque to the runner.
+        decisions: what was measured or chosen, in the order of the report to the user ("noise": "sigma 12.1, white").
+        spec: the spec for these pictures, where it depends on what was measured (a larger radius for stronger
             noise); None means the engine's.
-        cost: what the memory of a tile depends on beside the engine, such as a method chosen by what was found;
+        cost: what the memory of a tile depends on beside the engine, such as a method chosen by what was measured;
             conditions of equal cost share one measurement.
         scope: what it holds for: the one picture, every frame of a clip, every picture of a folder.
-        accept: is shown the header of every file that will be written, before anything is computed: gives decisions
+        accept: is given the header of every file that will be written, before anything is computed: gives decisions
             and warnings about it, or raises.
     """
 
@@ -79,7 +79,7 @@ class Condition:
 
 
 class Engine(Protocol):
-    """See the module's docstring.
+    """Whatever answers a task: `prepare` sees whole pictures once, a call restores one tile by the condition it made.
 
     `fingerprint` names everything that shapes the output besides input and run options (method and its options,
     sha256 of weights): engines with equal fingerprints give equal bytes.
@@ -100,7 +100,7 @@ class Engine(Protocol):
         ...
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
-        """Look at the pictures, by input name; the wanted frame of a window is the first input."""
+        """Measure the pictures, given by input name; the wanted frame of a window is the first input."""
         ...
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs: ...

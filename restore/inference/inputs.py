@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from restore.closing import Closing
 from restore.errors import FileError, UnsupportedError
 from restore.inference.batch_job import BatchOptions, Job
 from restore.inference.ledger import OutputFiles
@@ -46,7 +46,7 @@ class Contents:
         return self.infos[0]
 
 
-class Inputs:
+class Inputs(Closing):
     """A job's sources, opened. Use as a context manager, or close it when the pictures were read.
 
     Raises:
@@ -61,14 +61,6 @@ class Inputs:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Inputs:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release all files. Safe to call twice."""
@@ -103,7 +95,7 @@ def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> 
 
     Raises:
         RestoreError: as `PictureFile.infos`, `FrameFolder.infos`, `target_info` and `check_stack` do; sequences of
-            different lengths; frames that differ where they are looked at together.
+            different lengths; frames that differ where they are restored together.
     """
     if inputs.are_sequences:
         return _survey_sequences(inputs, job, spec, options)

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
+from restore.closing import Closing
 from restore.errors import ExitCode, FileError
 from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
 from restore.io.hashes import combined_sha256, file_sha256
@@ -75,7 +75,7 @@ class FileRecord:
         inputs: paths relative to the run's folders, as the user would write them.
         outputs: what was written, by the outputs' names, the main one first.
         input_sha256: of the files' bytes, of each input.
-        decisions, run, warnings: what was found, chosen and noticed; device, precision and tiles in `run`.
+        decisions, run, warnings: what was measured and chosen, warnings; device, precision and tiles in `run`.
         key: see `work_key`; None if the input could not even be read.
         error: {"code", "line"} of a failure.
         reason: of a skip.
@@ -94,7 +94,7 @@ class FileRecord:
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the fields that say nothing."""
+        """JSON-ready, without empty fields."""
         return {name: value for name, value in asdict(self).items() if value not in (None, {}, (), "")}
 
 
@@ -110,14 +110,14 @@ def work_key(input_sha256: Sequence[str], settings: str, outputs: Mapping[str, s
 
 def find_leftovers(folder: Path) -> dict[Path, list[Path]]:
     """Half-written files and folders of killed runs below a folder, by the output they were to become."""
-    found: dict[Path, list[Path]] = {}
+    leftovers: dict[Path, list[Path]] = {}
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             match = _LEFTOVER.fullmatch(name)
             if match:
-                found.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
+                leftovers.setdefault(Path(parent, match[1]), []).append(Path(parent, name))
         folders[:] = [name for name in folders if not _LEFTOVER.fullmatch(name)]
-    return found
+    return leftovers
 
 
 def _short(target: Path) -> Path:
@@ -125,7 +125,7 @@ def _short(target: Path) -> Path:
     return target.with_name(os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED]))
 
 
-class Ledger:
+class Ledger(Closing):
     """The open, locked ledger of an output folder. Use as a context manager.
 
     Args:
@@ -154,28 +154,20 @@ class Ledger:
             self._file.close()
             raise
 
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Release the folder."""
         self._file.close()
 
     def is_done(self, key: str, outputs: Mapping[str, OutputFiles]) -> bool:
         """Whether this work was finished and every one of its outputs is still there, byte for byte."""
-        proof = self._done.get(bytes.fromhex(key))
-        if proof is None:
+        digest = self._done.get(bytes.fromhex(key))
+        if digest is None:
             return False
         try:
             there = {name: files.written("") for name, files in outputs.items()}
         except OSError:
             return False
-        return proof == _proof({name: (one.bytes, one.sha256) for name, one in there.items()})
+        return digest == _digest({name: (one.bytes, one.sha256) for name, one in there.items()})
 
     def clear_leftovers(self, target: Path) -> None:
         """Remove what a killed run left half-written of this output."""
@@ -221,17 +213,17 @@ def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_done(path: Path) -> dict[bytes, bytes]:
-    """work key -> proof of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
+    """work key -> digest of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
     done: dict[bytes, bytes] = {}
     for entry in read_ledger(path):
         if entry.get("status") == "ok":
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a line of another layout
                 outputs = {name: (one["bytes"], one["sha256"]) for name, one in entry["outputs"].items()}
-                done[bytes.fromhex(entry["key"])] = _proof(outputs)
+                done[bytes.fromhex(entry["key"])] = _digest(outputs)
     return done
 
 
-def _proof(outputs: Mapping[str, tuple[int, str]]) -> bytes:
+def _digest(outputs: Mapping[str, tuple[int, str]]) -> bytes:
     facts = json.dumps(sorted((name, *fact) for name, fact in outputs.items()))
     return hashlib.blake2b(facts.encode(), digest_size=16).digest()
 

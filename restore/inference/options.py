@@ -56,6 +56,6 @@ class RunOptions(Options):
     """Memory for tiles: 4G, 512M, 80%."""
 
     @property
-    def shaping(self) -> dict[str, object]:
+    def result_settings(self) -> dict[str, object]:
         """What of it shapes the pixels: not where and in which tiles they are computed."""
         return {name: getattr(self, name) for name in ("strength", "crop", "seed", "precision")}

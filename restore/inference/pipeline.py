@@ -7,17 +7,14 @@ the same by construction.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from types import FrameType
 from typing import Generic, TypeVar
+
+from restore.interrupts import deferred_interrupts
 
 Item = TypeVar("Item")
 Decoded = TypeVar("Decoded")
@@ -141,33 +138,3 @@ def _collect(item: Item, encoded: Future[Result]) -> Outcome[Item, Result]:
     if isinstance(error, Exception):
         return Outcome(item, error=error)
     raise error
-
-
-@contextmanager
-def deferred_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block is done, so that what is written is also recorded.
-
-    A second signal within the block ends the process at once. Outside the main thread it does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        if held:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        held.append(number)
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    raising = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in raising:
-        signal.signal(number, hold)
-    try:
-        yield
-    finally:
-        for number, handler in raising.items():
-            signal.signal(number, handler)
-        if held:
-            raising[signal.Signals(held[0])](held[0], None)

@@ -71,14 +71,14 @@ def choose_core(
     most = (budget - memory.base) / memory.per_pixel
     best: tuple[float, Core] | None = None
     for rows in range(1, math.ceil(height / LEAST_CORE) + 1):
-        core_height = _even(height, halo, rows, spec.multiple_of)
+        core_height = _even_core(height, halo, rows, spec.multiple_of)
         core_width = int(most / (core_height + 2 * halo)) // spec.multiple_of * spec.multiple_of - 2 * halo
         if spec.tiling == "rows" and core_width + 2 * halo < width:
             continue
         if core_width < min(LEAST_CORE, width):
             continue
         columns = max(1, math.ceil((width - 2 * halo) / core_width))
-        core = core_height, _even(width, halo, columns, spec.multiple_of)
+        core = core_height, _even_core(width, halo, columns, spec.multiple_of)
         cost = _cost(height, width, spec, core, device)
         if best is None or cost < best[0]:
             best = cost, core
@@ -92,7 +92,7 @@ def choose_core(
     return best[1]
 
 
-def _even(size: int, halo: int, tiles: int, multiple: int) -> int:
+def _even_core(size: int, halo: int, tiles: int, multiple: int) -> int:
     """The core with which so many tiles just cover an axis (the two outer ones need no halo outside)."""
     if tiles == 1:
         return ceil_to(size, multiple)

@@ -11,7 +11,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA, then MPS, then XPU, then the CPU; any torch device name is taken at its word.
+    """`auto` is CUDA, then MPS, then XPU, then the CPU; any torch device name is accepted.
 
     Raises `ConfigError` for a device that is not there, naming those that are.
     """
@@ -24,7 +24,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device is None or device.type not in available_devices():
         raise ConfigError(
             f"there is no device {name!r}",
-            why=f"found: {', '.join(available_devices())}",
+            why=f"this machine has {', '.join(available_devices())}",
             fix="Use --device auto, or see `restore doctor` for why a GPU is not used",
         )
     return device
@@ -32,14 +32,14 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 def available_devices() -> list[str]:
     """Device types that can be used now, best first; the CPU is always last."""
-    found = []
+    gpus = []
     if torch.cuda.is_available():
-        found.append("cuda")
+        gpus.append("cuda")
     if torch.backends.mps.is_available():
-        found.append("mps")
+        gpus.append("mps")
     if hasattr(torch, "xpu") and torch.xpu.is_available():
-        found.append("xpu")
-    return [*found, "cpu"]
+        gpus.append("xpu")
+    return [*gpus, "cpu"]
 
 
 def why_no_gpu() -> str:

@@ -21,9 +21,9 @@ from restore.inference.memory import MemoryModel, is_out_of_memory, measure, mem
 from restore.inference.options import RunOptions
 from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.precision import choose_dtype, resolve_device
+from restore.inference.scaling import target_scale
 from restore.inference.tile import TileRunner
 from restore.inference.tiling import Span, TilePlan, ceil_to
-from restore.inference.values import target_scale
 from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSink, PictureSource, ValueScale
@@ -63,10 +63,10 @@ def prepare(
     options: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> Condition:
-    """What the engine finds out about pictures, once; `apply` may then be called for these or for others like them.
+    """What the engine determines about pictures, once; `apply` may then be called for these or for others like them.
 
     Args:
-        sources: one for each of the spec's named inputs; of a window of frames the middle one is looked at.
+        sources: one for each of the spec's named inputs; of a window of frames the middle one is measured.
         progress: called with the finished share of what takes long, such as a fit.
     Raises:
         RestoreError: see `restore.errors`.
@@ -95,7 +95,7 @@ def apply(
 
     Args:
         engine: what answers the task.
-        condition: what `prepare` found.
+        condition: what `prepare` returned.
         sources: as many pictures of one size as the spec takes: its named inputs, or the frames of its window (a
             single one stands for all of them).
         create_sink: called once per output name with the output's header; the sink it returns decides

@@ -15,7 +15,7 @@ from restore.inference.batch_job import CreateSink, Progress, Report, Restores
 from restore.picture import FrameSource, PictureInfo, PictureSource
 
 MEASURED_FRAMES = 16
-"""Frames, spread over a sequence, that one measurement for all of it looks at."""
+"""Frames, spread over a sequence, that one measurement for all of it uses."""
 _WARNINGS = 20  # kept of a sequence: frames may each have their own
 _OPEN = 2  # frames of a measurement that are held open: bands with overlap go back and forth over a seam
 
@@ -61,7 +61,7 @@ def restore_sequence(
     with closing(_groups(inputs, restorer.spec.window)) as groups:
         for group in groups:
             part = parts.next()
-            notes = [note for source in _wanted(group, restorer.spec.window) for note in source.info.notes]
+            notes = [note for source in _restored_frames(group, restorer.spec.window) for note in source.info.notes]
             try:
                 if once:
                     report = restorer.apply(condition, group, create_sink, part)
@@ -113,7 +113,7 @@ def windows(frames: Iterable[PictureSource], size: int) -> Generator[tuple[Pictu
 
 
 def spread(count: int) -> list[int]:
-    """Indices of the frames that a measurement looks at: up to `MEASURED_FRAMES`, evenly over all."""
+    """Indices of the frames that a measurement uses: up to `MEASURED_FRAMES`, evenly over all."""
     number = min(count, MEASURED_FRAMES)
     return [(2 * index + 1) * count // (2 * number) for index in range(number)]
 
@@ -187,10 +187,10 @@ def _measured_once(inputs: Sequence[FrameSource], count: int, restorer: Restores
 
 def _groups(inputs: Sequence[FrameSource], window: int) -> Generator[tuple[PictureSource, ...], None, None]:
     """What the restorer takes at a time: a window of the one input, or the frames of all inputs with one index."""
-    return windows(inputs[0], window) if len(inputs) == 1 else _together(inputs)
+    return windows(inputs[0], window) if len(inputs) == 1 else _side_by_side(inputs)
 
 
-def _together(inputs: Sequence[FrameSource]) -> Generator[tuple[PictureSource, ...], None, None]:
+def _side_by_side(inputs: Sequence[FrameSource]) -> Generator[tuple[PictureSource, ...], None, None]:
     """The frames of several sequences side by side, as long as all have one; closed when the next are asked for."""
     each = [iter(frames) for frames in inputs]
     while True:
@@ -208,7 +208,7 @@ def _together(inputs: Sequence[FrameSource]) -> Generator[tuple[PictureSource, .
                 group.pop().close()
 
 
-def _wanted(group: Sequence[PictureSource], window: int) -> Sequence[PictureSource]:
+def _restored_frames(group: Sequence[PictureSource], window: int) -> Sequence[PictureSource]:
     """Of a window the frame in the middle, else all."""
     return group[window // 2 : window // 2 + 1] if window > 1 else group
 

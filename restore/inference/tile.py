@@ -38,7 +38,7 @@ class TileRunner:
         self._cast = engine.cast(dtype, device)
 
     @cached_property
-    def _exact(self) -> Engine:
+    def _float32_engine(self) -> Engine:
         return self.engine.cast(torch.float32, self.device)
 
     def __call__(self, x: torch.Tensor, place: Place, note: Callable[[str], None]) -> list[torch.Tensor]:
@@ -47,7 +47,7 @@ class TileRunner:
         if not _finite(outputs):
             if self.dtype is not torch.float32:
                 note(f"a tile was not finite in {_name(self.dtype)} and was redone in float32")
-                outputs = self._forward(self._exact, x, [place])
+                outputs = self._forward(self._float32_engine, x, [place])
             if not _finite(outputs):
                 raise ModelError(
                     f"{self.engine.fingerprint} gave values that are not finite",

@@ -1,4 +1,4 @@
-"""A picture of what was found out about another picture's noise: `draw_diagnosis`, `write_diagnosis`."""
+"""A picture of the diagnosis of another picture's noise: `draw_diagnosis`, `write_diagnosis`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from restore.engines.denoise.diagnosis import Diagnosis
 from restore.inference.alpha import ColourView
-from restore.io.codecs import SaveOptions, create
-from restore.picture import PictureInfo, PictureSource, ValueScale
+from restore.io import write_picture
+from restore.picture import Picture, PictureSource, ValueScale
 from restore.report.plot import GREY, INK, SMALL, TEXT, TITLE, Axes, Colour, Line, fitted, font, plot, round_ticks
 
 WIDTH, HEIGHT = 960, 844
@@ -31,20 +31,14 @@ _GAIN = 32.0  # largest stretch of the contrast
 _COLOURS: tuple[Colour, ...] = ((200, 40, 40), (30, 140, 60), (40, 80, 200))
 
 
-def write_diagnosis(source: PictureSource, found: Diagnosis, path: Path) -> None:
+def write_diagnosis(source: PictureSource, diagnosis: Diagnosis, path: Path) -> None:
     """Draw it into an 8-bit RGB PNG. Raises `FileError`; nothing half written stays."""
-    pixels = draw_diagnosis(source, found)
+    pixels = draw_diagnosis(source, diagnosis)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sink = create(path, PictureInfo(*pixels.shape), SaveOptions())
-    try:
-        sink.write_rows(pixels)
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
+    write_picture(Picture.from_array(pixels), path)
 
 
-def draw_diagnosis(source: PictureSource, found: Diagnosis) -> np.ndarray:
+def draw_diagnosis(source: PictureSource, diagnosis: Diagnosis) -> np.ndarray:
     """The picture reduced, its flattest part magnified, level over intensity, autocorrelation, and the facts.
 
     Args:
@@ -58,11 +52,11 @@ def draw_diagnosis(source: PictureSource, found: Diagnosis) -> np.ndarray:
     right = _PAD + _PANEL[0] + _GAP
     name = source.info.path.name if source.info.path else "picture"
     draw.text((_PAD, 12), fitted(f"Noise of {name}", WIDTH - 2 * _PAD, TITLE), INK, font(TITLE))
-    reduced, times = _reduced(view, found.scale)
+    reduced, times = _reduced(view, diagnosis.scale)
     _framed(sheet, reduced, _PAD, _TOP)
     size = "in full" if times == 1 else f"reduced {times:.1f} times"
     _caption(draw, f"The picture, {size}", _PAD)
-    patch, (x, y) = _flattest(view, found.scale)
+    patch, (x, y) = _flattest(view, diagnosis.scale)
     stretched, gain = _stretched(patch)
     _framed(sheet, np.kron(stretched, np.ones((_MAGNIFIED, _MAGNIFIED, 1), np.uint8)), right, _TOP)
     high, wide = patch.shape[:2]
@@ -70,9 +64,9 @@ def draw_diagnosis(source: PictureSource, found: Diagnosis) -> np.ndarray:
         draw, f"Its flattest {wide} x {high} px, at {x},{y}: {_MAGNIFIED} times larger, contrast x {gain:.0f}", right
     )
     below = _TOP + _PANEL[1] + 30
-    sheet.paste(_level_plot(found), (_PAD, below))
-    sheet.paste(_correlation_plot(found), (right, below))
-    for row, (fact, value) in enumerate(found.facts.items()):
+    sheet.paste(_level_plot(diagnosis), (_PAD, below))
+    sheet.paste(_correlation_plot(diagnosis), (right, below))
+    for row, (fact, value) in enumerate(diagnosis.facts.items()):
         y = below + _PLOT[1] + 14 + 22 * row
         draw.text((_PAD, y), fact, GREY, font(TEXT))
         draw.text((_PAD + 100, y), fitted(value, WIDTH - 2 * _PAD - 100, TEXT), INK, font(TEXT))
@@ -106,13 +100,13 @@ def _means(view: ColourView, scale: ValueScale, side: int) -> np.ndarray:
     """
     info = view.info
     across, down = min(side, info.width), min(side, info.height)
-    wide, found = info.width // across, []
+    wide, means = info.width // across, []
     rows = max(1, 512 // down) * down  # a band of bounded height
     for top in range(0, info.height // down * down, rows):
         band = _rgb(view.read_rows(top, min(top + rows, info.height // down * down)), scale)
         cells = band[:, : wide * across].reshape(-1, down, wide, across, 3)
-        found.append(cells.mean((1, 3)))
-    return np.concatenate(found)
+        means.append(cells.mean((1, 3)))
+    return np.concatenate(means)
 
 
 def _flattest(view: ColourView, scale: ValueScale) -> tuple[np.ndarray, tuple[int, int]]:
@@ -151,21 +145,21 @@ def _stretched(patch: np.ndarray) -> tuple[np.ndarray, float]:
     return _bytes(0.5 + gain * apart), gain
 
 
-def _level_plot(found: Diagnosis) -> Image.Image:
+def _level_plot(diagnosis: Diagnosis) -> Image.Image:
     """Level over intensity; of white noise the channels' stds beside; light ground where there are intensities."""
-    noise = found.level.noise
-    knots = [intensity for intensity, _ in found.curve]
+    noise = diagnosis.level.noise
+    knots = [intensity for intensity, _ in diagnosis.curve]
     coloured = noise.channels == 3
     lines = [
         Line([(x, 255 * value) for x, value in zip(knots, channel, strict=True)], colour, name, 1)
         for channel, colour, name in zip(noise.levels, cycle(_COLOURS if coloured else (GREY,)), _names(coloured))
-        if found.measurable and not noise.correlated  # else level and std are different things
+        if diagnosis.measurable and not noise.correlated  # else level and std are different things
     ]
-    lines.append(Line(found.curve, INK, "level", 2.5))
+    lines.append(Line(diagnosis.curve, INK, "level", 2.5))
     ticks = round_ticks(1.05 * max(1.0, *(value for line in lines for _, value in line.points)))
-    low, high = (255 * value for value in found.level.seen)
+    low, high = (255 * value for value in diagnosis.level.seen)
     axes = Axes(
-        "Noise level, 8-bit units" if found.measurable else "Noise level: not measured",
+        "Noise level, 8-bit units" if diagnosis.measurable else "Noise level: not measured",
         "intensity, 0 to 255; shaded: occurs", (0, 255), (0, ticks[-1]), range(0, 256, 32), ticks, (low, high),
     )  # fmt: skip
     return plot(_PLOT, axes, lines)
@@ -176,16 +170,16 @@ def _names(coloured: bool) -> Iterator[str]:
     return chain(("std R", "std G", "std B") if coloured else ("std",), repeat(""))
 
 
-def _correlation_plot(found: Diagnosis) -> Image.Image:
+def _correlation_plot(diagnosis: Diagnosis) -> Image.Image:
     """Autocorrelation over lag, with the 1/e that the correlation length is read at."""
-    noise = found.level.noise
+    noise = diagnosis.level.noise
     values = noise.autocorrelation()
     kind = f"length {noise.correlation_length:.1f} px" if noise.correlated else "taken as white"
     axes = Axes(
-        f"Autocorrelation: {kind if found.measurable else 'not measured'}", "lag, px", (0, len(values) - 1),
+        f"Autocorrelation: {kind if diagnosis.measurable else 'not measured'}", "lag, px", (0, len(values) - 1),
         (-0.2, 1.05), range(len(values)), (0, 0.25, 0.5, 0.75, 1), level=(np.exp(-1), "1/e"),
     )  # fmt: skip
-    lines = [Line(list(enumerate(values)), _COLOURS[2], dots=True)] if found.measurable else []
+    lines = [Line(list(enumerate(values)), _COLOURS[2], dots=True)] if diagnosis.measurable else []
     return plot(_PLOT, axes, lines)
 
 

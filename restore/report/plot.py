@@ -67,24 +67,24 @@ def plot(size: tuple[int, int], axes: Axes, lines: Sequence[Line]) -> Image.Imag
         up = min(max(up, 0.0), 1.0)
         return frame[0] + across * (frame[2] - frame[0]), frame[3] - up * (frame[3] - frame[1])
 
-    def fine(*points: tuple[float, float]) -> list[tuple[float, float]]:
+    def magnified(*points: tuple[float, float]) -> list[tuple[float, float]]:
         return [(x * _FINE, y * _FINE) for x, y in points]
 
     draw = ImageDraw.Draw(picture)
     if axes.shaded:
-        draw.rectangle(fine(place(axes.shaded[0], axes.y[1]), place(axes.shaded[1], axes.y[0])), SHADE)
+        draw.rectangle(magnified(place(axes.shaded[0], axes.y[1]), place(axes.shaded[1], axes.y[0])), SHADE)
     for value in axes.y_ticks:
-        draw.line(fine(place(axes.x[0], value), place(axes.x[1], value)), FAINT, _FINE)
+        draw.line(magnified(place(axes.x[0], value), place(axes.x[1], value)), FAINT, _FINE)
     for value in axes.x_ticks:
-        draw.line(fine(place(value, axes.y[0]), place(value, axes.y[1])), FAINT, _FINE)
+        draw.line(magnified(place(value, axes.y[0]), place(value, axes.y[1])), FAINT, _FINE)
     if axes.level:
-        draw.line(fine(place(axes.x[0], axes.level[0]), place(axes.x[1], axes.level[0])), GREY, _FINE)
+        draw.line(magnified(place(axes.x[0], axes.level[0]), place(axes.x[1], axes.level[0])), GREY, _FINE)
     for line in lines:
         points = [place(*point) for point in line.points]
-        draw.line(fine(*points), line.colour, round(line.width * _FINE), joint="curve")
+        draw.line(magnified(*points), line.colour, round(line.width * _FINE), joint="curve")
         for x, y in points if line.dots else ():
             draw.circle((x * _FINE, y * _FINE), 1.6 * line.width * _FINE, line.colour)
-    draw.rectangle(fine((frame[0], frame[1]), (frame[2], frame[3])), outline=GREY, width=_FINE)
+    draw.rectangle(magnified((frame[0], frame[1]), (frame[2], frame[3])), outline=GREY, width=_FINE)
     picture = picture.resize(size, Image.Resampling.BOX)
     _label(ImageDraw.Draw(picture), size, axes, [line for line in lines if line.label], place)
     return picture
@@ -121,7 +121,7 @@ def round_ticks(top: float, count: int = 5) -> list[float]:
 
 
 def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """The font that Pillow brings, in px."""
+    """The font that Pillow contains, in px."""
     return ImageFont.load_default(size=size)
 
 

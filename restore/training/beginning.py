@@ -28,8 +28,9 @@ def begin_with(network: nn.Module, name: str, model: ModelSettings) -> tuple[Tra
 
     path = resolve(name)
     take = getattr(network, "take_denoiser", None)
-    denoises = path.suffix == ".safetensors" and (label := label_of(path)).card.task == "denoise"
-    if take is not None and denoises and label.model != model.name:
+    label = label_of(path) if path.suffix == ".safetensors" else None
+    denoises = label is not None and label.card.task == "denoise" and label.model != model.name
+    if take is not None and denoises:
         loaded = load_weights(path)
         try:
             take(loaded.net.state_dict())

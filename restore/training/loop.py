@@ -18,6 +18,7 @@ from torch import Tensor
 
 from restore.data.batches import Batch, prefetched
 from restore.errors import ModelError
+from restore.interrupts import stop_requested
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.learner import Learner
@@ -25,7 +26,6 @@ from restore.training.log import Log
 from restore.training.runtime import Runtime, share
 from restore.training.schedule import Progress, learning_rate, schedule_share
 from restore.training.settings import TrainSettings
-from restore.training.signals import stop_requested
 from restore.training.validation import validate
 
 Draw = Callable[[int, int, int], Batch]  # (step, first item, items) -> Batch

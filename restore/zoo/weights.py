@@ -121,7 +121,7 @@ def load_weights(path: str | Path, model: str | None = None, arguments: Mapping[
 
 
 def label_of(path: str | Path) -> Label:
-    """What a weights file of this program says of itself; its tensors are not read. Raises `WeightsError`."""
+    """The label of a weights file of this program; its tensors are not read. Raises `WeightsError`."""
     path = Path(path)
     text = read_texts(path).get("restore")
     if text is None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from restore.cli.console import Bar, JsonReport, shown
+from restore.cli.console import Bar, JsonReport, one_line
 
 
 def test_json_is_whole_at_every_length(capsys):
@@ -54,4 +54,4 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch, quiet):
 
 
 def test_a_name_is_always_one_line():
-    assert shown("a\nb\r.png") == "a\\nb\\r.png"
+    assert one_line("a\nb\r.png") == "a\\nb\\r.png"

@@ -30,8 +30,8 @@ def test_a_picture(blurred, method, capfd):
     out, truth = blurred.with_name("out.png"), blurred.with_name("truth.png")
     assert main(["deconv", str(blurred), str(out), "--psf", "motion:7,0", "--method", method]) == 0
     assert psnr(out, truth) > psnr(blurred, truth) + 2
-    told = capfd.readouterr().err
-    assert "psf: 7 x 1 px" in told and "method:" in told and "noise: sigma" in told
+    printed = capfd.readouterr().err
+    assert "psf: 7 x 1 px" in printed and "method:" in printed and "noise: sigma" in printed
 
 
 def test_default_name_and_a_psf_from_a_file(blurred):
@@ -41,7 +41,7 @@ def test_default_name_and_a_psf_from_a_file(blurred):
     assert blurred.with_name("in_deblurred.png").exists()
 
 
-def test_what_is_told_of_mistakes(blurred, capfd):
+def test_mistakes_are_explained(blurred, capfd):
     out = str(blurred.with_name("out.png"))
     assert main(["deconv", str(blurred), out]) == ExitCode.USAGE
     assert "Give --psf FILE" in capfd.readouterr().err

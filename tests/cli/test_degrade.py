@@ -229,8 +229,8 @@ class TestFiles:
         write_flat(tmp_path / "in" / "deep" / "b.png", 90)
         words = ("degrade", "gaussian", tmp_path / "in", tmp_path / "out")
         assert restore(*words).code == 0
-        found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
-        assert found == {"a.png", "deep/b.png"} and (tmp_path / "out" / LEDGER_NAME).exists()
+        actual = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+        assert actual == {"a.png", "deep/b.png"} and (tmp_path / "out" / LEDGER_NAME).exists()
         again = restore(*words, "--resume", "--json")
         assert again.json["summary"]["kept"] == 2
         other = restore(*words, "--resume", "--json", "--sigma", 10)
@@ -250,7 +250,7 @@ class TestFiles:
         assert decisions["damage"] == "camera, ISO 1600, JPEG of quality 80, 4:2:0"
         assert decisions["values"] == "clipped and rounded to uint8"
 
-    def test_a_lossy_file_is_told(self, restore, flat, tmp_path):
+    def test_a_lossy_file_is_reported(self, restore, flat, tmp_path):
         ran = restore("degrade", "gaussian", flat, tmp_path / "out.jpg")
         assert ran.code == 0 and "JPEG compresses what was made; .png keeps it as it is" in ran.err
 

@@ -346,7 +346,7 @@ class TestDryRun:
         assert tree(tmp_path) == before
         assert (tmp_path / "out/a.png").read_bytes() == b"mine"
 
-    def test_what_a_format_cannot_hold_is_told_ahead(self, restore, tmp_path):
+    def test_what_a_format_cannot_hold_is_refused_ahead(self, restore, tmp_path):
         photo = write_noisy(tmp_path / "deep.png", dtype="uint16")
         ran = restore("denoise", photo, tmp_path / "out.jpg", "--dry-run")
         assert ran.code == 1 and "refused" in ran.out and "--depth" in ran.out

@@ -29,8 +29,8 @@ def test_score_of_two_files_with_conventions(restore, tmp_path):
 def test_score_takes_sixteen_bits_at_full_depth(restore, tmp_path):
     a = write(tmp_path / "a.png", flat(25600, dtype=np.uint16))
     b = write(tmp_path / "b.png", flat(25610, dtype=np.uint16))
-    found = restore("score", a, b, "--metrics", "psnr", "--json").json
-    assert found["mean"]["psnr"] == pytest.approx(20 * np.log10(6553.5), abs=1e-3)
+    actual = restore("score", a, b, "--metrics", "psnr", "--json").json
+    assert actual["mean"]["psnr"] == pytest.approx(20 * np.log10(6553.5), abs=1e-3)
     assert restore("score", a, b, "--metrics", "psnr", "--rounded", "--json").json["mean"]["psnr"] == 100
 
 
@@ -39,9 +39,9 @@ def test_score_options(restore, tmp_path):
     framed = truth.copy()
     framed[0] = 255
     a, b = write(tmp_path / "a.png", framed), write(tmp_path / "b.png", truth)
-    found = restore("score", a, b, "--border", 1, "--y", "--metrics", "psnr,ssim", "--json").json
-    assert found["mean"] == {"psnr_y": 100, "ssim_y_valid11": pytest.approx(1)} and found["border"] == 1
-    assert "BT.601" in found["conventions"]["psnr_y"]
+    actual = restore("score", a, b, "--border", 1, "--y", "--metrics", "psnr,ssim", "--json").json
+    assert actual["mean"] == {"psnr_y": 100, "ssim_y_valid11": pytest.approx(1)} and actual["border"] == 1
+    assert "BT.601" in actual["conventions"]["psnr_y"]
 
 
 def test_score_of_folders_goes_on_after_failures(restore, tmp_path):
@@ -132,8 +132,8 @@ def test_eval_prints_every_choice(restore, tmp_path):
     ):
         assert text in ran.out
     assert "0.png" in ran.out and "2.png" in ran.out
-    told = [line for line in ran.out.splitlines() if line.startswith("restore: worst picture")]
-    assert "over its input" in told[0] and "over its input" not in told[1]  # of clean pictures, nothing is gained
+    printed = [line for line in ran.out.splitlines() if line.startswith("restore: worst picture")]
+    assert "over its input" in printed[0] and "over its input" not in printed[1]  # of clean pictures, nothing is gained
 
 
 def test_eval_in_json(restore, tmp_path):
@@ -142,9 +142,9 @@ def test_eval_in_json(restore, tmp_path):
         "eval", "denoise/plain_unet", folder, *CLASSICAL, "--cases", "gaussian25", "--every", 2, "--metrics", "psnr",
         "evaluation.border=2", "--json",
     )  # fmt: skip
-    found = ran.json
-    assert found["protocol"]["border"] == 2 and found["protocol"]["every"] == 2 and found["exit_code"] == 0
-    case = found["cases"]["gaussian25"]
+    actual = ran.json
+    assert actual["protocol"]["border"] == 2 and actual["protocol"]["every"] == 2 and actual["exit_code"] == 0
+    case = actual["cases"]["gaussian25"]
     assert [row["picture"] for row in case["rows"]] == ["0.png", "0.png", "2.png", "2.png"]
     before, after = case["summary"]
     assert before["method"] == "input" and before["means"]["psnr"] == pytest.approx(20.2, abs=0.4)
@@ -215,7 +215,7 @@ def test_eval_of_weights(restore, tmp_path):
     path = tmp_path / "still.safetensors"
     save_weights(path, net, "plain_unet", arguments, card)
     words = ("--weights", path, "--cases", "gaussian25", "--threads", 1, "--quiet", "--json")
-    found = restore("eval", "denoise/plain_unet", photographs(tmp_path / "photos"), *words).json
-    assert found["methods"]["restore"].startswith("network:still:")
-    before, after = found["cases"]["gaussian25"]["summary"]
+    actual = restore("eval", "denoise/plain_unet", photographs(tmp_path / "photos"), *words).json
+    assert actual["methods"]["restore"].startswith("network:still:")
+    before, after = actual["cases"]["gaussian25"]["summary"]
     assert after["means"] == before["means"] and after["least_gain"] == after["greatest_gain"] == 0

@@ -31,9 +31,9 @@ def test_strength_zero_gives_the_input_bit_for_bit(restore, tmp_path, samples, d
     out = tmp_path / "out.tif"
     ran = restore("denoise", tmp_path / "in.tif", out, "--frames", "all", "--strength", "0", "--tile", "32")
     assert ran.code == 0, ran.err
-    found = tifffile.imread(out)
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
+    actual = tifffile.imread(out)
+    assert actual.dtype == array.dtype
+    np.testing.assert_array_equal(actual, array)
     assert "frames: 3" in ran.err
 
 
@@ -59,12 +59,12 @@ def test_frames_are_restored_as_single_pictures_are(restore, tmp_path):
     array = stack_of(2, 1, "uint8")
     tifffile.imwrite(tmp_path / "in.tif", array)
     assert restore("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--frames", "all").code == 0
-    found = tifffile.imread(tmp_path / "out.tif")
+    actual = tifffile.imread(tmp_path / "out.tif")
     for index in range(2):
         tifffile.imwrite(tmp_path / f"{index}.tif", array[index])
         assert restore("denoise", tmp_path / f"{index}.tif", tmp_path / f"{index}_out.tif").code == 0
-        np.testing.assert_array_equal(found[index], tifffile.imread(tmp_path / f"{index}_out.tif"))
-    assert not np.array_equal(found, array)
+        np.testing.assert_array_equal(actual[index], tifffile.imread(tmp_path / f"{index}_out.tif"))
+    assert not np.array_equal(actual, array)
 
 
 def test_pages_that_differ_stay_as_they_are(restore, tmp_path):
@@ -75,10 +75,10 @@ def test_pages_that_differ_stay_as_they_are(restore, tmp_path):
     ran = restore("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--frames", "all", "--strength", "0")
     assert ran.code == 0, ran.err
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
-        found = [page.asarray() for page in tif.pages]
-    assert [page.dtype for page in found] == ["uint8", "uint16"]
-    np.testing.assert_array_equal(found[0], first)
-    np.testing.assert_array_equal(found[1], second)
+        actual = [page.asarray() for page in tif.pages]
+    assert [page.dtype for page in actual] == ["uint8", "uint16"]
+    np.testing.assert_array_equal(actual[0], first)
+    np.testing.assert_array_equal(actual[1], second)
 
 
 @pytest.mark.parametrize("name", ["out.jpg", "out.png"])
@@ -124,7 +124,7 @@ def test_a_folder_of_stacks_and_pictures_resumes(restore, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(out / "a.tif"), array)
 
 
-def test_dry_run_and_comparison_tell_about_the_stack(restore, tmp_path):
+def test_dry_run_and_comparison_of_a_stack(restore, tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", stack_of(4, 1, "uint16"), photometric="minisblack")
     ran = restore("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--frames", "all", "--dry-run")
     assert "4 pages of 47 x 33, 1 x 16 bit" in ran.out

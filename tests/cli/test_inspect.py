@@ -43,16 +43,16 @@ def test_one_line_a_fact(restore, photo):
     assert (ran.code, ran.err) == (0, "")
     name, *facts = ran.out.splitlines()
     assert name == str(photo)
-    found = dict(line.strip().split(": ", 1) for line in facts)
-    assert list(found) == ["picture", "noise", "curve", "correlation", "clipped", "method"]
-    assert found["picture"] == "200 x 160 px, 3 x 8 bit, png"
-    level = float(found["noise"].removeprefix("level ").split()[0])
-    assert level == pytest.approx(15, rel=0.1) and found["noise"].endswith("(measured), white")
-    assert found["curve"].startswith("dark ") and ", middle " in found["curve"] and ", bright " in found["curve"]
-    assert found["method"] == "network denoise_white: white noise"
+    actual = dict(line.strip().split(": ", 1) for line in facts)
+    assert list(actual) == ["picture", "noise", "curve", "correlation", "clipped", "method"]
+    assert actual["picture"] == "200 x 160 px, 3 x 8 bit, png"
+    level = float(actual["noise"].removeprefix("level ").split()[0])
+    assert level == pytest.approx(15, rel=0.1) and actual["noise"].endswith("(measured), white")
+    assert actual["curve"].startswith("dark ") and ", middle " in actual["curve"] and ", bright " in actual["curve"]
+    assert actual["method"] == "network denoise_white: white noise"
 
 
-def test_verbose_tells_the_whole_curves(restore, photo):
+def test_verbose_prints_the_whole_curves(restore, photo):
     out = restore("inspect", photo, "-v").out
     assert " at 0, " in out and " at 255\n" in out
     assert "autocorrelation at 0 to 7 px: 1.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00\n" in out
@@ -60,26 +60,26 @@ def test_verbose_tells_the_whole_curves(restore, photo):
 
 def test_json_has_the_numbers_and_nothing_else_is_on_stdout(restore, photo, folder):
     ran = restore("inspect", photo, folder, "--json")
-    told = ran.json
-    assert (ran.code, told["command"], told["exit_code"]) == (1, "inspect", 1)
-    assert told["summary"]["ok"] == 3 and told["summary"]["skipped"] == 1 and told["summary"]["failed"] == 1
-    by_name = {entry["input"]: entry for entry in told["files"]}
-    found = by_name[str(photo)]
-    assert found["status"] == "ok" and found["level"] == pytest.approx(15, rel=0.1)
-    assert np.shape(found["curve"]) == (17, 2) and found["curve"][0][0] == 0 and found["curve"][-1][0] == 255
-    assert found["weights"] == "denoise_white" and found["measurable"] is True and "report" not in found
+    printed = ran.json
+    assert (ran.code, printed["command"], printed["exit_code"]) == (1, "inspect", 1)
+    assert printed["summary"]["ok"] == 3 and printed["summary"]["skipped"] == 1 and printed["summary"]["failed"] == 1
+    by_name = {entry["input"]: entry for entry in printed["files"]}
+    actual = by_name[str(photo)]
+    assert actual["status"] == "ok" and actual["level"] == pytest.approx(15, rel=0.1)
+    assert np.shape(actual["curve"]) == (17, 2) and actual["curve"][0][0] == 0 and actual["curve"][-1][0] == 255
+    assert actual["weights"] == "denoise_white" and actual["measurable"] is True and "report" not in actual
     assert by_name[str(folder / "bad.png")]["error"]["code"] in ("E_DECODE", "E_TRUNCATED")
     assert by_name[str(folder / "notes.txt")]["reason"] == "not a picture's extension"
 
 
 @pytest.mark.parametrize("kind", ["white", "correlated", "clean"])
-def test_what_is_told_is_what_denoise_does(restore, tmp_path, kind):
+def test_the_report_is_what_denoise_does(restore, tmp_path, kind):
     photo = write_kind(tmp_path / "photo.png", kind)
-    told = restore("inspect", photo, "--json").json["files"][0]
+    printed = restore("inspect", photo, "--json").json["files"][0]
     done = restore("denoise", photo, tmp_path / "out.png", "--method", "auto", "--json").json["files"][0]
-    assert told["decisions"] == done["decisions"]
-    assert told["weights"] == ("denoise_white" if kind == "white" else "denoise")
-    assert done["decisions"]["method"] == f"network {told['weights']}: {told['why']}"
+    assert printed["decisions"] == done["decisions"]
+    assert printed["weights"] == ("denoise_white" if kind == "white" else "denoise")
+    assert done["decisions"]["method"] == f"network {printed['weights']}: {printed['why']}"
 
 
 def test_one_bad_file_stops_nothing(restore, folder):

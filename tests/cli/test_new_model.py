@@ -1,4 +1,4 @@
-"""A model of one's own, as docs/new_model.md tells it: the page's commands are what is run here."""
+"""A model of one's own, as docs/new_model.md describes it: the page's commands are what is run here."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
+import sys
 
 import pytest
 
 from restore.cli import machine
-from restore.cli.main import _interruptible, commands, parse
+from restore.cli.main import commands, parse
 from restore.errors import ConfigError
 from restore.inference.options import parse_crop, parse_memory
 from restore.io.options import parse_pixels
@@ -45,6 +46,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(restore, words, says):
     assert ran.out == ""
     assert ran.err.startswith(f"restore: error: {says}")
     assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}, {"COLUMNS": "40"}, {"COLUMNS": "300"}],
+    ids=str,
+)
+def test_a_mistake_reads_the_same_on_any_terminal(setting):
+    command = [sys.executable, "-m", "restore.cli.main", "denoise", "a", "--tile"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | setting)
+    says = "Missing value for argument '--tile'. Expected 1 values. See restore --help"
+    assert (ran.returncode, ran.stderr) == (2, f"restore: error: {says}\n")
 
 
 def test_a_mistake_is_json_where_json_was_asked_for(restore):
@@ -119,16 +132,3 @@ class TestCores:
         (box / "cpu/cpu.cfs_quota_us").write_text(quota)
         (box / "cpu/cpu.cfs_period_us").write_text("100000")
         assert machine.usable_cores() == cores
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_interrupts_and_the_second_would_kill(number):
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), _interruptible():
-        try:
-            os.kill(os.getpid(), number)
-            signal.sigtimedwait([], 1)
-        finally:
-            assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert signal.getsignal(number) == before

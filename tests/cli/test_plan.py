@@ -193,8 +193,8 @@ def test_what_has_no_counterpart_is_a_failing_job_and_stops_nothing():
     touch("a/1.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png", "b/4.png", "b/4.jpg")
     made = plan("a", "b", "out", inputs=PAIR)
     assert made.check() == 4
-    found = {job.source.as_posix(): (job.problem, len(job.targets), job.skip) for job in made.jobs()}
-    assert found == {
+    actual = {job.source.as_posix(): (job.problem, len(job.targets), job.skip) for job in made.jobs()}
+    assert actual == {
         "a/1.png": ("", 1, ""),
         "a/2.png": ("has no counterpart in b", 0, ""),
         "b/3.png": ("has no counterpart in a", 0, ""),
@@ -243,6 +243,6 @@ def test_frames_are_not_replaced_and_two_inputs_are_two_folders():
     assert job.sequence and job.sources == (Path("a"), Path("b")) and job.target == Path("out")
 
 
-def test_the_ledger_of_earlier_runs_is_found():
+def test_the_ledger_of_earlier_runs_is_recognised():
     touch("in/a.png", f"out/{LEDGER_NAME}")
     assert plan("in", "out").has_ledger and not plan("in").has_ledger

@@ -41,7 +41,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert min(seconds) <= CPU_SECONDS_FOR_HELP
 
 
-def test_idle_threads_are_told_to_sleep_before_torch_is_loaded():
+def test_idle_threads_sleep_is_set_before_torch_is_loaded():
     code = "import restore.cli.main, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     env = environment()
     env.pop("OMP_WAIT_POLICY", None)
@@ -112,15 +112,15 @@ def test_kill_9_at_random_moments_then_resume_equals_an_uninterrupted_run(tmp_pa
             _wait(lambda enough=enough, process=process: _lines(out) >= enough or process.poll() is not None)
             time.sleep(rng.uniform(0, 0.05))
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
-        assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
+            _, printed = process.communicate(timeout=60)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130), printed
         so_far = _outputs(out)
         assert so_far.items() <= expected.items(), "what has its final name is whole"
         recorded = {e["outputs"]["result"]["path"] for e in read_ledger(out / LEDGER_NAME) if e.get("status") == "ok"}
         assert recorded <= so_far.keys()
         if number != signal.SIGKILL:
             assert recorded == so_far.keys()
-            assert told == b"restore: interrupted; the same command with --resume does the rest\n"
+            assert printed == b"restore: interrupted; the same command with --resume does the rest\n"
     assert _lines(out) < FILES, "the kills came before the end, or this tests nothing"
     ran = restore("denoise", photos, out, "--resume", "--json")
     assert (ran.code, _outputs(out), find_leftovers(out)) == (0, expected, {})

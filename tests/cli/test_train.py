@@ -101,7 +101,7 @@ def test_mistakes_cost_one_line(here, restore, words, says):
     assert not checkpoints(here / "runs/tiny")
 
 
-def test_an_unreadable_folder_is_told(here, restore):
+def test_an_unreadable_folder_is_reported(here, restore):
     ran = restore("train", "tiny.yaml", "data.train=[nowhere]", "-q")
     assert ran.code != 0 and "nowhere" in ran.err and ran.err.count("\n") == 1
 
@@ -121,10 +121,10 @@ def test_sigint_and_sigterm_save_and_what_follows_is_exact(here, restore):
             before = stops[-1] if stops else 0
             _wait(lambda process=process, before=before: _newest() > before or process.poll() is not None)
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
-        assert process.returncode == 130, told
+            _, printed = process.communicate(timeout=60)
+        assert process.returncode == 130, printed
         stops.append(_newest())
-        assert f"restore: stopped at step {stops[-1]}; go on with the same command and --resume\n" in told
+        assert f"restore: stopped at step {stops[-1]}; go on with the same command and --resume\n" in printed
     assert 0 < stops[0] < stops[1] < 400, "the signals came before the end, or this tests nothing"
     assert restore(*words, "--out", "parts", "--resume", "-q").code == 0
     whole, parts = (load_checkpoint(Path(name))[1] for name in ("whole", "parts"))
@@ -134,8 +134,8 @@ def test_sigint_and_sigterm_save_and_what_follows_is_exact(here, restore):
 
 
 def _newest() -> int:
-    found = checkpoints(Path("parts"))
-    return int(found[-1].stem.rpartition("_")[2]) if found else 0
+    actual = checkpoints(Path("parts"))
+    return int(actual[-1].stem.rpartition("_")[2]) if actual else 0
 
 
 def _losses(folder: str) -> list[float]:

@@ -59,9 +59,9 @@ def test_import_trimmed_gives_the_same_features(restore, folder, tmp_path):
     assert "its sha256 is not the published one" in ran.err
     assert source.stat().st_size - target.stat().st_size > 1_900_000, "the classifier is gone"
     x = torch.rand(1, 3, 32, 32)
-    full, found = load_features("squeeze", weights=source), load_features("squeeze")
-    assert found.origin == str(target)
-    assert found(x, ["relu7"])["relu7"].equal(full(x, ["relu7"])["relu7"])
+    full, actual = load_features("squeeze", weights=source), load_features("squeeze")
+    assert actual.origin == str(target)
+    assert actual(x, ["relu7"])["relu7"].equal(full(x, ["relu7"])["relu7"])
     ran = restore("weights", "verify", "--json")
     assert ran.code == 0 and row(ran, "squeeze")["problem"] is None
     assert restore("weights", "import", target).code == 0, "a trimmed file may be brought in again"

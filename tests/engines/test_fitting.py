@@ -32,9 +32,9 @@ def fitted(errors, settings=QUICK, net=None, **calls):
 
 
 def test_the_best_validated_network_is_kept():
-    found = fitted([5, 4, 3, 4, 4])
-    assert (found.steps, found.error, found.total_steps) == (20, 3, 40)
-    assert not found.network.training
+    actual = fitted([5, 4, 3, 4, 4])
+    assert (actual.steps, actual.error, actual.total_steps) == (20, 3, 40)
+    assert not actual.network.training
 
 
 def test_it_stops_when_it_gets_no_better():
@@ -44,16 +44,16 @@ def test_it_stops_when_it_gets_no_better():
 
 def test_learning_cannot_make_it_worse():
     net = Bias()
-    found = fitted([1, 2, 3], net=net)
-    assert found.steps == 0 and float(found.network.value.detach()) == 0.0
+    actual = fitted([1, 2, 3], net=net)
+    assert actual.steps == 0 and float(actual.network.value.detach()) == 0.0
     assert float(net.value.detach()) > 0.1  # it did learn
 
 
 def test_what_is_kept_is_the_moving_average_of_what_learns():
     net = Bias()
-    found = fitted([5, 4, 3, 2, 1], net=net)
-    assert 0 < float(found.network.value.detach()) < 0.9 * float(net.value.detach())
-    assert float(net.still.detach()) == float(found.network.still.detach()) == 0.0
+    actual = fitted([5, 4, 3, 2, 1], net=net)
+    assert 0 < float(actual.network.value.detach()) < 0.9 * float(net.value.detach())
+    assert float(net.still.detach()) == float(actual.network.still.detach()) == 0.0
 
 
 def test_the_rate_rises_then_falls_to_nothing():
@@ -76,17 +76,17 @@ def test_the_loss_is_a_function_of_the_step():
 
 def test_a_loss_that_is_not_finite_ends_it_and_what_was_good_is_kept():
     net = Bias()
-    found = fit(
+    actual = fit(
         net, [net.value], lambda step: net.value * (float("nan") if step == 25 else -1),
         lambda each: -each.value.item(), QUICK,
     )  # fmt: skip
-    assert (found.total_steps, found.steps) == (25, 20) and torch.isfinite(found.network.value)
+    assert (actual.total_steps, actual.steps) == (25, 20) and torch.isfinite(actual.network.value)
 
 
 def test_a_budget_ends_it():
-    found = fitted([5] * 100, FitSettings(steps=10_000_000, validate_every=5_000_000, budget=0.3))
-    assert 0 < found.total_steps < 5_000_000
-    assert 0.3 <= found.seconds < 5
+    actual = fitted([5] * 100, FitSettings(steps=10_000_000, validate_every=5_000_000, budget=0.3))
+    assert 0 < actual.total_steps < 5_000_000
+    assert 0.3 <= actual.seconds < 5
 
 
 def test_it_reports_how_it_goes():

@@ -108,10 +108,10 @@ def test_several_outputs_stay_apart():
     spec = ModelSpec("split", channels=3, outputs=(Output("up"), Output("down", "down")))
     for channels in (1, 3, 5):
         x = tile(channels)
-        found = NetworkEngine(Two(), spec, "two", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
-        assert list(found) == ["up", "down"]
-        torch.testing.assert_close(found["up"], x[:, 0] + 1)
-        torch.testing.assert_close(found["down"], x[:, 0] - 1)
+        actual = NetworkEngine(Two(), spec, "two", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
+        assert list(actual) == ["up", "down"]
+        torch.testing.assert_close(actual["up"], x[:, 0] + 1)
+        torch.testing.assert_close(actual["down"], x[:, 0] - 1)
 
 
 def test_an_output_may_have_channels_of_its_own():
@@ -124,9 +124,9 @@ def test_an_output_may_have_channels_of_its_own():
     spec = ModelSpec("map", channels=3, outputs=(Output(), Output("energy", "energy", channels=1, mixes=False)))
     for channels in (1, 3, 5):
         x = tile(channels)
-        found = NetworkEngine(WithMap(), spec, "map", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
-        torch.testing.assert_close(found["result"], x[:, 0])
-        torch.testing.assert_close(found["energy"], x[:, 0].square().mean(1, keepdim=True))
+        actual = NetworkEngine(WithMap(), spec, "map", "")(x, Condition(), [Place(0, 0, 16, 12)] * 2)
+        torch.testing.assert_close(actual["result"], x[:, 0])
+        torch.testing.assert_close(actual["energy"], x[:, 0].square().mean(1, keepdim=True))
 
 
 def test_a_network_with_the_wrong_number_of_channels_is_named():
@@ -210,7 +210,7 @@ def test_a_sigma_out_of_range_is_refused():
         NetworkOptions(sigma=300)
 
 
-def test_the_value_range_is_found():
+def test_the_value_range_is_measured():
     dark = Picture.from_array(np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16))
     assert prepared(engine(small()), dark).scale.white == 4095
 

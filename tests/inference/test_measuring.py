@@ -88,7 +88,7 @@ def test_frames_as_one_is_read_in_any_order_and_holds_few(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "measure"), [(3, "each"), (1, "once"), (1, "each")])
-def test_pages_that_differ_are_not_looked_at_together(tmp_path, size, measure):
+def test_pages_that_differ_are_not_measured_together(tmp_path, size, measure):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for shape in ((12, 16), (12, 16), (9, 16)):
             writer.write(np.zeros(shape, np.uint8), photometric="minisblack")

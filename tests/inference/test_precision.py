@@ -40,12 +40,12 @@ def test_float32_always_pays_and_half_never_on_a_cpu():
     assert not gains_from(torch.float16, CPU)
 
 
-def test_devices_are_found_or_the_answer_says_which_are_there():
+def test_a_missing_device_is_refused_with_a_list_of_those_there():
     assert available_devices()[-1] == "cpu"
     assert resolve_device("cpu") == CPU
     assert resolve_device("auto").type == available_devices()[0]
     for name in ("toaster", "xla", "cuda" if "cuda" not in available_devices() else "mps"):
-        with pytest.raises(ConfigError, match=f"there is no device '{name}'.*found: .*cpu"):
+        with pytest.raises(ConfigError, match=f"there is no device '{name}'.*this machine has .*cpu"):
             resolve_device(name)
 
 

@@ -276,8 +276,8 @@ def test_inspect_counts_and_refuses(tmp_path):
 
     path = tmp_path / "a.tif"
     stack(path, 5)
-    found = inspected("out.tif")
-    assert (found.frames, found.nbytes, found.info.height) == (5, {"result": 5 * 12 * 16}, 12)
+    actual = inspected("out.tif")
+    assert (actual.frames, actual.nbytes, actual.info.height) == (5, {"result": 5 * 12 * 16}, 12)
     assert inspected("out.tif", save=SaveOptions(depth="16")).nbytes == {"result": 2 * 5 * 12 * 16}
     for name in ("out.png", "out.jpg"):
         with pytest.raises(

@@ -25,7 +25,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Measured:
-    """A condition: the mean of what was looked at."""
+    """A condition: the mean of what was measured."""
 
     mean: float
     scope: str = "picture"

@@ -37,25 +37,25 @@ def parts(sheet):
 )  # fmt: skip
 def test_any_picture_can_be_drawn_and_no_panel_is_blank(array):
     source = Picture.from_array(array)
-    found = diagnose(source)
-    sheet = draw_diagnosis(source, found)
+    actual = diagnose(source)
+    sheet = draw_diagnosis(source, actual)
     assert (sheet.shape, sheet.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
     picture, patch, level, correlation = parts(sheet)
     assert (picture != picture[0, 0]).any() and (level < 100).any()
     if array.size > 5000 and array.any():
         assert patch[:, 60:-60].std() > 20  # the noise is stretched
-    assert ((correlation[..., 2] > 150) & (correlation[..., 0] < 90)).any() == found.measurable  # the blue line
+    assert ((correlation[..., 2] > 150) & (correlation[..., 0] < 90)).any() == actual.measurable  # the blue line
     facts = sheet[680:, 110:]
     assert (facts < 100).sum() > 200
 
 
 def test_the_level_is_drawn_where_the_axis_says():
     source = Picture.from_array(noisy(sigma=12.0))
-    found = diagnose(source)
-    ink = (parts(draw_diagnosis(source, found))[2].max(-1) < 90).nonzero()
+    actual = diagnose(source)
+    ink = (parts(draw_diagnosis(source, actual))[2].max(-1) < 90).nonzero()
     rows = ink[0][(ink[1] > 100) & (ink[1] < 300)]
     height = 15 * (1 - np.median(rows) / 194)  # the axis ends at 15
-    assert height == pytest.approx(found.level_at(128), abs=0.4)
+    assert height == pytest.approx(actual.level_at(128), abs=0.4)
 
 
 def test_the_flattest_part_is_found_and_clipped_ones_are_not():
@@ -88,18 +88,18 @@ def test_three_stds_fill_the_contrast():
 
 def test_the_file_is_an_8_bit_png_and_what_fails_leaves_nothing(tmp_path):
     source = Picture.from_array(noisy())
-    found = diagnose(source)
-    write_diagnosis(source, found, tmp_path / "new" / "r.png")
+    actual = diagnose(source)
+    write_diagnosis(source, actual, tmp_path / "new" / "r.png")
     written = open_picture(tmp_path / "new" / "r.png")
     assert (written.info.dtype, written.info.samples) == ("uint8", 3)
-    np.testing.assert_array_equal(written.read_rows(0, HEIGHT), draw_diagnosis(source, found))
+    np.testing.assert_array_equal(written.read_rows(0, HEIGHT), draw_diagnosis(source, actual))
 
     class Broken(Picture):
         def read_rows(self, start, stop):
             raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        write_diagnosis(Broken(source.info, source.pixels), found, tmp_path / "broken.png")
+        write_diagnosis(Broken(source.info, source.pixels), actual, tmp_path / "broken.png")
     assert not (tmp_path / "broken.png").exists()
 
 

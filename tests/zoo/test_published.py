@@ -28,42 +28,42 @@ def blocks(theirs, ours, numbers):
 
 def names(by_scale):
     """Their name -> ours, of every layer of INFWIDE."""
-    found = stage("FeatModule1.FeatureBlock", "features")
-    found |= {"DenoiseUnet.m_head": "denoise.head", "DenoiseUnet.m_tail": "denoise.tail"}
+    actual = stage("FeatModule1.FeatureBlock", "features")
+    actual |= {"DenoiseUnet.m_head": "denoise.head", "DenoiseUnet.m_tail": "denoise.tail"}
     levels = [("m_down1", "downs.0"), ("m_down2", "downs.1"), ("m_down3", "downs.2"), ("m_body", "body"),
               ("m_up3", "ups.0"), ("m_up2", "ups.1"), ("m_up1", "ups.2")]  # fmt: skip
     for theirs, ours in levels:
         first = 1 if "up" in theirs else 0
         for i in (first, first + 1):
             for j in (0, 2):
-                found[f"DenoiseUnet.{theirs}.{i}.res.{j}"] = f"denoise.{ours}.{i}.conv{j // 2 + 1}"
+                actual[f"DenoiseUnet.{theirs}.{i}.res.{j}"] = f"denoise.{ours}.{i}.conv{j // 2 + 1}"
         if "body" not in theirs:
-            found[f"DenoiseUnet.{theirs}.{2 - 2 * first}"] = f"denoise.{ours}.{2 - 2 * first}"
-    found |= stage("FSRefineModule.InBlock2.inBlock", "refine.0")
+            actual[f"DenoiseUnet.{theirs}.{2 - 2 * first}"] = f"denoise.{ours}.{2 - 2 * first}"
+    actual |= stage("FSRefineModule.InBlock2.inBlock", "refine.0")
     for theirs, ours in (("encoder_first", "encoder1"), ("encoder_second", "encoder2")):
-        found |= stage(f"FSRefineModule.RefineUnet.{theirs}", f"refine.1.{ours}")
+        actual |= stage(f"FSRefineModule.RefineUnet.{theirs}", f"refine.1.{ours}")
     for theirs, ours in (("decoder_first", "decoder1"), ("decoder_second", "decoder2")):
-        found |= blocks(f"FSRefineModule.RefineUnet.{theirs}", f"refine.1.{ours}", (0, 1, 2))
-        found[f"FSRefineModule.RefineUnet.{theirs}.3.body.0"] = f"refine.1.{ours}.3"
+        actual |= blocks(f"FSRefineModule.RefineUnet.{theirs}", f"refine.1.{ours}", (0, 1, 2))
+        actual[f"FSRefineModule.RefineUnet.{theirs}.3.body.0"] = f"refine.1.{ours}.3"
     for i in (0, 1, 2):
-        found |= block(f"FSRefineModule.OutBlock_a.outLayers.{i}", f"refine.{2 + i}")
-    found |= block("FSRefineModule.OutBlock_b.outLayers.0", "refine.5")
-    found |= {f"FSRefineModule.OutBlock_b.outLayers.{i}.body.0": f"refine.{5 + i}" for i in (1, 2)}
+        actual |= block(f"FSRefineModule.OutBlock_a.outLayers.{i}", f"refine.{2 + i}")
+    actual |= block("FSRefineModule.OutBlock_b.outLayers.0", "refine.5")
+    actual |= {f"FSRefineModule.OutBlock_b.outLayers.{i}.body.0": f"refine.{5 + i}" for i in (1, 2)}
     for scale, ours in ((1, "at_half"), (2, "at_full")):
         for branch in (1, 2):
             digits = f"{scale}{branch}" if by_scale else f"{branch}{scale}"
-            found |= stage(f"MergeRefineModule.InBlock{digits}.inBlock", f"merge.{ours}.{branch - 1}")
+            actual |= stage(f"MergeRefineModule.InBlock{digits}.inBlock", f"merge.{ours}.{branch - 1}")
     for branch in (1, 2):
-        found |= blocks(f"MergeRefineModule.OutBlock_a{branch}.outLayers", f"merge.refine.{branch - 1}", (0, 1, 2))
-    found |= block("MergeRefineModule.OutBlock_b.outLayers.0", "merge.tail.0")
-    found |= {f"MergeRefineModule.OutBlock_b.outLayers.{i}.body.0": f"merge.tail.{i}" for i in (1, 2)}
+        actual |= blocks(f"MergeRefineModule.OutBlock_a{branch}.outLayers", f"merge.refine.{branch - 1}", (0, 1, 2))
+    actual |= block("MergeRefineModule.OutBlock_b.outLayers.0", "merge.tail.0")
+    actual |= {f"MergeRefineModule.OutBlock_b.outLayers.{i}.body.0": f"merge.tail.{i}" for i in (1, 2)}
     for i in (1, 2):
         for theirs, ours, scaled in ((f"{DOWN}{i}", f"down{i}", "conv"), (f"{UP}{i}", f"up{i}", "deconv")):
             for branch, digits in ((0, "12"), (1, "21")):
                 for j in (0, 2):
-                    found[f"{theirs}.conv{branch + 1}.{j}.body.0"] = f"merge.unet.{ours}.branches.{branch}.{j}"
-                found[f"{theirs}.{scaled}{digits}.1.body.0"] = f"merge.unet.{ours}.scales.{branch}"
-    return found
+                    actual[f"{theirs}.conv{branch + 1}.{j}.body.0"] = f"merge.unet.{ours}.branches.{branch}.{j}"
+                actual[f"{theirs}.{scaled}{digits}.1.body.0"] = f"merge.unet.{ours}.scales.{branch}"
+    return actual
 
 
 @pytest.mark.parametrize("by_scale", [True, False])

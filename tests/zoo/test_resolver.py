@@ -89,7 +89,7 @@ def test_absent_paths_name_their_folder(tmp_path):
         resolve("runs/last.pth", otherwise="or work without weights: --method rl")
 
 
-def test_verify_all_tells_good_from_bad(folders):
+def test_verify_all_distinguishes_good_from_bad(folders):
     own, packaged = folders
     write(packaged / "good.safetensors")
     broken = write(own / "broken.safetensors")

@@ -85,14 +85,14 @@ def test_deconvolving_networks(name):
     weight = w["log_weight"].exp()[:, None, None] * sigma**1.5
     power = transfer.abs().square() + weight * difference_power((24, 28), x) + 1e-6
     maps = torch.fft.irfft2(torch.fft.rfft2(maps) * transfer.conj() / power, s=(24, 28))
-    found = y
+    actual = y
     for step in range(steps):
         level = first * (sigma / first) ** (step / (steps - 1))
-        z = data_step(y, found, transfer, math.exp(w["log_trust"][step]) * (sigma / level) ** 2)
-        found = z + unet(part(w, "refine"), torch.cat([z, plane(level), maps], 1))
-    assert (net(x, psf=k, noise_level=sigma) - found).abs().max() < 1e-4
-    assert (net(x, psf=k, noise_level=plane(sigma)) - found).abs().max() < 1e-4
-    assert (found - x).abs().max() > 0.1
+        z = data_step(y, actual, transfer, math.exp(w["log_trust"][step]) * (sigma / level) ** 2)
+        actual = z + unet(part(w, "refine"), torch.cat([z, plane(level), maps], 1))
+    assert (net(x, psf=k, noise_level=sigma) - actual).abs().max() < 1e-4
+    assert (net(x, psf=k, noise_level=plane(sigma)) - actual).abs().max() < 1e-4
+    assert (actual - x).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("blind", [True, False])

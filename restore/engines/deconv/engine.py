@@ -18,11 +18,11 @@ from restore.analysis.value_range import find_scale
 from restore.classical.boundary import extend
 from restore.classical.wiener import gcv
 from restore.engines.deconv import methods
-from restore.engines.deconv.methods import Measured, Solve, measured
+from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
-from restore.engines.deconv.psf import Varying, check_orientation, estimated, load_psf, psf_for, write_psf
+from restore.engines.deconv.psf import Varying, check_orientation, estimate, load_psf, psf_for, write_psf
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
@@ -31,7 +31,7 @@ from restore.picture import PictureSource, ValueScale
 
 _ESTIMATED = 512  # px, side of the part that a PSF is estimated on
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
-_SAMPLE = 768  # px, side of the part that cross-validation looks at
+_SAMPLE = 768  # px, side of the part that cross-validation uses
 
 
 class Chosen(NamedTuple):
@@ -103,7 +103,7 @@ class DeconvolutionEngine:
             write_psf(Path(self._options.save_psf), psf, source)
         noise = self._options.noise
         crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
-        seen = measured(crops, None if noise is None else noise / 255)
+        seen = measure_crops(crops, None if noise is None else noise / 255)
         chosen, summary = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
         decisions = {
@@ -119,7 +119,7 @@ class DeconvolutionEngine:
         """(the PSF for a picture, what to say about it)."""
         if self._given is None:
             part = self._decoded(middle_crop(source, scale, _ESTIMATED))
-            return estimated(part, self._options.estimate, self._psf_size)
+            return estimate(part, self._options.estimate, self._psf_size)
         psf, notes = psf_for(self._given, source)
         if isinstance(psf, Varying):
             return psf, notes
@@ -130,13 +130,13 @@ class DeconvolutionEngine:
     ) -> tuple[Chosen, str]:
         method, why = self._method, ""
         if isinstance(psf, Varying):
-            method = methods.of_varying(method)
+            method = methods.for_varying_psf(method)
             solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
             return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
         if psf.numel() == 1:
             return Chosen("none", psf, lambda y, place: y.pixels), "none: there is no blur to take out"
         if method == "auto":
-            method, why = methods.automatic(seen, not self._options.estimate, bool(self._networks))
+            method, why = methods.choose(seen, not self._options.estimate, bool(self._networks))
         elif method == "infwide":
             method = methods.network_for(seen)
         network = self._networks.get(method) or self._networks.get("given")

@@ -24,8 +24,8 @@ from restore.physics.operators import VaryingBlur
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
 _SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
 _NOISY = 14 / 255  # noise from which on the low-light network is chosen
-_GRAINY = 3 / 255  # … for pictures with clipped lights
-_QUIET = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
+_NOISY_LIGHTS = 3 / 255  # … for pictures with clipped lights
+_LOW_NOISE = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
 
@@ -34,7 +34,7 @@ Solve = Callable[[Extended, Place], Tensor]
 
 
 class Measured(NamedTuple):
-    """What a picture says about itself.
+    """What is measured of a picture.
 
     Attributes:
         sigma: std of its noise, in units of [0, 1].
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
         return self.clipped > _SATURATED
 
 
-def measured(crops: list[Tensor], sigma: float | None = None) -> Measured:
+def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
     """What crops C x H x W say of noise (unless it is given) and clipping: a plateau at their largest value, below
     white too (a scaled picture)."""
     if not crops:
@@ -65,19 +65,19 @@ def measured(crops: list[Tensor], sigma: float | None = None) -> Measured:
     return Measured(max(sigma, _LEAST_NOISE), white, float((values >= CLIPPED * white).float().mean()))
 
 
-def automatic(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
-    """(method, why) where none is asked for.
+def choose(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
+    """(method, why) where the user names none.
 
     Args:
         trusted: the PSF was given, not estimated.
         networks: their weights are there.
     """
-    quiet = seen.sigma < _QUIET
-    if trusted and networks and not quiet:
+    low_noise = seen.sigma < _LOW_NOISE
+    if trusted and networks and not low_noise:
         name = network_for(seen)
         if name == LOW_LIGHT or not seen.saturated:
             return name, ": clipped lights or much noise" if name == LOW_LIGHT else ": some noise, few clipped pixels"
-    unsure = ", an estimated PSF" if not trusted else ", hardly any noise: the PSF must be exact" if quiet else ""
+    unsure = ", an estimated PSF" if not trusted else ", hardly any noise: the PSF must be exact" if low_noise else ""
     if seen.saturated:
         return "rl", f": clipped lights would ring{unsure}"
     return "hyper-laplacian", f": few clipped pixels{unsure}"
@@ -85,7 +85,7 @@ def automatic(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
 
 def network_for(seen: Measured) -> str:
     """The weights for what was measured."""
-    dark = seen.sigma > _NOISY or (seen.saturated and seen.sigma > _GRAINY)
+    dark = seen.sigma > _NOISY or (seen.saturated and seen.sigma > _NOISY_LIGHTS)
     return LOW_LIGHT if dark else DAYLIGHT
 
 
@@ -135,7 +135,7 @@ def by_richardson_lucy(method: str, psf: Tensor | Varying, seen: Measured, itera
     return solve, f"{method}, {count} iterations{', with a model of clipping' if model else ''}"
 
 
-def of_varying(method: str) -> str:
+def for_varying_psf(method: str) -> str:
     """The method for a PSF that changes over the picture. Raises `ConfigError` if it cannot do that."""
     if method not in ("auto", "rl", "rl-tv"):
         raise ConfigError(f"{method} takes one PSF for the whole picture", fix="Use --method rl or rl-tv")

@@ -29,7 +29,7 @@ class DeconvolutionNetwork(NetworkEngine):
 
     @torch.inference_mode()
     def deconvolve(self, y: Tensor, psf: Tensor, sigma: float) -> Tensor:
-        """B x C x H x W -> the same; other than three channels are shown one by one, as grey.
+        """B x C x H x W -> the same; other than three channels are given one by one, as grey.
 
         Args:
             psf: h x w, of sum 1.

@@ -15,7 +15,7 @@ ESTIMATES = ("auto", "line", "disc", "shake")
 
 @dataclass(frozen=True)
 class DeconvOptions(Options):
-    """Of every method."""
+    """Options of every method."""
 
     psf: Annotated[Any, Text("FILE|FOLDER|estimate|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA")] = None
     """The blur: a picture or .npy file of its shape (.npz of shapes that vary over the picture), a folder of
@@ -56,7 +56,7 @@ class DeconvOptions(Options):
 
 @dataclass(frozen=True)
 class IterativeOptions(DeconvOptions):
-    """Of Richardson-Lucy."""
+    """Options of Richardson-Lucy."""
 
     iterations: Annotated[int | None, Number(1, INF, whole=True)] = None
     """Of rl and rl-tv, instead of a number chosen by the noise."""
@@ -64,7 +64,7 @@ class IterativeOptions(DeconvOptions):
 
 @dataclass(frozen=True)
 class WeightsOptions(DeconvOptions):
-    """Of methods with a network."""
+    """Options of methods with a network."""
 
     weights: Annotated[str | Path | None, Text("NAME|FILE")] = None
     """Weights of infwide, or of the denoiser that pnp takes for its prior."""

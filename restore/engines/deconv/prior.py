@@ -27,7 +27,7 @@ class DenoisingPrior(NetworkEngine):
 
     @property
     def radius(self) -> int:
-        """How far a pixel looks, px."""
+        """Receptive radius, px."""
         return self.spec.radius + (MAP_RADIUS if self.spec.conditions else 0)
 
     def denoise(self, x: Tensor, level: float) -> Tensor:

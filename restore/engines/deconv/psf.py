@@ -82,10 +82,10 @@ def psf_for(given: Loaded, source: PictureSource) -> tuple[Tensor | Varying, tup
 
 def _files(folder: Path) -> dict[str, Path]:
     """PSF files by stem. Raises `FileError` if there are none."""
-    found = {p.stem: p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix.lower() in _SUFFIXES}
-    if not found:
+    files = {p.stem: p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix.lower() in _SUFFIXES}
+    if not files:
         raise FileError("there is no PSF in this folder", where=folder, fix=f"PSFs end in {', '.join(_SUFFIXES)}")
-    return found
+    return files
 
 
 def _varying(path: Path, flip: bool) -> Loaded:
@@ -117,7 +117,7 @@ def _loaded(psf: Tensor, notes: tuple[str, ...]) -> Loaded:
 
 
 def check_orientation(picture: Tensor, psf: Tensor) -> tuple[str, ...]:
-    """What makes a given PSF look wrong for a picture C x H x W, in words."""
+    """What indicates that a given PSF is wrong for a picture C x H x W, in words."""
     if torch.allclose(psf, psf.flip((0, 1)), atol=0.05 * float(psf.max())) or min(picture.shape[-2:]) < 64:
         return ()
     luma = _luma(picture)
@@ -131,8 +131,8 @@ def _luma(picture: Tensor) -> Tensor:
     return to_luma(picture[None])[0, 0] if len(picture) == 3 else picture.mean(0)
 
 
-def estimated(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
-    """(PSF found in a picture C x H x W, what to tell); a single one where none is found that makes it sharper."""
+def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
+    """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none makes it sharper."""
     luma = _luma(picture)
     line, circle = find_line(luma), find_disc(luma)
     if kind == "auto":

@@ -51,7 +51,7 @@ class DegradeEngine:
         return self
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
-        """Raises `UnsupportedError` for a kind of noise that wants grey or RGB."""
+        """Raises `UnsupportedError` for a kind of noise that needs grey or RGB."""
         source = sources["picture"]
         info, scale = source.info, find_scale(source)
         seed = hash_seed(options.seed or 0, _digest(source))

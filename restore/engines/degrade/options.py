@@ -14,7 +14,7 @@ _QUALITY = Number(1, 100, "QUALITY", whole=True)
 
 @dataclass(frozen=True)
 class DegradeOptions(Options):
-    """Of every kind."""
+    """Options of every kind of damage."""
 
     subsampling: Annotated[str | None, OneOf("420", "444")] = None
     """Of compression by --jpeg and of jpeg: chroma at half (420, the default) or full resolution."""
@@ -31,7 +31,7 @@ class DegradeOptions(Options):
 
 @dataclass(frozen=True)
 class NoiseOptions(DegradeOptions):
-    """Of every kind but jpeg."""
+    """Options of every kind but jpeg."""
 
     jpeg: Annotated[int | None, _QUALITY] = None
     """Any kind but jpeg: compress with this quality after the noise."""

@@ -29,7 +29,7 @@ class ApBsnEngine:
     """A blind network on phases, then refined.
 
     Args:
-        network: the engine of a blind network, which is shown whole pictures' channels of mean 0 and std 1.
+        network: the engine of a blind network, which is given whole pictures' channels of mean 0 and std 1.
     """
 
     def __init__(self, network: NetworkEngine) -> None:
@@ -55,7 +55,7 @@ class ApBsnEngine:
         first = pixel_shuffle_batch(self._denoised(phases, inner, places), PD)
         refined = []
         for number in range(PASSES):
-            mixed = torch.where(replaced(x[:, 0], places, seed, number, SHARE), x[:, 0], first)
+            mixed = torch.where(replacement_mask(x[:, 0], places, seed, number, SHARE), x[:, 0], first)
             refined.append(self._denoised(mixed[:, None], inner, places))
         return {"result": torch.stack(refined).mean(0)}
 
@@ -63,7 +63,7 @@ class ApBsnEngine:
         return self._network(x, condition, places)["result"]
 
 
-def replaced(x: Tensor, places: Sequence[Place], seed: int, number: int, share: float) -> Tensor:
+def replacement_mask(x: Tensor, places: Sequence[Place], seed: int, number: int, share: float) -> Tensor:
     """A share of the samples of tiles B x C x H x W, by chance and by their place in the picture: bool, like x."""
     fields = [hashed_field(x.shape[1:], (place.top, place.left), x.device, seed, number) for place in places]
     return torch.stack(fields) < share

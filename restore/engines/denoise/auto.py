@@ -25,7 +25,7 @@ from restore.zoo.resolver import available
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
 _NONE = 0.5  # of 255: nothing that could be of a kind
-_CLEAR = 5.0  # of 255: weaker noise looks white where it is not
+_CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 
 
 def by_network(options: NetworkOptions | None = None) -> Engine:
@@ -44,7 +44,7 @@ def shipped() -> tuple[str, str]:
 
 
 def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str, str] | None = None) -> Diagnosis:
-    """What there is to know of a picture's noise, and which network it is for: the one place that decides.
+    """The noise of a picture, and the network for it: the one place that decides.
 
     Args:
         sigma: the user's noise level, 8-bit units.
@@ -76,7 +76,7 @@ def is_white(level: Level) -> tuple[bool, str]:
 
 
 class DiagnosingDenoiser:
-    """Shows every picture to the network for its noise.
+    """Gives every picture to the network for its noise.
 
     Args:
         general, white: networks that are given the level; of the same needs.

@@ -1,4 +1,4 @@
-"""The well-kept classical denoisers behind the engine contract, with the noise level estimated for them."""
+"""Classical denoisers of maintained packages behind the engine contract, with the noise level estimated for them."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ class ClassicalEngine:
         sigma: float = condition.data
         if sigma < _LEAST_SIGMA:
             return {"result": x[:, 0]}
-        results = [self._one(picture, sigma) for picture in x[:, 0]]
+        results = [self._filtered(picture, sigma) for picture in x[:, 0]]
         return {"result": torch.stack(results).to(x)}
 
-    def _one(self, picture: torch.Tensor, sigma: float) -> torch.Tensor:
+    def _filtered(self, picture: torch.Tensor, sigma: float) -> torch.Tensor:
         pixels = picture.movedim(0, -1).double().cpu().numpy()
         return torch.from_numpy(np.ascontiguousarray(self._algorithm.filter(pixels, sigma))).movedim(-1, 0)

@@ -1,4 +1,4 @@
-"""What is found out about a picture's noise, for people and programs; `diagnose` of `auto.py` makes it."""
+"""The noise of a picture, for people and programs; `diagnose` of `auto.py` makes it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Diagnosis:
 
     @property
     def places(self) -> dict[str, float]:
-        """Intensities worth telling, 8-bit units: the ends and the middle of what the picture holds."""
+        """Intensities to report, 8-bit units: the ends and the middle of what the picture holds."""
         low, high = (255 * value for value in self.level.seen)
         return {"dark": low, "middle": (low + high) / 2, "bright": high}
 
     @property
     def decisions(self) -> dict[str, str]:
-        """What an engine tells the user."""
+        """What an engine reports to the user."""
         network = f"network {self.weights}: {self.why}"
         return {"method": network if self.method == "network" else self.method, "noise": self.level.summary}
 

@@ -1,4 +1,4 @@
-"""How well a denoiser does on noisy pictures, without clean ones: by pixels that were taken away from it.
+"""How well a denoiser does on noisy pictures, without clean ones: by held-out pixels.
 
 Blocks of a picture are covered with the median of those around them, which knows nothing of their noise. A denoiser's
 answer in the middle of a block is therefore independent of the noise there, and the mean square of the difference to
@@ -21,15 +21,15 @@ from restore.inference.options import RunOptions
 from restore.inference.runner import run
 from restore.picture import MemorySink, Picture
 
-SHARE = 0.02  # of the pixels that are hidden
+SHARE = 0.02  # of the pixels that are held out
 _STANDARD_ERRORS = 1.0  # by which a difference must exceed its own uncertainty
 
 
-class Hidden(NamedTuple):
+class HeldOut(NamedTuple):
     """A picture with covered blocks.
 
     Attributes:
-        pixels: C x H x W, what is shown.
+        pixels: C x H x W, the blocks covered.
         rows, columns: N each, the middles of the blocks.
         truth: C x N, what was measured there.
     """
@@ -41,11 +41,11 @@ class Hidden(NamedTuple):
 
 
 def block_side(correlation_length: float) -> int:
-    """Side of blocks whose middle is farther from what is shown than noise is correlated, px, odd."""
+    """Side of blocks whose middle is farther from uncovered pixels than noise is correlated, px, odd."""
     return 2 * math.ceil(max(correlation_length, 0.0)) + 1
 
 
-def hide(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE) -> Hidden:
+def hold_out(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE) -> HeldOut:
     """Cover blocks of side x side pixels of a picture C x H x W, one in each cell of a grid, none touching another.
 
     Each is covered, pixel by pixel, with the median of the eight blocks around it. Raises `ConfigError` if there is no
@@ -55,7 +55,7 @@ def hide(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE)
     cell = max(round(side / math.sqrt(share)), 3 * side + 1)
     down, across = height // cell, width // cell
     if not down or not across:
-        what = f"a picture of {height} x {width} px is too small to hide blocks of {side} px in"
+        what = f"a picture of {height} x {width} px is too small to hold out blocks of {side} px"
         raise ConfigError(what, fix=f"Give pictures of {cell} px or more, or use --method zero-shot")
     room = cell - 3 * side  # the block's neighbours stay in the cell
     count = down * across
@@ -67,17 +67,17 @@ def hide(x: Tensor, side: int, generator: torch.Generator, share: float = SHARE)
     rows, columns = top[:, None, None] + offset[:, None], left[:, None, None] + offset  # count x side x side
     rows, columns = rows.expand(-1, side, side), columns.expand(-1, side, side)
     around = [(i * side, j * side) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
-    shown = x.clone()
-    shown[:, rows, columns] = torch.stack([x[:, rows + i, columns + j] for i, j in around]).quantile(0.5, 0)
+    covered = x.clone()
+    covered[:, rows, columns] = torch.stack([x[:, rows + i, columns + j] for i, j in around]).quantile(0.5, 0)
     middle_row, middle_column = top + side // 2, left + side // 2
-    return Hidden(shown, middle_row, middle_column, x[:, middle_row, middle_column])
+    return HeldOut(covered, middle_row, middle_column, x[:, middle_row, middle_column])
 
 
-def errors(engine: Engine, hidden: Sequence[Hidden], device: torch.device | None = None) -> Tensor:
-    """Square of the difference at every hidden middle, mean over channels: N"""
+def errors(engine: Engine, held_out: Sequence[HeldOut], device: torch.device | None = None) -> Tensor:
+    """Square of the difference at every held-out middle, mean over channels: N"""
     options = RunOptions(device=str(device or "cpu"))
-    found = []
-    for each in hidden:
+    squares = []
+    for each in held_out:
         picture = Picture.from_array(each.pixels.movedim(0, -1).contiguous().numpy(), alpha=False)
         sinks: list[MemorySink] = []
 
@@ -87,8 +87,8 @@ def errors(engine: Engine, hidden: Sequence[Hidden], device: torch.device | None
 
         run(engine, [picture], into_memory, options)
         answer = torch.from_numpy(sinks[0].picture.pixels).movedim(-1, 0)
-        found.append((answer[:, each.rows, each.columns] - each.truth).square().mean(0))
-    return torch.cat(found)
+        squares.append((answer[:, each.rows, each.columns] - each.truth).square().mean(0))
+    return torch.cat(squares)
 
 
 def clearly_better(first: Tensor, second: Tensor) -> bool:

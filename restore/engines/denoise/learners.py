@@ -125,14 +125,14 @@ def crop_side(pictures: Sequence[Tensor], most: int, multiple: int) -> int:
 def crops(pictures: Sequence[Tensor], side: int, count: int, step: int, seed: int = 0) -> Batch:
     """Crops of pictures C x H x W as three colours, turned and mirrored, a function of (seed, step).
 
-    Of pictures without three channels one channel is taken, by chance, three times: as networks are shown it.
+    Of pictures without three channels one channel is taken, by chance, three times: as networks are given it.
     """
     generator = generator_for(seed, step)
 
     def chance(count: int) -> int:
         return int(torch.randint(count, (1,), generator=generator))
 
-    found = []
+    patches = []
     for _ in range(count):
         x = pictures[chance(len(pictures))]
         top, left = chance(x.shape[-2] - side + 1), chance(x.shape[-1] - side + 1)
@@ -140,5 +140,5 @@ def crops(pictures: Sequence[Tensor], side: int, count: int, step: int, seed: in
         channel = chance(len(x))
         x = x if len(x) == 3 else x[channel : channel + 1].expand(3, -1, -1)
         x = x.rot90(chance(4), (1, 2))
-        found.append(x.flip(2) if chance(2) else x)
-    return Batch({"clean": torch.stack(found)}, seed=seed, step=step, first_index=0)
+        patches.append(x.flip(2) if chance(2) else x)
+    return Batch({"clean": torch.stack(patches)}, seed=seed, step=step, first_index=0)

@@ -61,7 +61,7 @@ def network_of(weights: str | Path, model: str | None = None, sigma: float | Non
 
 
 def wrapped_for_inference(network: DenoisingNetwork) -> Engine:
-    """How a network is used: blind ones as AP-BSN is, C-BSN without taking away more than the noise."""
+    """How a network is used: blind ones as AP-BSN is, C-BSN without removing more than the noise."""
     if network.spec.blind:
         return ApBsnEngine(network)
     return NoiseBoundedEngine(network, network.sigma) if network.spec.standardised else network

@@ -1,12 +1,12 @@
-"""A network that learned without clean pictures, kept from taking away more than the noise.
+"""A network that learned without clean pictures, kept from removing more than the noise.
 
 Such a network guesses a pixel from what is around it, and what cannot be guessed (texture) goes with the noise. With
-r = f(x) - x, what it takes away, n the noise, of variance v, and e = f(x) - s its error, independent of n,
+r = f(x) - x, what it removes, n the noise, of variance v, and e = f(x) - s its error, independent of n,
 
     y = x + w r,  E (y - s)^2 = (1 - w)^2 v + w^2 E e^2,  E r^2 = v + E e^2,  hence the best w is v / E r^2.
 
 E r^2 is the mean of r^2 over 9 x 9 px and over the channels; a quarter more than v, by chance or because noise differs
-over the picture, is no excess yet. v is that of the picture where least is taken away (the 2 % quantile over 17 x 17
+over the picture, is no excess yet. v is that of the picture where least is removed (the 2 % quantile over 17 x 17
 px), for there the network guesses right. So correlated noise needs no other measurement.
 """
 
@@ -24,7 +24,7 @@ from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, 
 from restore.physics.filters import box_mean
 from restore.picture import PictureSource
 
-RADIUS = 4  # px, over which what is taken away is averaged
+RADIUS = 4  # px, over which what is removed is averaged
 SLACK = 1.25  # of the noise's variance
 _WIDE, _LEAST = 8, 0.02  # px and share of the picture for the variance of the noise
 _CROP, _GRID = 192, 4  # px and number along a side of the crops that stand for a large picture
@@ -32,11 +32,11 @@ _INSIDE = (0.02, 0.98)  # brightness; noise beyond is clipped
 
 
 class NoiseBoundedEngine:
-    """A denoiser that takes away no more than the noise: where it would, the picture itself is mixed in.
+    """A denoiser that removes no more than the noise: where it would, the picture itself is mixed in.
 
     Args:
         network: what denoises; one picture in, one of the same size out.
-        sigma: std of the noise in 8-bit units; None: measured where the network takes least away.
+        sigma: std of the noise in 8-bit units; None: measured where the network removes least.
     """
 
     def __init__(self, network: Engine, sigma: float | None = None) -> None:
@@ -62,25 +62,25 @@ class NoiseBoundedEngine:
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         """B x 1 x C x H x W unit values -> B x C x H x W."""
         inner, variance = condition.data
-        taken = self._taken(x, inner, places)
-        excess = (_energy(taken, RADIUS) - SLACK * variance).clamp(min=0)
-        return {"result": x[:, 0] + (variance / (variance + excess).clamp(min=1e-12)) * taken}
+        removed = self._removed(x, inner, places)
+        excess = (_energy(removed, RADIUS) - SLACK * variance).clamp(min=0)
+        return {"result": x[:, 0] + (variance / (variance + excess).clamp(min=1e-12)) * removed}
 
-    def _taken(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Tensor:
-        """What the network takes away: B x C x H x W."""
+    def _removed(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Tensor:
+        """What the network removes: B x C x H x W."""
         return self._network(x, condition, places)["result"] - x[:, 0]
 
     def _variance(self, crops: Sequence[Tensor], condition: Condition) -> float:
-        """Of the noise: where least is taken away, of the places that clipping has not touched if there are any."""
-        found = []
+        """Of the noise: where least is removed, of the places that clipping has not touched if there are any."""
+        statistics = []
         multiple = self.spec.multiple_of
         for crop in crops:
             height, width = (side // multiple * multiple for side in crop.shape[-2:])
             x = crop[None, None, :, :height, :width]
-            energy = _energy(self._taken(x, condition, [Place(0, 0, height, width)]), _WIDE)
+            energy = _energy(self._removed(x, condition, [Place(0, 0, height, width)]), _WIDE)
             light = box_mean(x[:, 0].mean(1, keepdim=True), _WIDE)
-            found.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
-        energy, light = torch.cat(found, 1).cpu()
+            statistics.append(torch.stack([energy, light])[..., ::2, ::2].flatten(1))
+        energy, light = torch.cat(statistics, 1).cpu()
         inside = (light > _INSIDE[0]) & (light < _INSIDE[1])
         energy = energy[inside] if inside.any() else energy
         return float(energy.sort().values[int(_LEAST * (len(energy) - 1))])

@@ -23,7 +23,7 @@ _PD = Parsed("{auto,1,2,…}", _parse_pd, "Use auto, 1 (none), 2, 3 …", lambda
 
 @dataclass(frozen=True)
 class DenoiseOptions(Options):
-    """Of every method."""
+    """Options of every method."""
 
     sigma: Annotated[float | None, Number(0, 255, "LEVEL")] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
@@ -36,7 +36,7 @@ class DenoiseOptions(Options):
 
 @dataclass(frozen=True)
 class ZeroShotOptions(DenoiseOptions):
-    """Of denoising without weights."""
+    """Options of denoising without weights."""
 
     preset: Annotated[str, OneOf("fast", "quality")] = "fast"
     """A promise of time or of quality."""
@@ -46,7 +46,7 @@ class ZeroShotOptions(DenoiseOptions):
 
 @dataclass(frozen=True)
 class ClassicalOptions(DenoiseOptions):
-    """Of the well-kept classical denoisers."""
+    """Options of the classical denoisers."""
 
     algorithm: Annotated[str, OneOf("nlm", "wavelet", "opencv-nlm")] = "nlm"
     """Which of the classical methods."""
@@ -54,7 +54,7 @@ class ClassicalOptions(DenoiseOptions):
 
 @dataclass(frozen=True)
 class NetworkOptions(DenoiseOptions):
-    """Of denoising by a network."""
+    """Options of denoising by a network."""
 
     weights: Annotated[str | Path | None, Text("NAME|FILE")] = None
     """Weights of a network: a name of the zoo or a .safetensors file."""
@@ -65,7 +65,7 @@ class NetworkOptions(DenoiseOptions):
 
 @dataclass(frozen=True)
 class SelfSupervisedOptions(DenoiseOptions):
-    """Of learning from noisy pictures first."""
+    """Options of learning from noisy pictures first."""
 
     adapt: Annotated[bool | str | Path | Sequence[str | Path], FromInputs("[FOLDER|FILE]"), Alias("fit")] = False
     """Noisy pictures of one kind to learn from first (self-supervised, no clean ones needed); without a value the

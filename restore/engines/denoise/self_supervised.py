@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from restore.analysis.effective import effective_curve
 from restore.analysis.noise import NoiseModel, estimate_noise
-from restore.engines.denoise.holdout import Hidden, block_side, clearly_better, errors, hide
+from restore.engines.denoise.holdout import HeldOut, block_side, clearly_better, errors, hold_out
 from restore.engines.denoise.learners import LEARNERS, NoiseStats, WithNoiseLevel, crop_side, crops
-from restore.engines.denoise.material import crops_of, gathered
 from restore.engines.denoise.network import WITHOUT_WEIGHTS, DenoisingNetwork, wrapped_for_inference
 from restore.engines.denoise.options import SelfSupervisedOptions, ZeroShotOptions
+from restore.engines.denoise.training_crops import collect_crops, crops_of
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings, fit
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 class SelfSupervisedEngine:
-    """Learns from noisy pictures, or finds what it learned from them before, then denoises.
+    """Learns from noisy pictures, or reuses what it learned from them before, then denoises.
 
     Args:
         options: where to learn from; nothing: from each picture itself.
@@ -60,7 +60,7 @@ class SelfSupervisedEngine:
         adapt = self._options.adapt
         self._paths = () if isinstance(adapt, bool) else _paths(adapt)
         self._runs_in: tuple[torch.dtype, torch.device] = torch.float32, torch.device("cpu")
-        self._material: tuple[list[Tensor], str] | None = None
+        self._collected: tuple[list[Tensor], str] | None = None
         self._fitted: dict[str, Fitted] = {}
         self.spec = ModelSpec("denoise", dtypes=("float32", "float16"))
 
@@ -68,7 +68,7 @@ class SelfSupervisedEngine:
     def fingerprint(self) -> str:
         """Of the options and of all pictures that are learned from."""
         settings = {name: value for name, value in asdict(self._options).items() if name != "adapt"}
-        own = self._gathered()[1] if self._paths else "each its own"
+        own = self._crops()[1] if self._paths else "each its own"
         return f"self-supervised:{json.dumps(settings, sort_keys=True)}:{own}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> SelfSupervisedEngine:
@@ -77,19 +77,19 @@ class SelfSupervisedEngine:
         return cast
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
-        """Learn, or find what was learned; then look at the picture as that denoiser does.
+        """Learn, or load what was learned; then measure the picture as that denoiser does.
 
         Raises `ConfigError` where there is no picture to learn from, or none large enough.
         """
         if self._paths:
-            pictures, digest = self._gathered()
+            pictures, digest = self._crops()
         else:
             pictures = crops_of(sources["picture"], 4)
             digest = _digest(pictures)
         key = f"{digest}:{options.seed or 0}"
         fitted = self._fitted.get(key)
         if fitted is None:
-            fitted = learned(pictures, digest, self._options, self._paths, options)
+            fitted = load_or_learn(pictures, digest, self._options, self._paths, options)
             self._fitted = {key: fitted}  # the last one: pictures that learn each on its own come one by one
         inner = fitted.engine.prepare(sources, options)
         return replace(
@@ -101,22 +101,22 @@ class SelfSupervisedEngine:
         engine, inner = condition.data
         return engine.cast(*self._runs_in)(x, inner, places)
 
-    def _gathered(self) -> tuple[list[Tensor], str]:
-        if self._material is None:
-            pictures = gathered(self._paths)
-            self._material = pictures, _digest(pictures)
-        return self._material
+    def _crops(self) -> tuple[list[Tensor], str]:
+        if self._collected is None:
+            pictures = collect_crops(self._paths)
+            self._collected = pictures, _digest(pictures)
+        return self._collected
 
 
 class Fitted(NamedTuple):
-    """A denoiser, and what to say of how it was found."""
+    """A denoiser, and decisions on how it was chosen."""
 
     engine: Engine
     decisions: dict[str, str]
 
 
-def learned(
-    pictures: list[Tensor], digest: str, asked: SelfSupervisedOptions, paths: Sequence[Path], options: EngineOptions
+def load_or_learn(
+    pictures: list[Tensor], digest: str, own: SelfSupervisedOptions, paths: Sequence[Path], options: EngineOptions
 ) -> Fitted:
     """What was learned from pictures C x H x W before, or is learned now, on the device and with the seed of
     `options`.
@@ -126,10 +126,10 @@ def learned(
         paths: where they came from, for the card.
     """
     noise = estimate_noise(pictures)
-    name = asked.learner
+    name = own.learner
     if name == "auto":
         name = "cbsn" if noise.correlated else "neighbor2neighbor"
-    learner, settings, seed = LEARNERS[name], FitSettings(budget=asked.budget), options.seed or 0
+    learner, settings, seed = LEARNERS[name], FitSettings(budget=own.budget), options.seed or 0
     load(learner.begin, "denoise", otherwise=WITHOUT_WEIGHTS)  # a clear error where it is missing
     begin = resolve(learner.begin)
     facts = [_VERSION, asdict(settings), name, learner.crop, learner.batch, seed, load_weights(begin).sha256, digest]
@@ -138,7 +138,7 @@ def learned(
     reused = place.is_file()
     if not reused:
         _learn(pictures, noise, name, settings, place, paths, options)
-    return choose(load_weights(place), asked.sigma, reused=reused, limited=asked.budget is not None)
+    return choose(load_weights(place), own.sigma, reused=reused, limited=own.budget is not None)
 
 
 def _learn(
@@ -150,7 +150,7 @@ def _learn(
     paths: Sequence[Path],
     options: EngineOptions,
 ) -> None:
-    """Learn, compare with zero-shot, and keep both findings at `place`."""
+    """Learn, compare with zero-shot, and save the network and the comparison at `place`."""
     learner, seed, device = LEARNERS[name], options.seed or 0, options.device
     begin = resolve(learner.begin)
     label = label_of(begin)
@@ -158,15 +158,15 @@ def _learn(
     start = load_weights(begin, label.model, arguments)
     crop = crop_side(pictures, learner.crop, learner.multiple)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
-    hidden = [hide(x, side, generator_for(seed, i)) for i, x in enumerate(pictures)]
-    shown = [each.pixels for each in hidden]
-    validated, scored = _some(hidden, _VALIDATED), _some(hidden, _SCORED)
+    held_out = [hold_out(x, side, generator_for(seed, i)) for i, x in enumerate(pictures)]
+    covered = [each.pixels for each in held_out]
+    validated, scored = _subset(held_out, _VALIDATED), _subset(held_out, _SCORED)
     stats = NoiseStats(effective_curve(noise, pictures), noise.correlation_length)
     objective = learner.objective(start.net, stats).to(device).train()
     log.info("learning from %d pictures by %s, %s", len(pictures), name, _kind(noise))
 
     def loss(step: int) -> Tensor:
-        batch = crops(shown, crop, learner.batch, step, seed)
+        batch = crops(covered, crop, learner.batch, step, seed)
         batch = replace(batch, pictures={role: x.to(device) for role, x in batch.pictures.items()})
         return objective(batch, objective.phases[0].name, step + 1)["loss"]
 
@@ -197,7 +197,7 @@ def _learn(
         ),
     )  # fmt: skip
     place.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(place, _bare(done.network).cpu(), label.model, arguments, card)
+    save_weights(place, _without_level(done.network).cpu(), label.model, arguments, card)
 
 
 def choose(fitted: Loaded, sigma: float | None = None, *, reused: bool, limited: bool) -> Fitted:
@@ -215,7 +215,7 @@ def choose(fitted: Loaded, sigma: float | None = None, *, reused: bool, limited:
     facts = {"fit": outcome + (", within a budget of time: not exactly repeatable" if limited else "")}
     weak = scores.value > _WEAK * variance.value
     if weak or not better.value:
-        why = "the noise is too weak to judge by hidden pixels" if weak else "learning did not clearly beat it"
+        why = "the noise is too weak to judge by held-out pixels" if weak else "learning did not clearly beat it"
         return Fitted(ZeroShotEngine(ZeroShotOptions(sigma=sigma)), facts | {"method": f"zero-shot fast: {why}"})
     name, summary = fitted.card.name, fitted.card.summary.rstrip(".")
     network = DenoisingNetwork(fitted.net, fitted.spec, name, fitted.sha256, sigma)
@@ -223,19 +223,19 @@ def choose(fitted: Loaded, sigma: float | None = None, *, reused: bool, limited:
     return Fitted(wrapped_for_inference(network), facts | {"method": method})
 
 
-def _errors(net: nn.Module, start: Loaded, hidden: Sequence[Hidden], device: torch.device) -> Tensor:
-    still = copy.deepcopy(_bare(net)).requires_grad_(False).cpu()  # an engine puts its network into eval mode
-    return errors(wrapped_for_inference(DenoisingNetwork(still, start.spec, "learning", "")), hidden, device)
+def _errors(net: nn.Module, start: Loaded, held_out: Sequence[HeldOut], device: torch.device) -> Tensor:
+    still = copy.deepcopy(_without_level(net)).requires_grad_(False).cpu()  # an engine puts its network into eval mode
+    return errors(wrapped_for_inference(DenoisingNetwork(still, start.spec, "learning", "")), held_out, device)
 
 
-def _bare(net: nn.Module) -> nn.Module:
+def _without_level(net: nn.Module) -> nn.Module:
     return net.network if isinstance(net, WithNoiseLevel) else net
 
 
-def _some(hidden: Sequence[Hidden], most: int) -> list[Hidden]:
-    """Evenly spread ones, with about as many pixels as may be looked at; one at least."""
-    pixels = sum(each.pixels.shape[-2] * each.pixels.shape[-1] for each in hidden)
-    return list(hidden[:: max(1, -(-pixels // most))])
+def _subset(held_out: Sequence[HeldOut], most: int) -> list[HeldOut]:
+    """Evenly spread ones, with about as many pixels as `most`; one at least."""
+    pixels = sum(each.pixels.shape[-2] * each.pixels.shape[-1] for each in held_out)
+    return list(held_out[:: max(1, -(-pixels // most))])
 
 
 def _kind(noise: NoiseModel) -> str:

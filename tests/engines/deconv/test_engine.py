@@ -79,9 +79,9 @@ def test_tiles_leave_no_seams(psf, pair):
     ],
 )
 def test_what_is_measured_chooses(sigma, clipped, trusted, chosen):
-    from restore.engines.deconv.methods import Measured, automatic
+    from restore.engines.deconv.methods import Measured, choose
 
-    method, why = automatic(Measured(sigma / 255, 1.0, clipped), trusted, True)
+    method, why = choose(Measured(sigma / 255, 1.0, clipped), trusted, True)
     assert (method + why).startswith(chosen)
 
 
@@ -200,7 +200,7 @@ def test_what_is_refused(tmp_path, psf, pair):
         deconvolution("wiener", tmp_path / "words.npy")
 
 
-def test_a_psf_is_estimated_and_can_be_looked_at(tmp_path):
+def test_a_psf_is_estimated_and_can_be_saved(tmp_path):
     from restore.physics.psf import motion
 
     truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)
@@ -267,14 +267,14 @@ def test_a_folder_has_a_psf_for_each_picture(tmp_path):
 
 
 def test_where_a_picture_is_clipped():
-    from restore.engines.deconv.methods import measured
+    from restore.engines.deconv.methods import measure_crops
 
     x = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert measured([0.9 * x], 0.01).white == 1 and not measured([0.9 * x], 0.01).saturated
-    at = measured([x.clamp(max=0.8)], 0.01)
+    assert measure_crops([0.9 * x], 0.01).white == 1 and not measure_crops([0.9 * x], 0.01).saturated
+    at = measure_crops([x.clamp(max=0.8)], 0.01)
     assert at.white == pytest.approx(0.8) and at.clipped == pytest.approx(0.21, abs=0.02) and at.saturated
-    assert measured([0.5 * x], 0.01).white == 1  # merely dark
-    assert measured([], 0.01) == (0.01, 1.0, 0.0)
+    assert measure_crops([0.5 * x], 0.01).white == 1  # merely dark
+    assert measure_crops([], 0.01) == (0.01, 1.0, 0.0)
 
 
 def test_plug_and_play_knows_what_was_measured(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import restore
-from restore.engines.denoise.ap_bsn import PASSES, SHARE, ApBsnEngine, replaced
+from restore.engines.denoise.ap_bsn import PASSES, SHARE, ApBsnEngine, replacement_mask
 from restore.engines.denoise.network import DenoisingNetwork
 from restore.errors import ConfigError
 from restore.inference.engine import Condition, Place
@@ -58,12 +58,12 @@ def test_the_first_estimate_is_made_on_phases_and_sixteen_percent_are_put_back()
 def test_what_is_replaced_follows_the_place_and_the_seed_alone():
     x = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     place, inner = Place(0, 0, 40, 40), Place(4, 6, 40, 40)
-    whole = replaced(x, [place, inner], 7, 1, SHARE)
+    whole = replacement_mask(x, [place, inner], 7, 1, SHARE)
     assert whole.shape == x.shape and whole.dtype == torch.bool
-    assert torch.equal(whole[0, :, 4:31, 6:34], replaced(1 - x[:1, :, :27, :28], [inner], 7, 1, SHARE)[0])
+    assert torch.equal(whole[0, :, 4:31, 6:34], replacement_mask(1 - x[:1, :, :27, :28], [inner], 7, 1, SHARE)[0])
     assert torch.equal(whole[1, :, :30, :30], whole[0, :, 4:34, 6:36])  # a batch of tiles, each by its own place
     for seed, number in ((8, 1), (7, 2)):
-        both = (whole[0] & replaced(x[:1], [place], seed, number, SHARE)[0]).float().mean()
+        both = (whole[0] & replacement_mask(x[:1], [place], seed, number, SHARE)[0]).float().mean()
         assert float(both) == pytest.approx(SHARE**2, abs=0.012)
 
 

@@ -26,23 +26,23 @@ def picture(values):
 
 @pytest.mark.parametrize("sigma", [8.0, 25.0])
 def test_the_level_of_white_noise(sigma):
-    found = diagnose(picture(shaded() + sigma * np.random.default_rng(1).standard_normal((256, 320, 3))))
-    assert found.level.value == pytest.approx(sigma, rel=0.08)
-    assert (found.weights, found.white, found.why) == (WHITE, True, "white noise")
-    assert found.facts["curve"].startswith("dark ") and found.facts["correlation"] == "none found"
+    actual = diagnose(picture(shaded() + sigma * np.random.default_rng(1).standard_normal((256, 320, 3))))
+    assert actual.level.value == pytest.approx(sigma, rel=0.08)
+    assert (actual.weights, actual.white, actual.why) == (WHITE, True, "white noise")
+    assert actual.facts["curve"].startswith("dark ") and actual.facts["correlation"] == "none found"
 
 
 def test_the_curve_of_photon_noise_rises_as_it_should():
     """Variance u * 255 / 40 in 8-bit units, read where the picture has such intensities."""
     clean = shaded()
     counts = np.random.default_rng(2).poisson(clean / 255 * 40) / 40 * 255
-    found = diagnose(picture(counts))
-    low, high = (255 * value for value in found.level.seen)
+    actual = diagnose(picture(counts))
+    low, high = (255 * value for value in actual.level.seen)
     assert low == pytest.approx(42, abs=12) and high == pytest.approx(207, abs=12)
     for intensity in (60, 125, 190):
-        assert found.level_at(intensity) == pytest.approx((intensity * 255 / 40) ** 0.5, rel=0.15)
-    assert [intensity for intensity, _ in found.curve][:: len(found.curve) - 1] == [0, 255]
-    dark, middle, bright = (found.level_at(place) for place in found.places.values())
+        assert actual.level_at(intensity) == pytest.approx((intensity * 255 / 40) ** 0.5, rel=0.15)
+    assert [intensity for intensity, _ in actual.curve][:: len(actual.curve) - 1] == [0, 255]
+    dark, middle, bright = (actual.level_at(place) for place in actual.places.values())
     assert dark < middle < bright
 
 
@@ -50,10 +50,10 @@ def test_clipped_shares_are_exact():
     values = shaded(60, 190)
     values[:64, :, 0] = 0  # a quarter of a third of the samples
     values[-32:] = 255
-    found = diagnose(picture(values))
-    assert found.level.noise.clipped == pytest.approx((1 / 12, 1 / 8), abs=1e-9)
-    assert found.facts["clipped"] == "black 8.33%, white 12.50% of the samples"
-    assert found.summary()["clipped"] == {"black": pytest.approx(1 / 12), "white": pytest.approx(1 / 8)}
+    actual = diagnose(picture(values))
+    assert actual.level.noise.clipped == pytest.approx((1 / 12, 1 / 8), abs=1e-9)
+    assert actual.facts["clipped"] == "black 8.33%, white 12.50% of the samples"
+    assert actual.summary()["clipped"] == {"black": pytest.approx(1 / 12), "white": pytest.approx(1 / 8)}
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,15 @@ def test_the_engine_does_what_the_diagnosis_says(kind, sigma, weights, why):
     source = noisy(kind, sigma)
     engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
     condition = engine.prepare({"picture": source}, EngineOptions())
-    found = diagnose(source, names=("general", "fine"))
-    assert (found.weights, found.why) == (weights, why)
+    actual = diagnose(source, names=("general", "fine"))
+    assert (actual.weights, actual.why) == (weights, why)
     assert (
-        condition.decisions == found.decisions == {"method": f"network {weights}: {why}", "noise": found.level.summary}
+        condition.decisions
+        == actual.decisions
+        == {"method": f"network {weights}: {why}", "noise": actual.level.summary}
     )
     white, curve = condition.data
-    assert white == found.white and curve.tolist() == found.level.curve.tolist()
+    assert white == actual.white and curve.tolist() == actual.level.curve.tolist()
 
 
 def test_the_rule_has_one_place(monkeypatch):
@@ -95,19 +97,19 @@ def test_a_level_just_below_what_is_clear_is_not_white():
 
 
 def test_too_small_to_measure():
-    found = diagnose(picture(shaded(shape=(20, 30))))
-    assert not found.measurable and found.level.value == 0 and found.weights == GENERAL
-    assert found.facts["noise"] == "not measured: too small to measure its noise, taken as none"
-    assert "curve" not in found.facts and found.why == "the noise could not be measured"
+    actual = diagnose(picture(shaded(shape=(20, 30))))
+    assert not actual.measurable and actual.level.value == 0 and actual.weights == GENERAL
+    assert actual.facts["noise"] == "not measured: too small to measure its noise, taken as none"
+    assert "curve" not in actual.facts and actual.why == "the noise could not be measured"
 
 
 def test_facts_name_size_depth_and_range_and_alpha_does_not_count():
     values = shaded(80, 200) + 10 * np.random.default_rng(3).standard_normal((256, 320, 3))
     ten_bit = np.rint(np.clip(values, 0, 255) * 4).astype(np.uint16)
-    found = diagnose(Picture.from_array(ten_bit))
-    assert found.facts["picture"] == "320 x 256 px, 3 x 16 bit, array"
-    assert found.facts["range"].endswith("10-bit data in a 16-bit file")
-    assert found.level.value == pytest.approx(10 * 1020 / 1023, rel=0.08)
+    actual = diagnose(Picture.from_array(ten_bit))
+    assert actual.facts["picture"] == "320 x 256 px, 3 x 16 bit, array"
+    assert actual.facts["range"].endswith("10-bit data in a 16-bit file")
+    assert actual.level.value == pytest.approx(10 * 1020 / 1023, rel=0.08)
     opaque = np.dstack([values, np.full((256, 320), 255)])
     with_alpha = diagnose(picture(opaque))
     assert with_alpha.facts["picture"] == "320 x 256 px, 3 x 8 bit and alpha, array"
@@ -115,15 +117,15 @@ def test_facts_name_size_depth_and_range_and_alpha_does_not_count():
 
 
 def test_the_summary_is_json_in_8_bit_units():
-    found = diagnose(noisy("correlated"))
-    summary = json.loads(json.dumps(found.summary()))
-    assert summary["level"] == pytest.approx(found.level.value) and len(summary["curve"]) == 17
-    assert summary["curve"][-1] == [255, pytest.approx(255 * float(found.level.curve[-1]))]
+    actual = diagnose(noisy("correlated"))
+    summary = json.loads(json.dumps(actual.summary()))
+    assert summary["level"] == pytest.approx(actual.level.value) and len(summary["curve"]) == 17
+    assert summary["curve"][-1] == [255, pytest.approx(255 * float(actual.level.curve[-1]))]
     assert summary["correlated"] is True and summary["correlation_length"] == pytest.approx(
         1.9, abs=0.25
     )  # a 3 x 3 box
-    assert summary["autocorrelation"][0] == 1 and summary["sigma"] == pytest.approx(255 * found.level.noise.sigma)
-    assert summary["decisions"] == found.decisions
+    assert summary["autocorrelation"][0] == 1 and summary["sigma"] == pytest.approx(255 * actual.level.noise.sigma)
+    assert summary["decisions"] == actual.decisions
 
 
 def test_samples_that_are_no_numbers_are_refused():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restore.engines.denoise.holdout import SHARE, Hidden, block_side, clearly_better, errors, hide
+from restore.engines.denoise.holdout import SHARE, HeldOut, block_side, clearly_better, errors, hold_out
 from restore.errors import ConfigError
 from restore.inference.engine import Condition, Unchanged
 from restore.models.spec import ModelSpec
@@ -27,27 +27,27 @@ def test_blocks_are_wider_than_the_correlation(length, side):
 @given(st.integers(60, 150), st.integers(60, 150), st.sampled_from([1, 3, 5]), st.integers(0, 99))
 def test_the_blocks_alone_are_replaced_and_by_what_is_around_them(height, width, side, seed):
     x = torch.rand(2, height, width, generator=generator(seed))
-    found = hide(x, side, generator(seed))
-    changed = (found.pixels != x).any(0)
+    held_out = hold_out(x, side, generator(seed))
+    changed = (held_out.pixels != x).any(0)
     mask = torch.zeros(1, 1, height, width)
-    mask[0, 0, found.rows, found.columns] = 1
+    mask[0, 0, held_out.rows, held_out.columns] = 1
     blocks = F.max_pool2d(mask, side, 1, side // 2)[0, 0] > 0
     assert torch.equal(changed, blocks)
-    assert int(blocks.sum()) == len(found.rows) * side * side  # none touches another
-    assert torch.equal(found.truth, x[:, found.rows, found.columns])
+    assert int(blocks.sum()) == len(held_out.rows) * side * side  # none touches another
+    assert torch.equal(held_out.truth, x[:, held_out.rows, held_out.columns])
     unseen = x.clone()
     unseen[:, blocks] = 9.0  # what was there does not matter
-    assert torch.equal(hide(unseen, side, generator(seed)).pixels, found.pixels)
+    assert torch.equal(hold_out(unseen, side, generator(seed)).pixels, held_out.pixels)
 
 
 def test_two_percent_are_hidden():
-    found = hide(torch.rand(1, 700, 700), 1, generator())
-    assert len(found.rows) / 700**2 == pytest.approx(SHARE, rel=0.1)
+    held_out = hold_out(torch.rand(1, 700, 700), 1, generator())
+    assert len(held_out.rows) / 700**2 == pytest.approx(SHARE, rel=0.1)
 
 
 def test_a_small_picture_has_no_room():
-    with pytest.raises(ConfigError, match=r"6 x 6 px is too small to hide blocks of 1 px in.*7 px or more"):
-        hide(torch.rand(1, 6, 6), 1, generator())
+    with pytest.raises(ConfigError, match=r"6 x 6 px is too small to hold out blocks of 1 px.*7 px or more"):
+        hold_out(torch.rand(1, 6, 6), 1, generator())
 
 
 class Blur:
@@ -74,13 +74,13 @@ def test_the_hidden_error_is_the_true_one_and_the_noise():
     clean = torch.full((1, 400, 400), 0.4)
     clean[:, :, ::40] = 0.7
     noisy = clean + 0.1 * torch.randn(1, 400, 400, generator=generator())
-    found = hide(noisy, 1, generator(1))
-    known = Hidden(found.pixels, found.rows, found.columns, clean[:, found.rows, found.columns])
+    held_out = hold_out(noisy, 1, generator(1))
+    known = HeldOut(held_out.pixels, held_out.rows, held_out.columns, clean[:, held_out.rows, held_out.columns])
     for engine in (Blur(1), Blur(4)):
-        seen, true = float(errors(engine, [found]).mean()), float(errors(engine, [known]).mean())
+        seen, true = float(errors(engine, [held_out]).mean()), float(errors(engine, [known]).mean())
         assert seen == pytest.approx(true + 0.01, rel=0.05)
-    assert clearly_better(errors(Blur(1), [found]), errors(Unchanged(), [found]))
-    assert not clearly_better(errors(Blur(1), [found]), errors(Blur(1), [found]))
+    assert clearly_better(errors(Blur(1), [held_out]), errors(Unchanged(), [held_out]))
+    assert not clearly_better(errors(Blur(1), [held_out]), errors(Blur(1), [held_out]))
 
 
 def test_a_difference_within_chance_is_none():

@@ -57,8 +57,8 @@ def test_crops_are_a_function_of_the_step_and_the_seed():
 
 def test_colours_stay_together():
     picture = torch.stack([torch.rand(64, 64), torch.rand(64, 64) + 1, torch.rand(64, 64) + 2])
-    found = crops([picture], 48, 4, 0).clean
-    assert ((found.floor() - torch.arange(3.0)[:, None, None]).abs() == 0).all()
+    actual = crops([picture], 48, 4, 0).clean
+    assert ((actual.floor() - torch.arange(3.0)[:, None, None]).abs() == 0).all()
 
 
 def test_too_small_to_learn_from():

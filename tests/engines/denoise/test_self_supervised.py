@@ -16,11 +16,11 @@ from restore.engines import fitting
 from restore.engines.denoise import material, self_supervised
 from restore.engines.denoise.ap_bsn import ApBsnEngine
 from restore.engines.denoise.learners import LEARNERS
-from restore.engines.denoise.material import gathered
 from restore.engines.denoise.network import DenoisingNetwork
 from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
 from restore.engines.denoise.options import SelfSupervisedOptions
 from restore.engines.denoise.self_supervised import SelfSupervisedEngine, choose
+from restore.engines.denoise.training_crops import collect_crops
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings
 from restore.errors import ConfigError, DecodeError, RestoreError
@@ -132,15 +132,15 @@ def test_the_fingerprint_is_of_options_and_of_all_that_is_learned_from(folder):
 )
 def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, monkeypatch):
     """By its own objective, going on from its weights; what is kept is read and used as what it is."""
-    losses, found = [], {}
+    losses, actual = [], {}
     made = LEARNERS[learner_name].objective
 
     def seen(network, noise):
-        found["objective"] = made(network, noise)
-        return found["objective"]
+        actual["objective"] = made(network, noise)
+        return actual["objective"]
 
     def one_step(network, parameters, loss, validate, settings, report, progress):
-        assert network is found["objective"].averaged
+        assert network is actual["objective"].averaged
         losses.append(loss(0).item())
         settings = FitSettings(steps=1, validate_every=1)
         falling = iter((2.0, 1.0))
@@ -155,7 +155,7 @@ def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, m
     engine, _, decisions = prepared(learner(tmp_path / "noisy", learner=learner_name), noisy(size=(50, 60)))
     (kept,) = (home / "fits").iterdir()
     loaded = load_weights(kept)
-    assert type(found["objective"]) is objective and losses[0] > 0
+    assert type(actual["objective"]) is objective and losses[0] > 0
     assert loaded.card.command == f"--adapt noisy --learner {learner_name}" and loaded.card.steps == 1
     start = load_weights(resolve(begins)).net
     assert type(loaded.net) is type(start)
@@ -182,7 +182,7 @@ def test_an_unknown_learner_is_refused(folder):
     [
         (True, 0.011, "self-supervised, 50 steps: learned from noisy pictures alone, noise white, level 9"),
         (False, 0.011, "zero-shot fast: learning did not clearly beat it"),
-        (True, 0.009, "zero-shot fast: the noise is too weak to judge by hidden pixels"),
+        (True, 0.009, "zero-shot fast: the noise is too weak to judge by held-out pixels"),
     ],
 )
 def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, tmp_path):
@@ -207,21 +207,21 @@ def test_what_is_no_better_than_zero_shot_is_not_used(better, variance, method, 
     assert condition.decisions["noise"] == "sigma 12.0 (given), white"
 
 
-def test_all_frames_and_channels_are_gathered(tmp_path):
+def test_all_frames_and_channels_are_crops(tmp_path):
     stack = np.stack([noisy(i, channels=5) for i in range(3)])
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", planarconfig="contig")
-    found = gathered([tmp_path / "stack.tif"])
-    assert [x.shape for x in found] == [(5, 96, 120)] * 3
-    assert torch.allclose(found[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
+    actual = collect_crops([tmp_path / "stack.tif"])
+    assert [x.shape for x in actual] == [(5, 96, 120)] * 3
+    assert torch.allclose(actual[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
 
 
 def test_a_bad_file_is_left_out_and_reported(folder, caplog):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     with caplog.at_level(logging.WARNING, "restore"):
-        assert len(gathered([folder])) == 3
+        assert len(collect_crops([folder])) == 3
     assert "left out" in caplog.text and "broken.png" in caplog.text
     with pytest.raises(DecodeError):
-        gathered([folder / "broken.png"])
+        collect_crops([folder / "broken.png"])
 
 
 def test_nothing_to_learn_from(tmp_path):
@@ -233,7 +233,7 @@ def test_nothing_to_learn_from(tmp_path):
 def test_pictures_of_one_kind(folder):
     restore.write(noisy(9, channels=3), folder / "colour.png")
     with pytest.raises(ConfigError, match="differ in their channels"):
-        gathered([folder])
+        collect_crops([folder])
 
 
 def test_small_pictures_are_refused(tmp_path):
@@ -247,7 +247,7 @@ def test_pictures_of_one_kind_however_many(folder, monkeypatch):
     restore.write(noisy(9, channels=3), folder / "0.png")
     monkeypatch.setattr(material, "_PIXELS", 40_000)
     with pytest.raises(ConfigError, match="differ in their channels"):
-        gathered([folder])
+        collect_crops([folder])
 
 
 def test_where_it_would_not_be_used_nothing_is_learned(folder, monkeypatch, caplog):
@@ -281,14 +281,14 @@ def test_loading_it_needs_no_place_to_learn_from(two_steps):
 
 
 def test_the_seed_decides_what_is_learned(two_steps, home):
-    def learned(seed):
+    def learn_anew(seed):
         for fit in (home / "fits").glob("*"):
             fit.unlink()  # each is learned anew
         result = restore.load("denoise", method="self-supervised", seed=seed, device="cpu")(noisy())
         (kept,) = (home / "fits").iterdir()
         return result, load_weights(kept).net.state_dict()
 
-    (one, fit), (again, same), (other, another) = learned(3), learned(3), learned(4)
+    (one, fit), (again, same), (other, another) = learn_anew(3), learn_anew(3), learn_anew(4)
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert all(torch.equal(fit[name], same[name]) for name in fit)
     assert any(not torch.equal(fit[name], another[name]) for name in fit)

@@ -16,13 +16,13 @@ from restore.io.codecs import ReadOptions, open_frames
 from restore.io.paths import find_pictures
 from restore.picture import PictureSource
 
-_PICTURES, _SIDE, _GRID = 64, 512, 4  # at most: pictures looked at, px of a crop's side, crops along a side of one
+_PICTURES, _SIDE, _GRID = 64, 512, 4  # at most: pictures read, px of a crop's side, crops along a side of one
 _PIXELS = 16 << 20  # learned from at most, all channels
 
 log = logging.getLogger(__name__)
 
 
-def gathered(paths: Sequence[Path]) -> list[Tensor]:
+def collect_crops(paths: Sequence[Path]) -> list[Tensor]:
     """Crops C x H x W in unit values that stand for pictures and folders of pictures.
 
     A file that cannot be read is left out, and reported. Raises `ConfigError` if nothing is left.
@@ -31,30 +31,30 @@ def gathered(paths: Sequence[Path]) -> list[Tensor]:
     step = max(1, len(files) // _PICTURES)
     files = files[::step][:_PICTURES]
     grid = max(1, min(_GRID, round((_PIXELS / _SIDE**2 / max(1, len(files))) ** 0.5)))
-    found: list[Tensor] = []
+    crops: list[Tensor] = []
     for file in files:
-        if sum(x.numel() for x in found) > _PIXELS:
+        if sum(x.numel() for x in crops) > _PIXELS:
             break
         try:
             for frame in open_frames(file, ReadOptions(frames="all")):
                 try:
-                    found += crops_of(frame, grid)
+                    crops += crops_of(frame, grid)
                 finally:
                     frame.close()
-                if sum(x.numel() for x in found) > _PIXELS:
+                if sum(x.numel() for x in crops) > _PIXELS:
                     break
         except RestoreError as error:
             if len(files) == 1:
                 raise
             log.warning("left out: %s", error)
-    if not found:
+    if not crops:
         where = ", ".join(map(str, paths))
         fix = "Give --adapt a folder of noisy pictures"
         raise ConfigError("there is no picture to learn from", where=where, fix=fix)
-    if len({len(x) for x in found}) > 1:
+    if len({len(x) for x in crops}) > 1:
         fix = "Give --adapt pictures of one kind"
         raise ConfigError("the pictures to learn from differ in their channels", fix=fix)
-    return found
+    return crops
 
 
 def crops_of(frame: PictureSource, grid: int) -> list[Tensor]:

@@ -19,7 +19,7 @@ def to_luma(x: Tensor) -> Tensor:
 
 
 def srgb_to_linear(x: Tensor) -> Tensor:
-    """sRGB values (IEC 61966-2-1) to light, B x C x H x W; 0 -> 0, 1 -> 1.
+    """sRGB values (IEC 61966-2-1) to light, of any shape; 0 -> 0, 1 -> 1.
 
     Negative values stay in the linear part; values above 1 continue the curve.
     """
@@ -36,8 +36,8 @@ def linear_to_srgb(x: Tensor) -> Tensor:
 
 
 def _elementwise(curve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A curve of kornia's, which takes three channels only, applied to B x C x H x W of any number of them."""
-    if x.shape[1] == 3:
+    """A curve of kornia's, which takes three channels only, applied to any shape."""
+    if x.ndim == 4 and x.shape[1] == 3:
         return curve(x)
     values = F.pad(x.flatten(), (0, -x.numel() % 3))
     return curve(values.view(3, 1, -1)).flatten()[: x.numel()].view(x.shape)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from restore.errors import ConfigError, ModelError
 from restore.models import MODELS, build
-from restore.models.probe import Shown, example, measure_radius, verify_spec
+from restore.models.probe import Example, example, measure_radius, verify_spec
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,23 @@ CASES = [
 of = {"ids": lambda case: case.id}
 
 
-def shown(net: nn.Module, height: int, width: int, seed: int = 0) -> Shown:
+def shown(net: nn.Module, height: int, width: int, seed: int = 0) -> Example:
     """A random picture, and a random noise level for every pixel."""
     pictures, conditions = example(net.spec(), height, width, torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     if "noise_level" in conditions:
         conditions["noise_level"] = 0.2 * torch.rand(1, 1, height, width, generator=generator)
-    return Shown(torch.rand(pictures.shape, generator=generator), conditions)
+    return Example(torch.rand(pictures.shape, generator=generator), conditions)
 
 
-def cut(x: Shown, rows: slice, columns: slice) -> Shown:
+def cut(x: Example, rows: slice, columns: slice) -> Example:
     """A part of a picture and of its map of noise."""
     size = x.pictures.shape[-2:]
     inside = {n: v[..., rows, columns] if v.shape[-2:] == size else v for n, v in x.conditions.items()}
-    return Shown(x.pictures[..., rows, columns], inside)
+    return Example(x.pictures[..., rows, columns], inside)
 
 
-def call(net: nn.Module, x: Shown) -> Tensor:
+def call(net: nn.Module, x: Example) -> Tensor:
     return net(x.pictures, **x.conditions)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorDeviceMismatchError
 from torch.utils._pytree import tree_leaves
@@ -18,11 +19,10 @@ from torch.utils._pytree import tree_leaves
 import restore.physics
 from restore.physics import (
     batch,
-    blur,
     blurred_noise,
-    blurring,
     camera,
     color,
+    filters,
     fourier,
     jpeg,
     level,
@@ -30,6 +30,7 @@ from restore.physics import (
     noise,
     operators,
     random,
+    random_blur,
     resample,
 )  # fmt: skip
 from tests.fake_cuda import CUDA, gradients, pretended_cuda
@@ -82,9 +83,11 @@ def curve_of(cuda: Inputs) -> Tensor:
 
 DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "batch.per_sample": lambda cuda: batch.per_sample(cuda(4)),
-    "blur.box_mean": lambda cuda: blur.box_mean(cuda(2, 3, 20, 17), 3),
-    "blur.filter_each": lambda cuda: blur.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
-    "blur.gaussian_kernels": lambda cuda: blur.gaussian_kernels(cuda(4), cuda(4), cuda(4)),
+    "batch.crop_or_pad": lambda cuda: batch.crop_or_pad(cuda(2, 3, 20, 17), (16, 21)),
+    "filters.box_mean": lambda cuda: filters.box_mean(cuda(2, 3, 20, 17), 3),
+    "filters.filter_each": lambda cuda: filters.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
+    "filters.elliptic_gaussian": lambda cuda: filters.elliptic_gaussian(*(cuda(4) for _ in range(5))),
+    "filters.gaussian_kernels": lambda cuda: filters.gaussian_kernels(cuda(4), cuda(4), cuda(4)),
     "blurred_noise.blurred_noises": lambda cuda: blurred_noise.blurred_noises(cuda(2, 3, 20, 17)),
     "color.linear_to_srgb": lambda cuda: color.linear_to_srgb(cuda(2, 3, 8, 9)),
     "color.srgb_to_linear": lambda cuda: color.srgb_to_linear(cuda(2, 3, 8, 9)),
@@ -135,8 +138,10 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
 FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or work in place
     "random.hashed_field": lambda cuda: random.hashed_field((3, 4, 5), (1, 2), CUDA, 7),
     "batch.constant": lambda cuda: batch.constant((1.0, 2.0), CUDA),
-    "blurring.blur": lambda cuda: [
-        blurring.blur(cuda.plain(6, 3, 40, 48), blurring.BlurRecipe(regime, bank=6), blurring.draw_bank(6), 0, 1, 0)
+    "random_blur.blur": lambda cuda: [
+        random_blur.blur(
+            cuda.plain(6, 3, 40, 48), random_blur.BlurRecipe(regime, bank=6), random_blur.draw_bank(6), 0, 1, 0
+        )
         for regime in ("gaussian", "low-light")
     ],
     "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
@@ -160,7 +165,8 @@ READS_BACK: dict[str, Callable[[Inputs], Any]] = {
 }
 """Those whose answer is a number on the host."""
 ON_THE_HOST = {
-    "blurring.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_traces", "noise.plan_noise",
+    "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",
+    "noise.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
     "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",
     "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised",
 }  # fmt: skip
@@ -221,7 +227,7 @@ def test_runs_to_where_its_number_is_read(name):
 
 MISTAKES: dict[str, tuple[Callable[[Inputs], Any], type[Exception], str]] = {
     "a kernel left on the host": (
-        lambda cuda: blur.filter_each(cuda(2, 3, 20, 17), torch.rand(2, 5, 5)),
+        lambda cuda: F.conv2d(cuda(2, 3, 20, 17), torch.rand(3, 3, 5, 5)),
         RuntimeError, "weight is on cpu, different from other tensors on cuda:0",
     ),
     "a level left on the host": (
@@ -253,6 +259,6 @@ def test_a_mix_of_devices_fails(name):
 def test_gradients_are_those_of_the_engine():
     """On the CPU, where the engine can be asked."""
     x, kernels = torch.rand(2, 3, 12, 11).requires_grad_(), torch.rand(2, 3, 3).requires_grad_()
-    y = (blur.filter_each(x, kernels).relu() * x[..., 1:-1, 1:-1]).square().mean()
+    y = (filters.filter_each(x, kernels).relu() * x[..., 1:-1, 1:-1]).square().mean()
     for ours, theirs in zip(gradients(y, [x, kernels]), torch.autograd.grad(y, [x, kernels]), strict=True):
         torch.testing.assert_close(ours, theirs)

@@ -13,7 +13,7 @@ import torch
 
 import restore
 from restore.engines import fitting
-from restore.engines.denoise import material, self_supervised
+from restore.engines.denoise import self_supervised, training_crops
 from restore.engines.denoise.ap_bsn import ApBsnEngine
 from restore.engines.denoise.learners import LEARNERS
 from restore.engines.denoise.network import DenoisingNetwork
@@ -245,7 +245,7 @@ def test_small_pictures_are_refused(tmp_path):
 def test_pictures_of_one_kind_however_many(folder, monkeypatch):
     """Also where enough was seen before the odd one."""
     restore.write(noisy(9, channels=3), folder / "0.png")
-    monkeypatch.setattr(material, "_PIXELS", 40_000)
+    monkeypatch.setattr(training_crops, "_PIXELS", 40_000)
     with pytest.raises(ConfigError, match="differ in their channels"):
         collect_crops([folder])
 

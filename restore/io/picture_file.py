@@ -19,10 +19,10 @@ import numpy as np
 
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, UnsupportedError
 from restore.io import tiff
+from restore.io.formats import kind_of, read_header
 from restore.io.header import SALVAGED, Header, decoding
 from restore.io.metadata import upright
 from restore.io.options import ReadOptions
-from restore.io.readers import kind_of, read_header
 from restore.picture import Picture, PictureInfo, PictureSource
 
 Stamp = tuple[int, int, int, int]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from restore.errors import FileError, RestoreError
 from restore.io import tiff
+from restore.io.formats import read_header
 from restore.io.options import ReadOptions
-from restore.io.readers import read_header
 from restore.picture import Metadata, PictureInfo
 
 COLOUR_ONLY = ("webp", "avif")  # grey is written as RGB

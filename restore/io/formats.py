@@ -1,4 +1,4 @@
-"""Which reader reads which contents."""
+"""Formats by their contents, and who reads the header of each."""
 
 from __future__ import annotations
 

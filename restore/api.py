@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 
-from restore.errors import RestoreError
+from restore.errors import RestoreError, UnsupportedError
 from restore.inference.options import RunOptions
 from restore.options import in_python
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
@@ -280,8 +280,11 @@ def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
     """A source of what a caller calls a picture."""
     if isinstance(picture, np.ndarray):
         return Picture.from_array(picture)
-    if not isinstance(picture, str | Path):
+    if isinstance(picture, PictureSource):
         return picture
+    if not isinstance(picture, str | Path):
+        fix = "Give a path, a NumPy array H x W or H x W x C, or what restore.read returns; for others numpy.asarray"
+        raise UnsupportedError(f"a {type(picture).__name__} is no picture", fix=fix)
     from restore.io.codecs import open_picture
 
     return open_picture(Path(picture))

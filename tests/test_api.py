@@ -198,3 +198,9 @@ def test_inspect_takes_what_denoise_takes(tmp_path):
     assert actual[2].info.path == tmp_path / "a.png"
     with pytest.raises(UnsupportedError, match="is not a picture"):
         restore.inspect(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("wrong", [b"x", None, [[1, 2]], 3])
+def test_what_is_no_picture_is_refused(wrong):
+    with pytest.raises(UnsupportedError, match=f"a {type(wrong).__name__} is no picture"):
+        restore.denoise(wrong)

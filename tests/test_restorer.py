@@ -110,7 +110,7 @@ class TestResult:
         assert np.abs(mean - (first.astype(float) + second) / 2).max() <= 0.51
         with pytest.raises(UnsupportedError, match="this task takes 2 pictures at once, got 1"):
             toy("mean")(first)
-        with pytest.raises(UnsupportedError, match="the pictures differ: 110 x 90 and 50 x 40"):
+        with pytest.raises(UnsupportedError, match=r"the pictures differ: 110 x 90 \(3 channels, 8 bits\) and 50 x 40"):
             toy("mean")(first, noisy(1, shape=(40, 50, 3)))
 
 

@@ -110,7 +110,8 @@ def _strip(first: Tensor, last: Tensor, count: int) -> Tensor:
     left = torch.lerp(first[..., :1], last[..., :1], share)
     right = torch.lerp(first[..., -1:], last[..., -1:], share)
     inner = _harmonic(first[..., 1:-1], last[..., 1:-1], left, right)
-    return torch.cat([left[..., None], inner, right[..., None]], -1)
+    strip = torch.cat([left[..., None], inner, right[..., None]], -1)
+    return strip[..., : first.shape[-1]]  # a row of one pixel is its own left and right
 
 
 def _harmonic(top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:

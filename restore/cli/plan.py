@@ -53,6 +53,7 @@ class Plan:
         outputs: what is written of each, the main output first.
         extra_paths: where an output goes that does not get its name from the main one.
         frames_dir: every folder is one sequence of numbered frames, and so is its result.
+        named: the output was named, not derived.
     """
 
     inputs: tuple[Path, ...]
@@ -62,6 +63,7 @@ class Plan:
     outputs: tuple[Output, ...] = (RESULT,)
     extra_paths: Mapping[str, Path] = field(default_factory=dict)
     frames_dir: bool = False
+    named: bool = True
 
     @cached_property
     def single(self) -> bool:
@@ -280,7 +282,7 @@ def plan_work(
     out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
     plan = Plan(
         sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
-        frames_dir,
+        frames_dir, given is not None,
     )  # fmt: skip
     _check_outputs(plan)
     return plan
@@ -323,6 +325,12 @@ def _check_outputs(plan: Plan) -> None:
             f"{', '.join(f'{flag(name)} {path}' for name, path in plan.extra_paths.items())} is for one picture",
             fix="Give the option without a path: each file is then written beside its result",
         )
+    for name, path in plan.extra_paths.items():
+        if not plan.named and path.exists():  # `--spread photo.png out.png` took the photo for the path
+            raise ConfigError(
+                f"{flag(name)} {path}: the word after {flag(name)} is where its output goes, and {path} exists",
+                fix=f"Put a bare {flag(name)} last; to write over {path}, name the main output too",
+            )
     unknown = plan.extra_paths.keys() - {output.name for output in plan.outputs}
     if unknown:
         raise ConfigError(f"there is no output {', '.join(sorted(unknown))}", fix="Leave its path out")

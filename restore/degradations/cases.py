@@ -10,6 +10,7 @@ A case is a pure function of the pictures and their place in the folder. Importi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -36,7 +37,7 @@ class CaseSample:
     noise_level: float = 0.0
 
 
-class Case:
+class Case(ABC):
     """Base of all cases: frozen dataclasses with fields of plain data, torch-free at import."""
 
     pictures: ClassVar[int] = 1
@@ -52,14 +53,15 @@ class Case:
         """The cases of a config that lists none."""
         return {}
 
+    @abstractmethod
     def describe(self) -> str:
         """In words, every choice."""
-        raise NotImplementedError
 
     def options(self, index: int) -> dict[str, Any]:
         """Options of the task's methods that go with sample `index` ("psf"); what is not here, a method measures."""
         return {}
 
+    @abstractmethod
     def make(self, pictures: Sequence[Array], index: int) -> CaseSample:
         """A sample.
 
@@ -69,7 +71,6 @@ class Case:
         Raises:
             RestoreError: these pictures cannot be damaged so.
         """
-        raise NotImplementedError
 
 
 def codes_of(picture: Array) -> Array:

@@ -248,13 +248,22 @@ def _common_info(sources: Sequence[PictureSource], spec: ModelSpec) -> PictureIn
         raise UnsupportedError(f"this task takes {spec.pictures} pictures at once, got {len(sources)}")
     info = sources[0].info
     for other in (source.info for source in sources[1:]):
-        if (other.height, other.width, other.samples) != (info.height, info.width, info.samples):
+        if _kind(other) != _kind(info):
             raise UnsupportedError(
-                f"the pictures differ: {info.width} x {info.height} and {other.width} x {other.height}",
+                f"the pictures differ: {_in_words(info)} and {_in_words(other)}",
                 where=other.path,
-                fix="Give pictures of one size and kind",
+                fix="Give pictures of one size, depth and number of channels",
             )
     return info
+
+
+def _kind(info: PictureInfo) -> tuple[object, ...]:
+    return info.height, info.width, info.samples, info.dtype, info.bits
+
+
+def _in_words(info: PictureInfo) -> str:
+    depth = "floats" if info.dtype == "float32" else f"{info.bits} bits"
+    return f"{info.width} x {info.height} ({info.samples} channels, {depth})"
 
 
 def _box(crop: tuple[int, int, int, int] | None, info: PictureInfo) -> tuple[int, int, int, int]:

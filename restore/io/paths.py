@@ -51,7 +51,16 @@ def find_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], N
     folder = Path(folder)
     if not folder.is_dir():
         raise FileError("cannot list this: it is not a folder", where=folder, fix="Name an existing folder")
-    return _walk(folder, on_skip or (lambda skipped: None), ())
+    above = [status for parent in folder.resolve().parents if (status := _identity(parent))]
+    return _walk(folder, on_skip or (lambda skipped: None), tuple(above))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def list_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], None] | None = None) -> Iterator[Path]:

@@ -53,3 +53,25 @@ def test_mistakes_are_explained(blurred, capfd):
     assert "wiener" in capfd.readouterr().err
     assert main(["deconv", str(blurred), out, "--psf", "disc:60"]) != 0
     assert "larger than the picture" in capfd.readouterr().err
+
+
+def test_a_psf_is_written_over_nothing_else(blurred):
+    words = ["deconv", str(blurred), str(blurred.with_name("out.png")), "--psf", "motion:7,0", "--method", "wiener"]
+    before, psf = blurred.read_bytes(), blurred.with_name("psf.png")
+    assert main([*words, "--save-psf", str(blurred)]) == ExitCode.SOME_FAILED
+    assert blurred.read_bytes() == before and not blurred.with_name("out.png").exists()
+    assert main([*words, "--save-psf", str(psf)]) == 0
+    assert main([*words, "--save-psf", str(psf), "--overwrite"]) == 0  # the same PSF
+    words[words.index("motion:7,0")] = "disc:3"
+    assert main([*words, "--save-psf", str(psf), "--overwrite"]) == ExitCode.SOME_FAILED
+
+
+@pytest.mark.parametrize("method", ["wiener", "rl", "hyper-laplacian", "infwide"])
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (1, 1)])
+def test_pictures_of_one_row_or_column(tmp_path, shape, method):
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    cv2.imwrite(str(source), np.full((*shape, 3), 90, np.uint8))
+    psf = "motion:1,0"
+    assert main(["deconv", str(source), str(out), "--psf", psf, "--method", method]) == 0
+    assert np.abs(cv2.imread(str(out)).astype(int) - 90).max() <= 1
+    assert main(["deconv", str(source), str(tmp_path / "e.png"), "--psf", "estimate", "--method", method]) == 0

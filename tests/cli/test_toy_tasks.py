@@ -69,8 +69,18 @@ def test_two_inputs_of_folders_are_paired_by_name(restore, tmp_path):
 def test_two_inputs_of_different_size_are_refused(restore, tmp_path):
     write(tmp_path / "a.png", pixels(0)), write(tmp_path / "b.png", pixels(1, (40, 53, 3)))
     ran = restore("mean", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "out.png")
-    assert ran.code == 1 and "the pictures differ: 52 x 40 and 53 x 40" in ran.err
+    assert ran.code == 1 and "the pictures differ: 52 x 40 (3 channels, 8 bits) and 53 x 40" in ran.err
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("other", [np.uint16, np.float32])
+def test_two_inputs_of_different_depth_are_refused(restore, tmp_path, other):
+    deep = pixels(1).astype(other) * (257 if other is np.uint16 else 1 / 255)
+    write(tmp_path / "a.png", pixels(0)), write(tmp_path / "b.tif", deep.astype(other))
+    for first, second in (("a.png", "b.tif"), ("b.tif", "a.png")):
+        ran = restore("mean", tmp_path / first, tmp_path / second, tmp_path / "out.tif")
+        assert ran.code == 1 and "8 bits" in ran.err and "Give pictures of one size, depth" in ran.err
+        assert not (tmp_path / "out.tif").exists()
 
 
 # --- two pictures out
@@ -88,6 +98,10 @@ def test_an_extra_output_bare_and_with_a_path(restore, tmp_path):
     assert np.array_equal(read(tmp_path / "out_spread.png"), spread(x))  # grey: H x W
     assert restore("split", tmp_path / "in.png", tmp_path / "o2.png", "--spread", tmp_path / "map.png").code == 0
     assert np.array_equal(read(tmp_path / "map.png"), spread(x))
+    before = (tmp_path / "in.png").read_bytes()
+    ran = restore("split", "--spread", tmp_path / "in.png", tmp_path / "out.png", "--overwrite")
+    assert ran.code == 2 and "the word after --spread is where its output goes" in ran.err
+    assert (tmp_path / "in.png").read_bytes() == before
     assert not (tmp_path / "o2_spread.png").exists()
     assert restore("split", tmp_path / "in.png", tmp_path / "o3.png").code == 0
     assert not (tmp_path / "o3_spread.png").exists()  # not asked for

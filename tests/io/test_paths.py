@@ -63,6 +63,10 @@ def test_pipes_sockets_devices_and_loops_are_skipped_with_a_reason(tmp_path: Pat
     reasons = {skip.path.name: skip.reason for skip in skipped}
     assert "pipe" in reasons["pipe.png"] and "device" in reasons["zero.png"]
     assert "link back" in reasons["loop"]
+    (tmp_path / "below").mkdir()
+    touch(tmp_path / "below/b.png")
+    (tmp_path / "below/up").symlink_to("..")
+    assert [path.name for path in find_pictures(tmp_path / "below")] == ["b.png"]
     assert "cannot be reached" in reasons["self.png"] and "cannot be reached" in reasons["gone.png"]
 
 

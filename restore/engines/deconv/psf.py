@@ -12,7 +12,7 @@ from torch import Tensor
 
 from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import SURE, confidence, estimate_psf
-from restore.errors import FileError
+from restore.errors import FileError, RestoreError
 from restore.io.psf import load_single_psf, read_psfs, save_psf
 from restore.physics.color import to_luma
 from restore.physics.operators import grid_maps
@@ -21,6 +21,7 @@ from restore.picture import PictureSource
 
 _SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
 _CLEARLY = 0.05  # difference of two confidences
+_LEAST_SIDE = 32  # px, of pictures whose blur is estimated
 _SURE_LINE, _SURE_DISC = 12.0, 10.0  # standard deviations of the cepstrum; a crooked shake reaches 9
 
 
@@ -134,6 +135,9 @@ def _luma(picture: Tensor) -> Tensor:
 def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
     """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none makes it sharper."""
     luma = _luma(picture)
+    if min(luma.shape) < _LEAST_SIDE:
+        text = f"not estimated: a picture of {luma.shape[1]} x {luma.shape[0]} px is too small, left alone"
+        return torch.ones(1, 1), (text,)
     line, circle = find_line(luma), find_disc(luma)
     if kind == "auto":
         kind = "disc" if circle.confidence > max(_SURE_DISC, line.confidence) else "line"
@@ -153,9 +157,26 @@ def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, 
 
 
 def write_psf(where: Path, psf: Tensor, source: PictureSource) -> None:
-    """Write a PSF to a file (16-bit picture, its maximum white, or .npy), or by the picture's name into a folder."""
+    """Write a PSF to a file (16-bit picture, its maximum white, or .npy), or by the picture's name into a folder.
+
+    Raises `FileError` if there is a file already, unless it holds the same PSF (a run that is resumed).
+    """
     if not where.suffix:
         name = source.info.path.stem if source.info.path else "picture"
         where = where / f"{name}_psf.png"
+    if where.exists() or where.is_symlink():
+        if _holds(where, psf):
+            return
+        raise FileError("exists already: no PSF is written over it", where=where, fix="Move it, or name another file")
     where.parent.mkdir(parents=True, exist_ok=True)
     save_psf(where, psf.cpu().numpy())
+
+
+def _holds(where: Path, psf: Tensor) -> bool:
+    """Whether a file is what would be written, to the rounding of 8 bits."""
+    try:
+        there = load_single_psf(where).psf.float()
+    except RestoreError:
+        return False
+    wanted = psf.cpu().float()
+    return there.shape == wanted.shape and torch.allclose(there / there.max(), wanted / wanted.max(), atol=1 / 255)

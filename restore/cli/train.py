@@ -69,8 +69,8 @@ class Train:
 
 def resolved(config: str, overrides: Sequence[str]) -> tuple[Settings, ...]:
     """Settings of each stage, checked, with the user's cache folder filled in."""
+    from restore.io.home import home
     from restore.training.config import check_buildable, load_stages
-    from restore.zoo.resolver import home
 
     stages = []
     for settings in load_stages(config, overrides):

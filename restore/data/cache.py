@@ -24,6 +24,7 @@ import numpy as np
 
 from restore.errors import ConfigError, FileError, RestoreError
 from restore.io.paths import find_pictures
+from restore.naming import expanded
 
 LAYOUT = 3  # version of the two files
 
@@ -105,13 +106,13 @@ def open_cache(
     """
     if not scales or not all(0 < scale <= 1 for scale in scales):
         raise ConfigError(f"data.scales is {list(scales)}", fix="Give numbers above 0 up to 1, for example [1.0, 0.5]")
-    folders = [Path(folder).expanduser().resolve() for folder in folders]  # however they are spelt, the same cache
+    folders = [expanded(folder).resolve() for folder in folders]  # however they are spelt, the same cache
     sources = list(find_sources(folders, exclude))
     if not sources:
         raise FileError("there are no pictures here", where=", ".join(map(str, folders)), fix="Name another folder")
     wanted = {"layout": LAYOUT, "scales": list(scales), "sources": [asdict(source) for source in sources]}
     key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
-    index = Path(cache_folder).expanduser() / f"{key.hexdigest()[:16]}.json"
+    index = expanded(cache_folder) / f"{key.hexdigest()[:16]}.json"
     found = _open(index, wanted)
     if found:
         return found
@@ -139,7 +140,7 @@ def _alone(index: Path) -> Iterator[None]:
 def find_sources(folders: Sequence[str | Path], exclude: Sequence[str] = ()) -> Iterator[Source]:
     """The picture files below some folders, sorted, without those that match a pattern of `exclude`."""
     for folder in folders:
-        root = Path(folder).expanduser()
+        root = expanded(folder)
         for path in find_pictures(root):
             relative = path.relative_to(root).as_posix()
             if not any(fnmatch.fnmatch(relative, pattern) for pattern in exclude):

@@ -9,6 +9,7 @@ from pathlib import Path
 from restore.data.cache import CropCache
 from restore.errors import ConfigError
 from restore.io.paths import find_pictures
+from restore.naming import expanded
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def match_pairs(
         FileError: a folder is none.
         RestoreError: a header cannot be read.
     """
-    left, ambiguous_left = _by_name(Path(damaged).expanduser(), damaged_ending)
-    right, ambiguous_right = _by_name(Path(clean).expanduser(), clean_ending)
+    left, ambiguous_left = _by_name(expanded(damaged), damaged_ending)
+    right, ambiguous_right = _by_name(expanded(clean), clean_ending)
     pairs = [(left[name], right[name]) for name in left if name in right]
     different = [_compared(*pair) for pair in pairs] if sizes else []
     wrong = [entry for entry in different if not _fits(entry[1], entry[3], scale)]

@@ -12,6 +12,7 @@ from restore.data.pairs import align_caches, match_pairs
 from restore.data.places import MAIN
 from restore.degradations.degradation import Role
 from restore.errors import ConfigError, nearest
+from restore.naming import expanded
 
 Cached = Callable[[int, int], None]
 Caches = dict[str, CropCache]
@@ -79,7 +80,7 @@ def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = No
 
 
 def _matched(role: str, folder: str, main: str, scale: float) -> Sequence[tuple[Path, Path]]:
-    own, clean = (Path(each).expanduser().resolve() for each in (folder, main))  # as caches name their files
+    own, clean = (expanded(each).resolve() for each in (folder, main))  # as caches name their files
     found = match_pairs(own, clean, scale=scale)
     if found.different_size and not found.pairs:
         path, (height, width), other, (tall, wide) = found.different_size[0]

@@ -35,18 +35,17 @@ def open_regular(
     Raises:
         RestoreError: `refusal`, or `LimitError` for a file above the limit (`refusal` without `raise_limit`).
     """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe put there since would wait
     try:
         _check_kind(path.stat(), path, fix, refusal)
-        handle = os.open(path, flags)
+        file = path.open("rb")
     except FileNotFoundError as error:
-        raise refusal("there is no such file", where=path, fix="Check the path") from error
+        why = "there is no such file"
+        raise refusal("cannot read this file", where=path, why=why, fix="Check the path") from error
     except (OSError, ValueError) as error:
         why, advice = _reason(error), "Check the path and permissions"
         raise refusal("cannot read this file", where=path, why=why, fix=advice) from error
-    file = os.fdopen(handle, "rb")
     try:
-        status = os.fstat(handle)
+        status = os.fstat(file.fileno())
         _check_kind(status, path, fix, refusal)
         if status.st_size > limit:
             what = f"is {status.st_size:,} bytes, more than the limit of {limit:,}"

@@ -151,6 +151,8 @@ def _checked(tree: Any, kind: type[_Kind], where: str | Path | None, above: str 
     """An object of a dataclass from nested dicts. Raises `ConfigError` naming the setting that is wrong."""
     try:
         return TypeAdapter(kind).validate_python(tree)
+    except ConfigError as error:  # of the class itself
+        raise (error if where is None else error.at(where)) from None
     except ValidationError as error:
         first = error.errors()[0]
         loc = first["loc"][:1] if above else first["loc"]  # of a case the field alone, not which of its types

@@ -12,7 +12,7 @@ from torch import nn
 
 from restore import degradations, objectives
 from restore.data.batches import CropBatches, validation_batches
-from restore.data.sources import Cached, open_data
+from restore.data.sources import Cached, LeftOut, open_data
 from restore.inference.memory import tune_allocator
 from restore.models import model_class
 from restore.models.spec import spec_of
@@ -38,6 +38,7 @@ def run(
     command: str = "",
     tell: Tell = lambda entry: None,
     cached: Cached | None = None,
+    left_out: LeftOut = lambda line: None,
 ) -> Progress:
     """Train as the settings say, in `folder`; their `stages` are not looked at (see `restore.training.stages`).
 
@@ -49,6 +50,7 @@ def run(
         command: that repeats the training, for the card.
         tell: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
+        left_out: called with a line for every picture that is not learned from.
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
@@ -61,7 +63,7 @@ def run(
         before = [each.model_dump() for each in begin_with(objective.averaged, settings.begin, settings.model)]
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
-    learning, held = open_data(settings.data, roles, cached)
+    learning, held = open_data(settings.data, roles, cached, left_out)
     draw = CropBatches(learning, settings.data.crop, channels, settings.train.seed, roles)
     validation = validation_batches(held, channels, multiple_of=spec.multiple_of * spec.scale, roles=roles)
     facts = {

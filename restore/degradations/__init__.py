@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated
+from restore.building import made, validated
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def build(name: str, /, **arguments: Any) -> Degradation:
     Raises `ConfigError` for an unknown name, an unknown argument (naming the nearest) or a wrong value.
     """
     constructor = imported(name, DEGRADATIONS, "degradation", "MyDamage")
-    return constructor(**validated(f"degradation {name!r}", constructor, _plain(arguments)))
+    what = f"degradation {name!r}"
+    return made(what, constructor, validated(what, constructor, _plain(arguments)))
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from restore.errors import ConfigError, nearest
+from restore.errors import ConfigError, brief, nearest
 from restore.io.regular_file import foreign_errors
 from restore.naming import beside, expanded
 from restore.options import seconds_of
@@ -157,7 +157,7 @@ def _checked(tree: Any, kind: type[_Kind], where: str | Path | None, above: str 
         first = error.errors()[0]
         loc = first["loc"][:1] if above else first["loc"]  # of a case the field alone, not which of its types
         key = (above + ".".join(map(str, loc))).rstrip(".")
-        raise ConfigError(f"{key} cannot be {first['input']!r:.60}", where=where, why=first["msg"]) from error
+        raise ConfigError(f"{key} cannot be {brief(first['input'])}", where=where, why=first["msg"]) from error
 
 
 def find_config(config: str | Path) -> Path:
@@ -171,7 +171,9 @@ def find_config(config: str | Path) -> Path:
     if os.path.exists(path) and str(config):  # noqa: PTH110 - a folder or a device: reading it says so
         return path
     hint = nearest(str(config), known)
-    raise ConfigError(f"there is no config {str(config)!r}", fix=f"{hint}Known: {', '.join(known)}; or give a file")
+    raise ConfigError(
+        f"there is no config {brief(str(config))}", fix=f"{hint}Known: {', '.join(known)}; or give a file"
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from restore import degradations, objectives
 from restore.data.batches import CropBatches, validation_batches
 from restore.data.sources import Cached, LeftOut, open_data
 from restore.inference.memory import tune_allocator
-from restore.models import model_class
+from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.beginning import begin_with
@@ -79,7 +79,7 @@ def build_objective(settings: Settings) -> Objective:
     """The objective with its freshly initialised networks; the caller's random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.train.seed)
-        network = model_class(settings.model.name)(**settings.model.arguments)
+        network = build(settings.model.name, **settings.model.arguments)
         return objective_of(settings, network)
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.evaluation.protocol import EvaluationProtocol
 
 _MOST = 1e12  # of anything that is counted
@@ -116,7 +116,7 @@ class TrainSettings:
             "steps", "batch", "accumulate", "log_every", "validate_every", "learning_rate", "save_every", "bad_steps",
         ):  # fmt: skip
             if not 0 < getattr(self, name) <= _MOST:
-                what = f"train.{name} is {getattr(self, name)!s:.60}"
+                what = f"train.{name} is {brief(getattr(self, name))}"
                 raise ConfigError(what, fix=f"Give a number above 0, at most {_MOST:g}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema is {self.ema}", fix="Give 0 (no average) up to 1, for example 0.999")
@@ -169,4 +169,4 @@ class Settings:
         for setting, value in (("name", self.name), ("weights", self.weights)):
             if not _PLAIN_NAME.fullmatch(value):
                 fix = "Give a name without a folder; --out says where it goes"
-                raise ConfigError(f"{setting} is {value!r:.60}, which is no plain file name", fix=fix)
+                raise ConfigError(f"{setting} is {brief(value)}, which is no plain file name", fix=fix)

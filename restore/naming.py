@@ -36,8 +36,8 @@ def imported(name: str, known: Mapping[str, str], what: str, like: str) -> Any:
         raise ConfigError(f"no {what} is called {name!r}", fix=f"{choice}; or give my_file.py:{like} or my_pkg:{like}")
     try:
         module = _from_file(expanded(place).resolve()) if is_file(name) else importlib.import_module(place)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(f"{what} {name!r} cannot be imported", why=error.what, fix=error.fix) from error
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         fix = "Check the file" if is_file(name) else "Check that the module is installed or on PYTHONPATH"
@@ -74,10 +74,10 @@ def portable(name: str) -> str:
 @functools.cache
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ConfigError("there is no such file of code", where=path, fix="Check the path")
+        raise ConfigError(f"there is no such file of code: {path}", fix="Check the path")
     spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError("this is not a Python file", where=path)
+        raise ConfigError(f"this is not a Python file: {path}", fix="Name a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)

@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 from restore.cli.console import one_line, put, put_json, say
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, reads
-from restore.errors import ConfigError, ExitCode, RestoreError
+from restore.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
@@ -70,14 +70,13 @@ class Train:
 def resolved(config: str, overrides: Sequence[str]) -> tuple[Settings, ...]:
     """Settings of each stage, checked, with the user's cache folder filled in."""
     from restore.io.home import home
+    from restore.io.regular_file import foreign_errors
     from restore.training.config import check_buildable, load_stages
 
     stages = []
     for settings in load_stages(config, overrides):
-        try:
+        with foreign_errors(config, "what it describes cannot be built", ConfigError, "Check its arguments"):
             check_buildable(settings)
-        except RestoreError as error:
-            raise error.at(config) from error.__cause__
         cache = settings.data.cache or str(home() / "crops")
         stages.append(dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache)))
     return tuple(stages)

@@ -65,10 +65,12 @@ class Entry:
         return self.height * self.width * 3 * (2 if self.deep else 1)
 
     def lies_in(self, size: int) -> bool:
-        """Whether it can be read from `size` bytes. Raises `TypeError` for what is no entry."""
+        """Whether it can be read from `size` bytes."""
+        numbers = (self.height, self.width, self.offset, self.file)
+        if not isinstance(self.path, str) or any(type(number) is not int for number in numbers):
+            return False
         even = self.offset % (2 if self.deep else 1) == 0
-        inside = min(self.height, self.width) > 0 and 0 <= self.offset <= size - self.nbytes
-        return even and inside and isinstance(self.path, str) and isinstance(self.file, int)
+        return even and min(self.height, self.width) > 0 and 0 <= self.offset <= size - self.nbytes
 
 
 @dataclass(frozen=True)

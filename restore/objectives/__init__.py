@@ -5,11 +5,12 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated
+from restore.building import made, validated
 from restore.errors import ConfigError
 from restore.naming import imported
 
@@ -65,7 +66,9 @@ def build(
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
     supplied = (next(iter(takes), "network"), "losses", "degradation", "discriminator")
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
-    return constructor(network, **given, **validated(f"objective {name!r}", constructor, rest, supplied=supplied))
+    what = f"objective {name!r}"
+    arguments = validated(what, constructor, rest, supplied=supplied)
+    return made(what, functools.partial(constructor, network), given | arguments)
 
 
 def _discriminator(network: nn.Module, described: Any) -> nn.Module:

@@ -16,7 +16,7 @@ import yaml
 from restore.errors import ConfigError
 from restore.io.regular_file import foreign_errors, read_regular
 
-MAX_BYTES, MAX_DEPTH = 1 << 20, 50
+MAX_BYTES, MAX_DEPTH = 1 << 18, 50
 """Of a config: bytes, also with every alias replaced by what it stands for; values inside values."""
 
 

@@ -73,6 +73,7 @@ def tiff_of_kind(photometric: int, samples: int = 1) -> bytes:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, corpus.pattern(samples=samples).squeeze(), photometric="minisblack", planarconfig=None)
     data = bytearray(buffer.getvalue())
+    buffer.seek(0)
     with tifffile.TiffFile(buffer) as tif:
         place = tif.pages.first.tags[262].offset
     data[place + 8 : place + 12] = struct.pack("<HH", photometric, 0)

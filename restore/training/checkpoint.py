@@ -59,5 +59,6 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     except WeightsError as error:
         raise FileError(what, where=found[-1], why=error.why or error.what, fix=before) from error
     with foreign_errors(found[-1], "this is no checkpoint of a training", FileError, before):
-        Progress(**state["progress"]), state["facts"].items()
+        Progress(**state["progress"])
+        dict(state["facts"])
         return found[-1], state

@@ -71,7 +71,9 @@ def laughs(levels: int = 12) -> str:
 def tiff_of_kind(photometric: int, samples: int = 1) -> bytes:
     """A TIFF whose photometric tag says something else than what it was written as."""
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, corpus.pattern(samples=samples).squeeze(), photometric="minisblack", planarconfig=None)
+    tifffile.imwrite(
+        buffer, corpus.pattern(samples=samples).squeeze(), photometric="rgb" if samples == 3 else "minisblack"
+    )
     data = bytearray(buffer.getvalue())
     buffer.seek(0)
     with tifffile.TiffFile(buffer) as tif:

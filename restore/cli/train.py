@@ -83,6 +83,7 @@ def resolved(config: str, overrides: Sequence[str]) -> tuple[Settings, ...]:
 
 
 def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
+    from restore.io.atomic import check_writable
     from restore.training.checkpoint import checkpoints
     from restore.training.export import export
     from restore.training.stages import stage_folders, train_stages
@@ -93,6 +94,8 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
         raise ConfigError("this folder holds a run already", where=folder, fix=fix)
     command = shlex.join(["restore", "train", *options.paths])
     first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
+    if first:
+        check_writable(folder / f"{stages[-1].name}.safetensors")
     left_out = LeftOut(first)
     with ProgressLine(quiet=options.quiet) as line:
         progress = train_stages(

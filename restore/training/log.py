@@ -14,9 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.io.regular_file import read_regular
+
 if TYPE_CHECKING:
     from restore.training.runtime import Runtime
     from restore.training.schedule import Progress
+
+
+MAX_LOG = 1 << 30
+"""Bytes of a log that a run goes on with."""
 
 
 class Log:
@@ -128,18 +134,21 @@ def image_grid(shown: dict[str, Tensor], path: Path) -> None:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Take the lines of later steps, and one that a power cut left unfinished, out of a log."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    """Take the lines of later steps, and one that a power cut left unfinished, out of a log. Raises `FileError`."""
+    if not path.exists():
+        return
+    lines = read_regular(path, MAX_LOG, fix="Move it away").splitlines()
     kept = [line for line in lines if _step_of(line) <= step]
     if len(kept) < len(lines):
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        path.write_bytes(b"".join(line + b"\n" for line in kept))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")
+    return step if isinstance(step, int | float) else float("inf")
 
 
 def _tensorboard(folder: Path, at: int) -> Any:

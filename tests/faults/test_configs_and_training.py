@@ -178,6 +178,47 @@ def test_95_an_unreadable_share_is_one(restore, here):
     assert ran.code == 2 and "tiny.yaml: data.unreadable is 7.0. Give a share from 0 to 1" in ran.err
 
 
+# --- folders of runs -----------------------------------------------------------------------------------------
+
+
+def test_s6_a_folder_that_cannot_be_written_is_told_before_anything_is_read(restore, here, monkeypatch):
+    (here / "tiny.yaml").write_text(CONFIG)
+    (here / "file").write_bytes(b"")
+    monkeypatch.setattr("restore.training.stages.train_stages", None)
+    ran = restore("train", "tiny.yaml", "--out", "file/out")
+    assert ran.code == 1 and "file/out: cannot write this file (Not a directory)" in ran.err
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"[" * 50_000, b'{"step": "9"}\n', b'{"step": [1]}\n', b"null\n3\n"])
+def test_a_damaged_log_is_mended(restore, here, line):
+    (here / "tiny.yaml").write_text(CONFIG)
+    assert restore("train", "tiny.yaml").code == 0
+    log = here / "runs/tiny/log.jsonl"
+    before = log.read_bytes()
+    log.write_bytes(before + line)
+    assert restore("train", "tiny.yaml", "--resume", "-q").code == 0
+    assert log.read_bytes().startswith(before) and line not in log.read_bytes()
+
+
+def test_a_log_that_is_a_device_is_refused(restore, here):
+    (here / "tiny.yaml").write_text(CONFIG)
+    (here / "runs/tiny").mkdir(parents=True)
+    (here / "runs/tiny/log.jsonl").symlink_to("/dev/zero")
+    ran = restore("train", "tiny.yaml", "-q")
+    assert ran.code == 1 and "runs/tiny/log.jsonl: cannot read this: it is a pipe, socket or device" in ran.err
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\x80\x02", b"<html>", "device"])
+def test_a_checkpoint_that_is_none_is_refused_by_name(restore, here, damage):
+    (here / "tiny.yaml").write_text(CONFIG)
+    (here / "runs/tiny").mkdir(parents=True)
+    path = here / "runs/tiny/checkpoint_00000001.pt"
+    path.symlink_to("/dev/zero") if damage == "device" else path.write_bytes(damage)
+    ran = restore("train", "tiny.yaml", "--resume")
+    assert ran.code == 1 and f"{path.relative_to(here)}: this checkpoint cannot be read (" in ran.err
+    assert ran.err.count("\n") == 1 and "Delete it and start anew" in ran.err
+
+
 # --- junk where a crop cache should be -----------------------------------------------------------------------
 
 JUNK = (

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from restore.errors import FileError, RestoreError
+from restore.errors import FileError, LimitError, RestoreError
 from restore.io import read_picture, write_picture
 from restore.io.atomic import AtomicFile
 from restore.io.options import ReadOptions
@@ -54,12 +54,16 @@ def _sanitised(values: np.ndarray[Any, Any], centre: bool, flip: bool, *, floor:
 def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     """(values h x w x channels or h x w, whether they are 8-bit codes, which may have a grey floor) of a file.
 
-    Raises `FileError` for a file that is neither a picture nor an array of numbers, or is larger than a PSF may be.
+    Raises `FileError` for a file that is neither a picture nor an array of numbers, or `LimitError` for one that is
+    larger than a PSF may be.
     """
     if path.suffix.lower() == ".npy":
         with _opened(path) as file, foreign_errors(path, "this is no array of numbers", FileError, _SAVE):
             return _numbers(file), False
-    picture = read_picture(path, ReadOptions(max_pixels=MAX_PIXELS, max_bytes=_MAX_BYTES))
+    try:
+        picture = read_picture(path, ReadOptions(max_pixels=MAX_PIXELS, max_bytes=_MAX_BYTES))
+    except LimitError as error:
+        raise LimitError(error.what, where=path, fix=_SMALLER) from error
     return picture.pixels[..., : picture.info.channels].astype(np.float64), picture.info.dtype == "uint8"
 
 

@@ -25,7 +25,10 @@ PSFS = {
         "a PSF of 300 x 1024 x 128 values is not read (1 to 33,554,432 are)",
     ),
     "claims.npz": (lambda: hostile.claiming_size(GOOD_NPZ, 2**31), "the archive would unpack to more than is read"),
-    "huge.png": (lambda: hostile.corpus.png_bomb(4_200), "more than the limit of 16,777,216"),
+    "huge.png": (
+        lambda: hostile.corpus.png_bomb(4_200),
+        "more than the limit of 16,777,216. Cut it to where it has light",
+    ),
     "empty.npy": (lambda: b"", "this is no array of numbers"),
     "empty.npz": (lambda: b"", "this is no file of arrays"),
     "damaged.npz": (lambda: GOOD_NPZ[:300] + b"\xff" * 9 + GOOD_NPZ[309:], "this is no file of arrays"),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from restore.api import Restorer
     from restore.inference.batch import BatchOptions, Summary
     from restore.inference.batch_job import Job
-    from restore.inference.ledger import FileRecord, Ledger
+    from restore.inference.ledger import Ledger
+    from restore.inference.records import FileRecord
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _batch_options(plan: Plan, request: Request) -> BatchOptions:
     return BatchOptions(
         read=request.reading,
         save=request.saving,
-        overwrite=files.overwrite or (files.resume and plan.has_ledger),
+        overwrite=files.overwrite,
         workers=request.machine.workers,
         measure=files.measure,  # type: ignore[arg-type]
         compare=partial(write_comparison, crop=request.running.crop),

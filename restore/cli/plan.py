@@ -79,11 +79,6 @@ class Plan:
         homes = {path if self._is_listed(path) else path.parent for path in inputs}
         return homes.pop() if len(homes) == 1 else None
 
-    @property
-    def has_ledger(self) -> bool:
-        """Whether an earlier run left a ledger, so that outputs in its folder are taken for its work."""
-        return self.folder is not None and (self.folder / LEDGER_NAME).exists()
-
     def writing(self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str]) -> Plan:
         """The same plan, with what the loaded task writes, and where if that was said. Raises `ConfigError`."""
         paths = {name: Path(path) for name, path in extra_paths.items()}

@@ -9,7 +9,8 @@ from pathlib import Path
 from restore.closing import Closing
 from restore.errors import FileError, UnsupportedError
 from restore.inference.batch_job import BatchOptions, Job
-from restore.inference.ledger import OutputFiles
+from restore.inference.history import History
+from restore.inference.records import OutputFiles
 from restore.io.codecs import check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
@@ -191,13 +192,33 @@ def check_outputs(job: Job, *, replace: bool) -> None:
             check_folder(target, overwrite=replace)
             _refuse_same(first, target)
         else:
-            check_output(first, target, in_place=job.in_place and name == job.main, overwrite=replace)
+            check_output(first, target, in_place=job.replaces_source(name), overwrite=replace)
         for other in others:
             _refuse_same(other, target)
     if job.compare is not None:
         check_output(first, job.compare, overwrite=replace)
         for other in others:
             _refuse_same(other, job.compare)
+
+
+def check_ours(job: Job, contents: Contents, history: History) -> None:
+    """Raise `FileError` if an output is there that no earlier run wrote, or that was changed since."""
+    files = {job.outputs[name]: files for name, files in contents.outputs.items() if not job.replaces_source(name)}
+    if job.compare is not None:
+        files[job.compare_name] = OutputFiles(job.compare)
+    for name, there in files.items():
+        if _is_there(there) and not history.wrote(name, there):
+            known = "no ledger says that restore wrote it" if history.empty else "it is not as an earlier run wrote it"
+            raise FileError(
+                "exists already", where=there.path, why=known,
+                fix="Move it away, or give --overwrite in place of --resume to replace it",
+            )  # fmt: skip
+
+
+def _is_there(files: OutputFiles) -> bool:
+    if files.frames:
+        return files.path.is_dir() and any(files.path.iterdir())
+    return files.path.exists() or files.path.is_symlink()
 
 
 def _refuse_same(source: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from restore.inference.ledger import LEDGER_NAME, Ledger, read_ledger
+from restore.inference.history import read_ledger
+from restore.inference.ledger import LEDGER_NAME, Ledger
 
 from .conftest import write_noisy
 

@@ -9,7 +9,6 @@ import pytest
 
 from restore.cli.plan import NothingToDoError, plan_work
 from restore.errors import ConfigError, FileError
-from restore.inference.ledger import LEDGER_NAME
 from restore.models.spec import Output
 
 MAP = Output("uncertainty", "uncertainty", channels=1, mixes=False)
@@ -241,8 +240,3 @@ def test_frames_are_not_replaced_and_two_inputs_are_two_folders():
         plan("a", "a", frames_dir=True).check()
     (job,) = plan("a", "b", "out", inputs=PAIR, frames_dir=True).jobs()
     assert job.sequence and job.sources == (Path("a"), Path("b")) and job.target == Path("out")
-
-
-def test_the_ledger_of_earlier_runs_is_recognised():
-    touch("in/a.png", f"out/{LEDGER_NAME}")
-    assert plan("in", "out").has_ledger and not plan("in").has_ledger

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from restore.inference.ledger import LEDGER_NAME, find_leftovers, read_ledger
+from restore.inference.history import read_ledger
+from restore.inference.ledger import LEDGER_NAME, find_leftovers
 
 from .conftest import command, environment, run_command, write_noisy
 

@@ -15,7 +15,8 @@ import pytest
 import tifffile
 
 import restore as package
-from restore.inference.ledger import LEDGER_NAME, read_ledger
+from restore.inference.history import read_ledger
+from restore.inference.ledger import LEDGER_NAME
 from restore.inference.tile import TileRunner
 from restore.picture import Picture
 from tests.cli.conftest import command, environment

@@ -67,7 +67,7 @@ def jobs_of(folder: Path, out: Path | None, compare: bool = False):
 
 def run(folder, out, restorer=None, *, resume=False, watcher=None, compare=None, **options):
     restorer = restorer or Frames()
-    settings = BatchOptions(**({"overwrite": resume, "read": ALL, "compare": compare} | options))
+    settings = BatchOptions(**({"read": ALL, "compare": compare} | options))
     with Ledger(out or folder, resume=resume) as ledger:
         jobs = jobs_of(folder, out, compare is not None)
         return run_batch(jobs, restorer, settings, ledger=ledger, watcher=watcher), restorer
@@ -179,8 +179,9 @@ def test_the_first_frame_is_compared(scans, tmp_path):
     folder, arrays = scans
     seen = []
 
-    def compare(before, after, path):
-        seen.append((before.read_rows(0, 12)[:, :, 0], after.read_rows(0, 12)[:, :, 0], path.name))
+    def compare(before, after, file):
+        seen.append((before.read_rows(0, 12)[:, :, 0], after.read_rows(0, 12)[:, :, 0], file.path.name))
+        file.commit(lambda path: None)
 
     summary, _ = run(folder, tmp_path / "out", compare=compare, workers=1)
     before, after, name = seen[1]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from restore.cli.console import Bar, JsonReport, describe, log_to_user, one_line, put, say
 from restore.cli.options import FileOptions, MachineOptions, ReportOptions
 from restore.cli.plan import Plan, plan_work
-from restore.errors import ConfigError, ExitCode, FileError, RestoreError
+from restore.errors import ConfigError, ExitCode, RestoreError
 from restore.inference.options import RunOptions
 from restore.io.options import ReadOptions, SaveOptions
 from restore.options import ExtraOutput, FromInputs, kinds_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from restore.api import Restorer
     from restore.inference.batch import BatchOptions, Summary
     from restore.inference.batch_job import Job
+    from restore.inference.inputs import Contents
     from restore.inference.ledger import Ledger
     from restore.inference.records import FileRecord
 
@@ -77,6 +78,11 @@ class Request:
             if isinstance(kinds.get(name), ExtraOutput) and isinstance(value, str)
         }  # fmt: skip
 
+    def named_paths(self) -> list[str]:
+        """What the method's options may name on the disk: a PSF, weights, pictures to learn from."""
+        extra = self.extra_paths()
+        return [value for name, value in self.given.items() if isinstance(value, str) and name not in extra]
+
     def load(self, plan: Plan) -> Restorer:
         """What does the work. An option that takes pictures to learn from takes the inputs where none are named."""
         import torch
@@ -115,8 +121,8 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         )  # fmt: skip
         with log_to_user(request.report.quiet):
             restorer = request.load(plan)
-        plan = plan.writing(restorer.spec.outputs, request.extra_paths())
-        total = plan.check()
+        plan = plan.writing(restorer.spec.outputs, request.extra_paths(), request.named_paths())
+        plan, total = plan.checked()
         options = _batch_options(plan, request)
         if files.dry_run:
             code, facts = _dry_run(request, plan, restorer, options, json), {}
@@ -248,23 +254,24 @@ def _report_summary(summary: Summary, report: ReportOptions, *, resumable: bool)
 
 def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> output, size and method of every file, and what would be refused; write nothing."""
-    from restore.inference.inputs import check_outputs, inspect
-    from restore.inference.worker import explain
+    from restore.inference.history import History
+    from restore.inference.worker import Worker, explain
 
-    refused = False
+    refused, worker = False, Worker(restorer, options)
+    history = History(plan.folder) if request.files.resume and plan.folder is not None else None
     for job in plan.jobs():
         entry: dict[str, Any] = {**paths_of(job), "status": "planned"}
         try:
             if job.skip:
                 entry |= {"status": "skipped", "reason": job.skip}
             else:
-                if job.problem:
-                    raise FileError(job.problem, where=job.source)
-                check_outputs(job, replace=options.overwrite)
-                contents = inspect(job, restorer.spec, options)
-                info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
-                size = f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
-                entry |= {"size": size, "method": request.chosen}
+                if job.problem is not None:
+                    raise job.problem
+                contents = worker.look(job, history)
+                if contents is None:
+                    entry |= {"status": "skipped", "reason": "already done"}
+                else:
+                    entry |= {"size": _size(contents), "method": request.chosen}
         except Exception as error:
             refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
         if json:
@@ -272,6 +279,11 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
         else:
             put(_plan_line(entry))
     return ExitCode.SOME_FAILED if refused else ExitCode.OK
+
+
+def _size(contents: Contents) -> str:
+    info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
+    return f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
 
 
 def paths_of(job: Job) -> dict[str, Any]:

@@ -13,18 +13,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from restore.errors import ExitCode, FileError
-from restore.inference.batch_job import BatchOptions, Job, Report, Restores
-from restore.inference.inputs import Contents, check_outputs, inspect
+from restore.inference.batch_job import BatchOptions, Job, Restores
 from restore.inference.ledger import Ledger
 from restore.inference.pipeline import Outcome, Stages, run_pipeline
 from restore.inference.records import FileRecord
-from restore.inference.worker import Done, Work, Worker, explain
+from restore.inference.worker import Done, Work, Worker
 from restore.io.header import SALVAGED
-
-__all__ = [
-    "BatchOptions", "Contents", "Job", "Recorder", "Report", "Restores", "Summary", "Watcher", "check_outputs",
-    "explain", "inspect", "run_batch",
-]  # fmt: skip
 
 
 class Watcher(Protocol):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from restore.errors import FileError
 from restore.io.atomic import AtomicFile
 from restore.io.options import ReadOptions, SaveOptions
 from restore.models.spec import ModelSpec
@@ -76,7 +77,7 @@ class Job:
         in_place: the main output replaces the first source, which is its target.
         compare: where to put a before/after picture of the first input and the main output, if anywhere.
         skip: why it is left alone (not a picture), "" if it is not.
-        problem: why it cannot be done and fails, "" if it can.
+        problem: why it cannot be done and fails, if so.
         sequence: sources may be folders, each one sequence of frames; so are then the targets.
     """
 
@@ -87,7 +88,7 @@ class Job:
     in_place: bool = False
     compare: Path | None = None
     skip: str = ""
-    problem: str = ""
+    problem: FileError | None = None
     sequence: bool = False
 
     @property

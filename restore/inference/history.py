@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from restore.inference.records import OutputFiles
+from restore.inference.records import LEDGER_NAME, OutputFiles
 
 _LINE_MAX = 16 << 20
 """Bytes of a ledger's line that is read; a longer one is none of ours."""
@@ -19,18 +19,19 @@ class History:
     """The finished jobs of a ledger; it holds some hundred bytes a job, whatever the lines hold.
 
     Args:
-        path: the ledger; what is missing is empty.
+        folder: whose ledger is read; without one nothing is known.
 
     Attributes:
         empty: no finished job is recorded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._done: dict[bytes, bytes] = {}  # work key -> digest of its outputs
         self._written: set[bytes] = set()  # digests of (path, size, hash)
         self._frames: dict[str, tuple[str, ...]] = {}  # folder -> names of the frames last written there
-        self._beside: set[bytes] = set()  # digests of paths of outputs that are not in the place of an input
-        for entry in read_ledger(path) if path.exists() else ():
+        self._beside: set[bytes] = set()  # digests of paths: comparisons, and what goes with a change in place
+        path = folder / LEDGER_NAME
+        for entry in read_ledger(path) if path.is_file() and not path.is_symlink() else ():
             if entry.get("status") == "ok":
                 with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a line of another layout
                     self._add(entry)
@@ -85,7 +86,7 @@ class History:
             self._written.add(_digest([one["path"], one["bytes"], one["sha256"]]))
             if one.get("frames"):
                 self._frames[one["path"]] = tuple(map(str, one["frames"]))
-            if one["path"] not in entry["inputs"]:
+            if one is compare or (entry.get("in_place") and one["path"] not in entry["inputs"]):
                 self._beside.add(_digest([one["path"]]))
 
 

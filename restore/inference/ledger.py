@@ -19,10 +19,9 @@ from typing import Any, BinaryIO
 from restore.closing import Closing
 from restore.errors import ExitCode, FileError
 from restore.inference.history import History, read_ledger
-from restore.inference.records import FileRecord
+from restore.inference.records import LEDGER_NAME, FileRecord
 from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
 
-LEDGER_NAME = "restore-ledger.jsonl"
 _LEFTOVER = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}(?:\.\w+)?)+", re.DOTALL)
 
 
@@ -73,7 +72,7 @@ class Ledger(Closing):
             ) from error  # fmt: skip
         try:
             _lock(self._file, self.path)
-            self.history = History(self.path) if resume else None
+            self.history = History(folder) if resume else None
             self._leftovers = find_leftovers(folder) if resume else {}
             self._repair_end()
             self._append({"start": {"pid": os.getpid(), "time": _now(), **(run or {})}})

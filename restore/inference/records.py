@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from restore.io.hashes import combined_sha256, file_sha256
 
+LEDGER_NAME = "restore-ledger.jsonl"
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -65,6 +66,7 @@ class FileRecord:
         compare: the before/after picture that was written beside them.
         input_sha256: of the files' bytes, of each input.
         decisions, run, warnings: what was measured and chosen, warnings; device, precision and tiles in `run`.
+        in_place: the main output took the first input's place.
         key: see `work_key`; None if the input could not even be read.
         error: {"code", "line"} of a failure.
         reason: of a skip.
@@ -82,6 +84,7 @@ class FileRecord:
     warnings: tuple[str, ...] = ()
     error: dict[str, str] | None = None
     reason: str = ""
+    in_place: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, without empty fields."""
@@ -91,7 +94,7 @@ class FileRecord:
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, {}, (), "")}
+    return {name: value for name, value in fields.items() if value is not False and value not in (None, {}, (), "")}
 
 
 def work_key(input_sha256: Sequence[str], settings: str, outputs: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
 from restore.inference.history import History
-from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, survey
+from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, inspect, survey
 from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
 from restore.io.atomic import AtomicFile, StagedFile
@@ -136,6 +136,18 @@ class Worker:
         finally:
             work.close()
 
+    def look(self, job: Job, history: History | None = None) -> Contents | None:
+        """What a job holds and would write, without doing it; None if an earlier run did it. Raises as it would."""
+        if history is None:
+            check_outputs(job, replace=self.options.overwrite)
+            return inspect(job, self.restorer.spec, self.options)
+        work = Work(job)
+        try:
+            self.identify(work, history)
+            return work.contents if work.record is None else None
+        finally:
+            work.close()
+
     def identify(self, work: Work, history: History | None = None) -> None:
         """Open the sources, read their headers and hash them; or refuse, or skip what an earlier run did."""
         job = work.job
@@ -143,8 +155,8 @@ class Worker:
             if job.skip:
                 work.record = FileRecord("skipped", job.names, reason=job.skip)
                 return
-            if job.problem:
-                raise FileError(job.problem, where=job.source, fix="Give each picture its counterpart, or move it away")
+            if job.problem is not None:
+                raise job.problem
             check_outputs(job, replace=self.options.overwrite or history is not None)
             work.inputs = Inputs(job, self.options.read, hashed=True)
             work.contents = survey(work.inputs, job, self.restorer.spec, self.options)
@@ -278,7 +290,7 @@ class Worker:
         return FileRecord(
             "ok", job.names, written, compare, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),
             {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
-            tuple(dict.fromkeys((*notes, *report.warnings, *extra))),
+            tuple(dict.fromkeys((*notes, *report.warnings, *extra))), in_place=job.in_place,
         )  # fmt: skip
 
     def _compare(self, work: Work) -> tuple[Written | None, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import restore.inference.worker as worker_module
-from restore.errors import ExitCode, ModelError
+from restore.errors import ExitCode, FileError, ModelError
 from restore.inference.batch import BatchOptions, Job, Recorder, run_batch
 from restore.inference.history import History
 from restore.inference.ledger import LEDGER_NAME, Ledger, find_leftovers
@@ -257,10 +257,16 @@ def test_a_missing_input_is_named(photos, tmp_path):
 
 def test_a_job_with_a_problem_fails_and_says_why(photos, tmp_path):
     with Ledger(tmp_path / "out") as ledger:
-        job_ = Job((photos / "0.png",), {}, ("0.png",), {}, problem="has no counterpart in b")
+        job_ = Job(
+            (photos / "0.png",),
+            {},
+            ("0.png",),
+            {},
+            problem=FileError("has no counterpart in b", where=photos / "0.png", fix="Move it"),
+        )
         summary = run_batch([job_], difference(), ledger=ledger)
     assert summary.exit_code == ExitCode.SOME_FAILED
-    assert summary.failures[0][1].startswith(f"{photos / '0.png'}: has no counterpart in b. ")
+    assert summary.failures[0][1].startswith(f"{photos / '0.png'}: has no counterpart in b. Move it")
     assert records(tmp_path / "out")[0]["status"] == "failed"
 
 
@@ -300,7 +306,7 @@ def test_what_is_done_is_not_read_again(photos, tmp_path):
     worker, one = Worker(Negative(), BatchOptions()), job(photos / "0.png", tmp_path / "out/0.png")
     with Ledger(tmp_path / "out") as ledger:
         Recorder(ledger).record(worker.do(one))
-    again = worker.do(one, History(tmp_path / "out" / LEDGER_NAME))
+    again = worker.do(one, History(tmp_path / "out"))
     assert (again.record.status, again.record.reason) == ("skipped", "already done")
     assert worker.restorer.calls == ["0.png"]
 

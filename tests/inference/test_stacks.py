@@ -12,7 +12,8 @@ import tifffile
 
 import restore.inference.worker as worker_module
 from restore.errors import ExitCode, FileError, LimitError, ModelError, UnsupportedError
-from restore.inference.batch import BatchOptions, inspect, run_batch
+from restore.inference.batch import BatchOptions, run_batch
+from restore.inference.inputs import inspect
 from restore.inference.ledger import LEDGER_NAME, Ledger
 from restore.inference.sequences import restore_sequence
 from restore.io.codecs import PictureFile, ReadOptions, SaveOptions, open_picture

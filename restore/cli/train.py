@@ -29,7 +29,7 @@ class Train:
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="CONFIG [KEY=VALUE...]", help_behavior_hint="")] = ()
     """A config (denoise/plain_unet, or a YAML file) and settings that differ from it:
-    data.train=[photos] train.budget=2h train.steps=20000. Several processes: torchrun -m restore.cli.main train …"""
+    data.train=[photos] train.budget=2h train.steps=20000. Several processes: torchrun -m restore train …"""
     out: Annotated[Path | None, reads("FOLDER", Path), HIDE] = None
     """Folder of checkpoints, log and weights; runs/NAME by default."""
     resume: Flag = False

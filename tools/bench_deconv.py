@@ -73,8 +73,8 @@ class Sample(NamedTuple):
 
 def kernels(path: Path) -> list[Tensor]:
     with h5py.File(path) as file:
-        found = [np.array(file[reference]).T for reference in file["kernels"][()].ravel()]
-    return [torch.from_numpy(k / k.sum()) for k in found]
+        stored = [np.array(file[reference]).T for reference in file["kernels"][()].ravel()]
+    return [torch.from_numpy(k / k.sum()) for k in stored]
 
 
 def picture(path: Path) -> Tensor:
@@ -137,7 +137,7 @@ def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
 
         return solve
 
-    found: dict[str, list[Solve]] = {
+    solves: dict[str, list[Solve]] = {
         "scikit-image wiener": [skimage_wiener],
         "wiener": [lambda y, psf, sigma: wiener(y.pixels, psf, gcv(y.pixels, psf))],
         "rl": [lambda y, psf, sigma: richardson_lucy(y.pixels, psf, min(max(round(0.25 / sigma), 6), 60))],
@@ -148,22 +148,22 @@ def methods(args: argparse.Namespace) -> dict[str, list[Solve]]:
         "pnp": [pnp(prior, k) for k in levels],
     }
     if args.what == "low-light":
-        found["rl-tv, model of clipping"] = [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma, True) for k in levels]
+        solves["rl-tv, model of clipping"] = [lambda y, psf, sigma, k=k: rl_tv(y, psf, k * sigma, True) for k in levels]
     if args.peers_folder:
         state = torch.load(args.peers_folder / "ffdnet_color.pth", weights_only=True)
         ffdnet = FFDNet(state)
 
-        def told(x: Tensor, level: float) -> Tensor:
+        def denoise(x: Tensor, level: float) -> Tensor:
             with torch.inference_mode():
                 return ffdnet(x, 255 * level)
 
-        found["DPIR schedule, FFDNet weights"] = [pnp(told, k, masked=False) for k in levels]
+        solves["DPIR schedule, FFDNet weights"] = [pnp(denoise, k, masked=False) for k in levels]
     for name in args.networks:
         network = network_of(name)
-        found[f"network {network.name}"] = [
+        solves[f"network {network.name}"] = [
             lambda y, psf, sigma, network=network: network.deconvolve(y.pixels, psf, sigma)
         ]
-    return {name: each for name, each in found.items() if args.only in name}
+    return {name: each for name, each in solves.items() if args.only in name}
 
 
 def psnr(x: Tensor, y: Tensor, margin: int, shift: int = 0) -> float:

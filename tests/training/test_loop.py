@@ -242,14 +242,14 @@ def test_a_budget_ends_on_a_finished_schedule(tmp_path, monkeypatch):
     """By a clock that goes on by a hundredth of a second whenever it is read."""
     now = iter(range(10**9))
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(now) / 100))
-    told: list[dict] = []
+    entries: list[dict] = []
     chosen = settings(steps=10**6, budget=2.0, log_every=1, save_every=1e9)
-    progress = train(Pairs(network()), draw, chosen, tmp_path, tell=told.append)
+    progress = train(Pairs(network()), draw, chosen, tmp_path, notify=entries.append)
     assert 2.0 <= progress.seconds < 2.05 and 50 < progress.step < 300 and not progress.interrupted
-    rates = [entry["learning_rate"] for entry in told]
+    rates = [entry["learning_rate"] for entry in entries]
     assert max(rates) > 0.98e-2 and rates[-1] < 1e-2 * 1e-3 and rates[-1] == min(rates)
-    assert told[-1]["left_seconds"] == 0 and told[-1]["done"] > 0.98
-    assert told[len(told) // 2]["left_seconds"] == pytest.approx(1, abs=0.2)
+    assert entries[-1]["left_seconds"] == 0 and entries[-1]["done"] > 0.98
+    assert entries[len(entries) // 2]["left_seconds"] == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("65m", 3900), ("1.5h", 5400), ("2D", 172800)])
@@ -270,11 +270,11 @@ def test_the_log_says_how_long_was_waited_for_data(tmp_path):
 
     shares = {}
     for name, source in (("slow", slow), ("fast", draw)):
-        told: list[dict] = []
+        entries: list[dict] = []
         objective = Pairs(network(), before=lambda step, batch: time.sleep(0.003))
-        train(objective, source, settings(steps=10), tmp_path / name, tell=told.append)
-        shares[name] = told[-1]["data_share"]
-        assert told[-1]["seconds_per_step"] > 0.003
+        train(objective, source, settings(steps=10), tmp_path / name, notify=entries.append)
+        shares[name] = entries[-1]["data_share"]
+        assert entries[-1]["seconds_per_step"] > 0.003
     assert shares["slow"] > 0.6 > 0.4 > shares["fast"]
 
 

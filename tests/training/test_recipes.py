@@ -169,7 +169,7 @@ def stopped_after(steps: int, stages: tuple[Settings, ...], folder: Path, resume
             signal.raise_signal(signal.SIGINT)
 
     logged = tuple(replace(each, train=replace(each.train, log_every=1)) for each in stages)
-    return train_stages(logged, folder, resume=resume, tell=stop)
+    return train_stages(logged, folder, resume=resume, notify=stop)
 
 
 def test_stages_follow_each_other_and_resume_exactly(staged, tmp_path):

@@ -141,10 +141,8 @@ def camera_methods(networks: Sequence[str], slow: bool = True) -> dict[str, OfPa
     methods["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:
         engine = network_of(weights)
-        methods[f"{engine.name}, alone"], methods[f"{engine.name}, bounded"] = (
-            by(engine),
-            by(NoiseBoundedEngine(engine)),
-        )
+        methods[f"{engine.name}, alone"] = by(engine)
+        methods[f"{engine.name}, bounded"] = by(NoiseBoundedEngine(engine))
         if engine.spec.blind:
             methods[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
     return methods

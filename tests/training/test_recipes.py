@@ -20,7 +20,7 @@ from restore.training.loop import Progress
 from restore.training.settings import Settings
 from restore.training.stages import finished, stage_folders, train_stages
 from restore.zoo.resolver import PACKAGED
-from restore.zoo.weights import label_of, load_weights
+from restore.zoo.weights import label_of, read_network
 from tests.data.conftest import save, scene
 
 loaded = functools.cache(load_settings)
@@ -158,7 +158,7 @@ def staged(tmp_path, photos) -> Path:
 def states(folder: Path, stages: tuple[Settings, ...], **facts: str) -> dict[str, torch.Tensor]:
     path = folder / "out.safetensors"
     export(stage_folders(stages, folder)[-1], stages[-1], path, **facts)
-    return load_weights(path).net.state_dict()
+    return read_network(path).net.state_dict()
 
 
 def stopped_after(steps: int, stages: tuple[Settings, ...], folder: Path, resume: bool = False) -> Progress:
@@ -189,11 +189,11 @@ def test_stages_follow_each_other_and_resume_exactly(staged, tmp_path):
     assert train_stages(stages, parts, resume=True).step == 6
     expected, got = states(tmp_path / "whole", stages), states(parts, stages)
     assert all(torch.equal(got[name], value) for name, value in expected.items())
-    first = load_weights(tmp_path / "whole.safetensors").net.state_dict()
+    first = read_network(tmp_path / "whole.safetensors").net.state_dict()
     export(tmp_path / "whole" / "stage1", stages[0], tmp_path / "one.safetensors")
     assert any(
         not torch.equal(first[name], v)
-        for name, v in load_weights(tmp_path / "one.safetensors").net.state_dict().items()
+        for name, v in read_network(tmp_path / "one.safetensors").net.state_dict().items()
     )
 
 
@@ -204,10 +204,10 @@ def test_a_stage_begins_with_the_average_of_the_one_before(staged, tmp_path):
     begun = [*still, f"begin={tmp_path / 'first.safetensors'}"]
     stages = load_stages(staged, begun)
     train_stages(stages, tmp_path / "second", command="second")
-    got, expected = states(tmp_path / "second", stages), load_weights(tmp_path / "first.safetensors").net.state_dict()
+    got, expected = states(tmp_path / "second", stages), read_network(tmp_path / "first.safetensors").net.state_dict()
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, atol=1e-3, rtol=1e-3)
-    card = load_weights(tmp_path / "second" / "out.safetensors").card
+    card = read_network(tmp_path / "second" / "out.safetensors").card
     assert card is not None
     assert [(each.steps, each.command) for each in card.runs] == [(9, "first"), (3, "second"), (6, "second")]
     assert card.steps == 9

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import restore.training.log as log
 import restore.training.loop as loop
 from restore.data.batches import Batch
 from restore.errors import ConfigError, FileError, ModelError
@@ -263,19 +264,22 @@ def test_wrong_budgets_are_told(text):
         seconds_of(text)
 
 
-def test_the_log_says_how_long_was_waited_for_data(tmp_path):
-    def slow(step: int, first: int, count: int) -> Batch:
-        time.sleep(0.03)
-        return draw(step, first, count)
+def test_the_log_says_how_long_was_waited_for_data(tmp_path, monkeypatch):
+    """By a clock that a batch moves on by 3 s, a step by 1 s, and nothing else."""
+    clock, entries = SimpleNamespace(now=0.0), []
 
-    shares = {}
-    for name, source in (("slow", slow), ("fast", draw)):
-        entries: list[dict] = []
-        objective = Pairs(network(), before=lambda step, batch: time.sleep(0.003))
-        train(objective, source, settings(steps=10), tmp_path / name, notify=entries.append)
-        shares[name] = entries[-1]["data_share"]
-        assert entries[-1]["seconds_per_step"] > 0.003
-    assert shares["slow"] > 0.6 > 0.4 > shares["fast"]
+    def spend(seconds: float) -> None:
+        clock.now += seconds
+
+    @contextmanager
+    def one_by_one(draw, requests, count: int):
+        yield (spend(3.0) or draw(step, first, count) for step, first in requests)
+
+    monkeypatch.setattr(log, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(loop, "prefetched", one_by_one)
+    objective = Pairs(network(), before=lambda step, batch: spend(1.0))
+    train(objective, draw, settings(steps=10, log_every=5), tmp_path, notify=entries.append)
+    assert [(entry["seconds_per_step"], entry["data_share"]) for entry in entries] == [(4.0, 0.75)] * 2
 
 
 def test_tensorboard_files_are_written(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from restore.errors import FileError
-from restore.io.atomic import AtomicFile, partial_path, sync_folder, write_error
+from restore.io.atomic import AtomicFile, partial_path, sync_folder, undone_on_failure, write_error
 from restore.io.codecs import create
 from restore.io.options import SaveOptions
 from restore.picture import PictureInfo, PictureSink
@@ -74,7 +74,7 @@ class FolderSink:
 
     def publish(self) -> None:
         """Give the folder its name, or replace its frames one by one if it is there. On failure it is gone."""
-        try:
+        with undone_on_failure(self.discard, self.path):
             with contextlib.suppress(OSError):
                 self._target.rmdir()  # only if it is empty
             if self._target.is_dir():
@@ -83,11 +83,6 @@ class FolderSink:
                 self.partial.rmdir()
             else:
                 self.partial.rename(self._target)
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise write_error(error, self.path) from error
-            raise
         sync_folder(self._target)
         sync_folder(self._target.parent)
 

@@ -49,7 +49,7 @@ class Train:
 
     def run(self) -> int:
         if self.schema:
-            from restore.training.config import json_schema
+            from restore.training.schema import json_schema
 
             put(json.dumps(json_schema(), indent=2))
             return ExitCode.OK

@@ -107,6 +107,12 @@ def test_every_config_loads_and_can_be_built(config):
     assert f"restore train {config} " in find_config(config).read_text(), "its first lines say how it is run"
 
 
+def test_configs_of_deconvolution_are_evaluated_alike():
+    cases = {name: loaded(f"deconv/{name}").evaluation for name in ("wiener_unet", "dwdn", "infwide")}
+    assert len(cases["wiener_unet"].cases) == 6
+    assert cases["dwdn"] == cases["infwide"] == cases["wiener_unet"]
+
+
 def test_stages_divide_the_schedule_and_words_hold_for_all(tmp_path):
     words = ["train.steps=159", "train.budget=53m", "train.learning_rate=1e-5", "model.arguments.steps=3"]
     stages = load_stages("deconv/wiener_unet_low_light", words)

@@ -164,7 +164,7 @@ def test_unexpected_errors_stay_with_their_file(restore, photo, folder, monkeypa
     def broken(*args):
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("restore.engines.denoise.auto.measure_level", broken)
+    monkeypatch.setattr("restore.engines.denoise.network_choice.measure_level", broken)
     ran = restore("inspect", photo)
     assert ran.code == 1 and "unexpected ZeroDivisionError (surprise)" in ran.err and "Traceback" not in ran.err
     assert "Traceback" in restore("inspect", photo, "-v").err

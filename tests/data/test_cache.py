@@ -102,7 +102,7 @@ def test_excludes_by_pattern_and_keeps_scales(photos, tmp_path):
     assert np.abs(half - box).max() <= 0.5
 
 
-def test_folders_without_pictures_and_wrong_scales_are_told(photos, tmp_path):
+def test_folders_without_pictures_and_wrong_scales_are_refused(photos, tmp_path):
     with pytest.raises(FileError, match="no pictures"):
         open_cache([photos], tmp_path / "cache", exclude=["*"])
     with pytest.raises(FileError, match="not a folder"):

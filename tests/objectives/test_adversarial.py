@@ -140,7 +140,7 @@ def test_resume_is_exact(tmp_path):
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
         gan(kind="hing")
 

@@ -87,7 +87,7 @@ def test_values_arrive_in_their_types(config):
         ("train=[", "not YAML"),
     ],
 )
-def test_mistakes_are_told(config, word, says):
+def test_mistakes_are_refused(config, word, says):
     with pytest.raises(ConfigError, match=says):
         check_buildable(load_settings(config, [word]))
 

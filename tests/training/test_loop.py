@@ -125,7 +125,7 @@ def test_each_part_of_the_batch_is_drawn_once(tmp_path):
     assert drawn[:6] == [(0, 0, 2), (0, 2, 2), (0, 4, 2), (1, 0, 2), (1, 2, 2), (1, 4, 2)]
 
 
-def test_a_batch_that_does_not_divide_is_told(tmp_path):
+def test_a_batch_that_does_not_divide_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"train\.batch 4 does not divide.*Make it a multiple of 3"):
         train(Pairs(network()), draw, settings(batch=4, accumulate=3), tmp_path)
 
@@ -259,7 +259,7 @@ def test_budgets_are_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "h", "-2h", "0", "2 weeks", "inf", "nan"])
-def test_wrong_budgets_are_told(text):
+def test_wrong_budgets_are_refused(text):
     with pytest.raises(ConfigError, match="Write it as 90s, 65m or 2h"):
         seconds_of(text)
 
@@ -312,13 +312,13 @@ def test_resuming_takes_the_settings_of_now(tmp_path):
     assert group["weight_decay"] == 0.3
 
 
-def test_resuming_another_network_is_told(tmp_path):
+def test_resuming_another_network_is_refused(tmp_path):
     train(Pairs(network()), draw, settings(steps=1), tmp_path)
     with pytest.raises(ModelError, match=r"of another run \(.*--init-from"):
         train(Pairs(nn.Conv2d(3, 3, 1)), draw, settings(), tmp_path, resume=True)
 
 
-def test_resuming_nothing_is_told(tmp_path):
+def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"no checkpoint to resume from\. Leave out --resume"):
         train(Pairs(network()), draw, settings(), tmp_path, resume=True)
 

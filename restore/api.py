@@ -266,7 +266,7 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     Raises:
         RestoreError: a file that cannot be read, samples that are not finite; see `restore.errors`.
     """
-    from restore.engines.denoise.auto import diagnose
+    from restore.engines.denoise.network_choice import diagnose
 
     source = opened(picture)
     try:

@@ -48,6 +48,11 @@ def validated(
     return {name: _converted(what, name, value, hints.get(name, Any)) for name, value in arguments.items()}
 
 
+def with_tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with the lists of a config as tuples, for objects that keep what they are given."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+
+
 def _converted(what: str, argument: str, value: Any, hint: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
 

@@ -55,7 +55,7 @@ class Task:
         ending: of default output names ("denoised").
         methods: by name; where the user names none, the first that takes all options given and has its weights.
         inputs: names of the pictures taken at once; more than one are paths side by side on the command line.
-        choose: "module:name" of a function (options given by name) -> method, instead of that rule.
+        choose: "module:name" of a function (options given by name) -> method, instead of that rule (`choose_method`).
         subcommand: the method is the first word after the task, called so in messages ("kind of damage").
         in_place: results may replace their inputs.
         cases: "module:name" of the class of its evaluation's cases (`restore.degradations.cases.Case`); "" for none.
@@ -90,7 +90,7 @@ TASKS: dict[str, Task] = {
         summary="Remove noise from a picture, several pictures, or folders of them.",
         ending="denoised",
         methods={
-            "network": _denoise("auto:by_network", "NetworkOptions", "denoise"),
+            "network": _denoise("network_choice:by_network", "NetworkOptions", "denoise"),
             "zero-shot": _denoise("zero_shot:ZeroShotEngine", "ZeroShotOptions"),
             "classical": _denoise("classical:ClassicalEngine", "ClassicalOptions"),
             "self-supervised": _denoise("self_supervised:SelfSupervisedEngine", "SelfSupervisedOptions"),

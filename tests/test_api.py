@@ -1,14 +1,12 @@
 """The Python face: arrays give arrays, all else results; nothing heavy is imported before it is needed."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 import restore
 from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
+from tests.fresh import printed_by
 
 
 def _noisy(shape, dtype=np.uint8):
@@ -113,8 +111,7 @@ def test_arrays_that_are_no_pictures_are_refused(array):
 def test_importing_restore_imports_nothing_heavy():
     heavy = ("torch", "torchvision", "kornia", "lpips", "cv2", "skimage")
     code = f"import sys, restore, restore.cli.main; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_restore_survives_without_its_optional_packages():
@@ -126,8 +123,7 @@ def test_restore_survives_without_its_optional_packages():
         "noisy = np.random.default_rng(0).integers(90, 110, (40, 40, 3)).astype('uint8')\n"
         "print(restore.denoise(noisy, device='cpu').shape)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "(40, 40, 3)"
+    assert printed_by(code) == "(40, 40, 3)"
 
 
 def test_a_weights_file_is_all_that_the_network_method_needs(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -29,6 +27,7 @@ from restore.options import (
     kinds_of,
     seconds_of,
 )
+from tests.fresh import printed_by
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -191,5 +190,4 @@ def test_declaring_options_imports_nothing_heavy():
         " if 'deconv' not in method.options else restore.tasks.options_class(method)\n"
         "print([name for name in ('torch', 'numpy', 'cv2', 'tyro', 'pydantic') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"

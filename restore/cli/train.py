@@ -49,7 +49,7 @@ class Train:
 
     def run(self) -> int:
         if self.schema:
-            from restore.training.config import json_schema
+            from restore.training.schema import json_schema
 
             put(json.dumps(json_schema(), indent=2))
             return ExitCode.OK
@@ -92,7 +92,7 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
     command = shlex.join(["restore", "train", *options.paths])
     with ProgressLine(quiet=options.quiet) as line:
         progress = train_stages(
-            stages, folder, resume=options.resume, command=command, tell=line.update, cached=line.cached
+            stages, folder, resume=options.resume, command=command, notify=line.update, cached=line.cached
         )
     first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
     if progress.interrupted:

@@ -112,9 +112,9 @@ def open_cache(
     wanted = {"layout": LAYOUT, "scales": list(scales), "sources": [asdict(source) for source in sources]}
     key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
     index = Path(cache_folder).expanduser() / f"{key.hexdigest()[:16]}.json"
-    found = _open(index, wanted)
-    if found:
-        return found
+    kept = _open(index, wanted)
+    if kept:
+        return kept
     with _alone(index):  # of several processes that start together one builds, the others wait and find it built
         return _open(index, wanted) or _build(index, wanted, sources, scales, progress)
 

@@ -5,10 +5,9 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated
+from restore.building import validated, with_tuples
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -28,9 +27,4 @@ def build(name: str, /, **arguments: Any) -> Degradation:
     Raises `ConfigError` for an unknown name, an unknown argument (naming the nearest) or a wrong value.
     """
     constructor = imported(name, DEGRADATIONS, "degradation", "MyDamage")
-    return constructor(**validated(f"degradation {name!r}", constructor, _plain(arguments)))
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of a config as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    return constructor(**validated(f"degradation {name!r}", constructor, with_tuples(arguments)))

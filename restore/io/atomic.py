@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,8 @@ class StagedFile:
 
     def publish(self) -> None:
         """Give the file its name. On failure it is gone."""
-        try:
+        with undone_on_failure(self.discard, self.path):
             self.partial.replace(self.target)
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise write_error(error, self.path) from error
-            raise
         sync_folder(self.target.parent)
 
     def discard(self) -> None:
@@ -86,19 +81,13 @@ class AtomicFile:
 
     def commit(self, check: Callable[[Path], None]) -> None:
         """Flush to the disk, let `check` read the file back (it raises if wrong), and rename unless it is held."""
-        try:
+        with undone_on_failure(self.discard, self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
             check(self.partial)
             with contextlib.suppress(FileNotFoundError):
                 shutil.copymode(self._target, self.partial)  # what is replaced keeps its permissions
-        except OSError as error:
-            self.discard()
-            raise write_error(error, self.path) from error
-        except BaseException:
-            self.discard()
-            raise
         self._committed = True
         if not self._held:
             self.staged.publish()
@@ -119,6 +108,18 @@ def partial_path(target: Path) -> Path:
     """A new temporary name beside a file or folder that is to be written."""
     stem = os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED])
     return target.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+
+
+@contextlib.contextmanager
+def undone_on_failure(undo: Callable[[], None], path: Path) -> Iterator[None]:
+    """Call `undo` where the block raises anything; an `OSError` is raised on as `write_error` of `path`."""
+    try:
+        yield
+    except BaseException as error:
+        undo()
+        if isinstance(error, OSError):
+            raise write_error(error, path) from error
+        raise
 
 
 def write_error(error: OSError, path: Path) -> FileError:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from restore.errors import FileError
-from restore.io.atomic import AtomicFile, partial_path, sync_folder, write_error
+from restore.io.atomic import AtomicFile, partial_path, sync_folder, undone_on_failure, write_error
 from restore.io.codecs import create
 from restore.io.options import SaveOptions
 from restore.picture import PictureInfo, PictureSink
@@ -29,7 +29,7 @@ class StagedFolder:
 
     def publish(self) -> None:
         """Give the folder its name, or replace its frames one by one if it is there. On failure it is gone."""
-        try:
+        with undone_on_failure(self.discard, self.path):
             with contextlib.suppress(OSError):
                 self.target.rmdir()  # only if it is empty
             if self.target.is_dir():
@@ -38,11 +38,6 @@ class StagedFolder:
                 self.partial.rmdir()
             else:
                 self.partial.rename(self.target)
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise write_error(error, self.path) from error
-            raise
         sync_folder(self.target)
         sync_folder(self.target.parent)
 

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated
+from restore.building import validated, with_tuples
 from restore.errors import ConfigError
 from restore.naming import imported
 
@@ -60,11 +60,10 @@ def build(
             raise ConfigError(f"the objective {name!r} does not use {where}", fix="Leave it out")
     given |= {} if losses is None else {"losses": build_losses(losses)}
     given |= {} if degradation is None else {"degradation": degradation}
-    rest = dict(arguments or {})
+    rest = with_tuples(arguments or {})
     if "discriminator" in takes:
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
     supplied = (next(iter(takes), "network"), "losses", "degradation", "discriminator")
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
     return constructor(network, **given, **validated(f"objective {name!r}", constructor, rest, supplied=supplied))
 
 

@@ -47,12 +47,12 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     Raises `FileError` if there is none, or if it cannot be read: then it names the one before, which is taken once
     the user has removed the newest.
     """
-    found = checkpoints(folder)
-    if not found:
+    paths = checkpoints(folder)
+    if not paths:
         raise FileError("there is no checkpoint to resume from", where=folder, fix="Leave out --resume to start anew")
     try:
-        return found[-1], torch.load(found[-1], map_location="cpu", weights_only=True)
+        return paths[-1], torch.load(paths[-1], map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         why = " ".join(str(error).split())[:200] or "the file ends too early"
-        before = f"Delete it to go on from {found[-2].name}" if len(found) > 1 else "Delete it and start anew"
-        raise FileError("this checkpoint cannot be read", where=found[-1], why=why, fix=before) from error
+        before = f"Delete it to go on from {paths[-2].name}" if len(paths) > 1 else "Delete it and start anew"
+        raise FileError("this checkpoint cannot be read", where=paths[-1], why=why, fix=before) from error

@@ -190,11 +190,6 @@ def parse_yaml(text: str, where: str | Path | None = None) -> Any:
         raise error if where is None else error.at(where) from error
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a config, for editors."""
-    return TypeAdapter(Settings).json_schema()
-
-
 def _locate(tree: dict[str, Any], folder: Path) -> None:
     """Files of code that a config names lie beside it, not where the program was started."""
     named = ("model", "objective", "degradation")

@@ -223,8 +223,8 @@ class TestOutside:
             actual = all_tasks()
         assert list(actual) == [*TASKS, "shadow"]
         assert actual["shadow"] is SHADOW
-        assert "the task gone of no_such_package:TASK cannot be loaded: No module named" in caplog.text
-        assert "the task wrong of tests.test_tasks:by_level cannot be loaded" in caplog.text
+        assert "the task gone of no_such_package:TASK is left out: No module named" in caplog.text
+        assert "the task wrong of tests.test_tasks:by_level is left out" in caplog.text
         assert build_engine("shadow").spec.radius == 1
 
 

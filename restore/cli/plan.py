@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from restore.errors import ConfigError, ExitCode, FileError
+from restore.errors import ConfigError, ExitCode, FileError, counted
 from restore.inference.ledger import LEDGER_NAME
 from restore.io.paths import Skipped, default_output, find_pictures, same_file, written_name
 from restore.models.spec import RESULT, Output
@@ -24,6 +24,10 @@ class NothingToDoError(FileError):
     """Not one readable input."""
 
     exit_code = ExitCode.NOTHING_RAN
+
+
+class TooFewPathsError(ConfigError):
+    """Fewer paths than the task takes."""
 
 
 class Group(NamedTuple):
@@ -54,6 +58,7 @@ class Plan:
         extra_paths: where an output goes that does not get its name from the main one.
         frames_dir: every folder is one sequence of numbered frames, and so is its result.
         named: the output was named, not derived.
+        replaces: results may replace the (first) inputs, if the user asks for that.
     """
 
     inputs: tuple[Path, ...]
@@ -64,6 +69,7 @@ class Plan:
     extra_paths: Mapping[str, Path] = field(default_factory=dict)
     frames_dir: bool = False
     named: bool = True
+    replaces: bool = True
 
     @cached_property
     def single(self) -> bool:
@@ -78,6 +84,11 @@ class Plan:
         inputs = self.inputs[:1] if self._together else self.inputs
         homes = {path if self._is_listed(path) else path.parent for path in inputs}
         return homes.pop() if len(homes) == 1 else None
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether --in-place is possible."""
+        return self.replaces and not self.outputs[0].ending
 
     @property
     def has_ledger(self) -> bool:
@@ -105,7 +116,7 @@ class Plan:
             count += 1
             for target in filter(None, (*job.targets.values(), job.compare)):
                 if not (job.in_place and target == job.source):
-                    _refuse_input(target, job, typed)
+                    _refuse_input(target, job, typed, replaces=self.may_replace)
                 home = target.parent.resolve() if self.single else target.parent
                 if home not in taken:
                     taken = {above: names for above, names in taken.items() if above in home.parents or not self._tree}
@@ -230,11 +241,15 @@ class Plan:
         return source if home is None else (home / source.relative_to(root)).with_name(written_name(source.name))
 
 
-def _refuse_input(target: Path, job: Job, typed: set[str]) -> None:
+def _refuse_input(target: Path, job: Job, typed: set[str], *, replaces: bool) -> None:
+    """Raise `FileError` for a target that is an input, with the advice that fits: --in-place replaces the job's own
+    first input by its main output, and takes no output path."""
     if os.path.realpath(target) in typed or any(same_file(source, target) for source in job.sources):
+        own = replaces and not job.in_place and target == job.target and same_file(job.source, target)
         raise FileError(
-            "is the input itself: writing would replace it", where=target, fix="Name another output or add --in-place"
-        )
+            "is the input itself: writing would replace it", where=target,
+            fix="Name another output" + (", or give --in-place instead of an output" if own else ""),
+        )  # fmt: skip
 
 
 def _reportable(skipped: list[Skipped]) -> Iterator[Skipped]:
@@ -255,6 +270,7 @@ def plan_work(
     in_place: bool,
     compare: bool,
     frames_dir: bool = False,
+    replaces: bool = True,
     example: str = "restore denoise in.png",
 ) -> Plan:
     """What the paths of a command line mean; the last one is the output, if there are more than inputs.
@@ -265,12 +281,13 @@ def plan_work(
         outputs: what is written, the main output first; none named "" gives every output its ending.
         extra_paths: given paths of outputs, by their names, for a single piece of work.
         frames_dir: every folder is one sequence of numbered frames.
+        replaces: the task's results may replace its inputs.
         example: of a command line that makes sense, for the error where no picture was named.
     Raises:
         ConfigError: the paths make no sense together. NothingToDoError: none of the inputs exists.
     """
     if not paths:
-        raise ConfigError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
+        raise TooFewPathsError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
     if len(inputs) > 1:
         _check_number(paths, inputs, in_place=in_place)
         names = paths[: len(inputs)]
@@ -282,7 +299,7 @@ def plan_work(
     out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
     plan = Plan(
         sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
-        frames_dir, given is not None,
+        frames_dir, given is not None, replaces and not frames_dir,
     )  # fmt: skip
     _check_outputs(plan)
     return plan
@@ -291,8 +308,10 @@ def plan_work(
 def _check_number(paths: tuple[str, ...], inputs: tuple[str, ...], *, in_place: bool) -> None:
     if len(paths) not in ((len(inputs),) if in_place else (len(inputs), len(inputs) + 1)):
         output = "" if in_place else " and an output"
-        raise ConfigError(
-            f"{len(paths)} paths were named, and this needs {len(inputs)} pictures ({', '.join(inputs)}){output}",
+        kind = TooFewPathsError if len(paths) < len(inputs) else ConfigError
+        raise kind(
+            f"{counted(len(paths), 'path')} {'was' if len(paths) == 1 else 'were'} named, and this needs "
+            f"{len(inputs)} pictures ({', '.join(inputs)}){output}",
             fix="Name one path for each" + ("" if in_place else ", and the output last"),
         )
 
@@ -314,7 +333,7 @@ def _check_outputs(plan: Plan) -> None:
     if plan.out is not None and not plan.single and plan.out.is_file():
         raise ConfigError(
             f"{plan.out} is a file", why="the last path is the output, a folder for several inputs",
-            fix="Name a folder last, or use --in-place",
+            fix="Name a folder last" + (", or use --in-place" if plan.may_replace and len(plan.names) == 1 else ""),
         )  # fmt: skip
     if plan.out is None and plan.outputs[0].ending:
         raise ConfigError("none of the results replaces the picture", fix="Leave --in-place out, and name an output")

@@ -71,7 +71,7 @@ def choose_core(
     most = (budget - memory.base) / memory.per_pixel
     best: tuple[float, Core] | None = None
     least = math.inf  # pixels of the smallest tile
-    least_width = width if spec.tiling == "rows" else min(LEAST_CORE, width) + 2 * halo
+    least_width = max(min(LEAST_CORE, width) + 2 * halo, width if spec.tiling == "rows" else 0)
     for rows in range(1, math.ceil(height / LEAST_CORE) + 1):
         core_height = _even_core(height, halo, rows, spec.multiple_of)
         least = min(least, (core_height + 2 * halo) * ceil_to(least_width, spec.multiple_of))

@@ -110,6 +110,11 @@ class ConfigError(RestoreError):
     exit_code = ExitCode.USAGE
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """ "Did you mean 'x'? " for the known word closest to `word`, "" if none is close."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from restore.errors import ConfigError, ExitCode, FileError
+from restore.errors import ConfigError, ExitCode, FileError, counted
 from restore.inference.history import History
 from restore.inference.records import LEDGER_NAME
 from restore.io.paths import Skipped, default_output, find_pictures, written_name
@@ -24,6 +24,10 @@ class NothingToDoError(FileError):
     """Not one readable input."""
 
     exit_code = ExitCode.NOTHING_RAN
+
+
+class TooFewPathsError(ConfigError):
+    """Fewer paths than the task takes."""
 
 
 class Group(NamedTuple):
@@ -54,6 +58,7 @@ class Plan:
         extra_paths: where an output goes that does not get its name from the main one.
         frames_dir: every folder is one sequence of numbered frames, and so is its result.
         named: the output was named, not derived.
+        replaces: results may replace the (first) inputs, if the user asks for that.
         option_paths: what the method's options name: files that are read, or written by the method itself.
         problems: why pictures cannot be done, by their (first) source.
     """
@@ -66,6 +71,7 @@ class Plan:
     extra_paths: Mapping[str, Path] = field(default_factory=dict)
     frames_dir: bool = False
     named: bool = True
+    replaces: bool = True
     option_paths: tuple[Path, ...] = ()
     problems: Mapping[Path, FileError] = field(default_factory=dict)
 
@@ -82,6 +88,11 @@ class Plan:
         inputs = self.inputs[:1] if self.together else self.inputs
         homes = {path if self.is_listed(path) else path.parent for path in inputs}
         return homes.pop() if len(homes) == 1 else None
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether --in-place is possible."""
+        return self.replaces and not self.outputs[0].ending
 
     def writing(
         self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str], option_paths: Iterable[str] = ()
@@ -269,6 +280,7 @@ def plan_work(
     in_place: bool,
     compare: bool,
     frames_dir: bool = False,
+    replaces: bool = True,
     example: str = "restore denoise in.png",
 ) -> Plan:
     """What the paths of a command line mean; the last one is the output, if there are more than inputs.
@@ -279,12 +291,13 @@ def plan_work(
         outputs: what is written, the main output first; none named "" gives every output its ending.
         extra_paths: given paths of outputs, by their names, for a single piece of work.
         frames_dir: every folder is one sequence of numbered frames.
+        replaces: the task's results may replace its inputs.
         example: of a command line that makes sense, for the error where no picture was named.
     Raises:
         ConfigError: the paths make no sense together. NothingToDoError: none of the inputs exists.
     """
     if not paths:
-        raise ConfigError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
+        raise TooFewPathsError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
     if len(inputs) > 1:
         _check_number(paths, inputs, in_place=in_place)
         names = paths[: len(inputs)]
@@ -296,7 +309,7 @@ def plan_work(
     out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
     plan = Plan(
         sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
-        frames_dir, given is not None,
+        frames_dir, given is not None, replaces and not frames_dir,
     )  # fmt: skip
     _check_outputs(plan)
     return plan
@@ -305,8 +318,10 @@ def plan_work(
 def _check_number(paths: tuple[str, ...], inputs: tuple[str, ...], *, in_place: bool) -> None:
     if len(paths) not in ((len(inputs),) if in_place else (len(inputs), len(inputs) + 1)):
         output = "" if in_place else " and an output"
-        raise ConfigError(
-            f"{len(paths)} paths were named, and this needs {len(inputs)} pictures ({', '.join(inputs)}){output}",
+        kind = TooFewPathsError if len(paths) < len(inputs) else ConfigError
+        raise kind(
+            f"{counted(len(paths), 'path')} {'was' if len(paths) == 1 else 'were'} named, and this needs "
+            f"{len(inputs)} pictures ({', '.join(inputs)}){output}",
             fix="Name one path for each" + ("" if in_place else ", and the output last"),
         )
 
@@ -328,7 +343,7 @@ def _check_outputs(plan: Plan) -> None:
     if plan.out is not None and not plan.single and plan.out.is_file():
         raise ConfigError(
             f"{plan.out} is a file", why="the last path is the output, a folder for several inputs",
-            fix="Name a folder last, or use --in-place",
+            fix="Name a folder last" + (", or use --in-place" if plan.may_replace and len(plan.names) == 1 else ""),
         )  # fmt: skip
     if plan.out is None and plan.outputs[0].ending:
         raise ConfigError("none of the results replaces the picture", fix="Leave --in-place out, and name an output")

@@ -55,6 +55,7 @@ class _Reads:
     """What a run reads, by paths without links: the inputs, and what options name."""
 
     def __init__(self, plan: Plan) -> None:
+        self._may_replace = plan.may_replace
         self._out = None if plan.out is None or plan.single else _real(plan.out)
         self._inputs = {_real(path) for path in plan.inputs}
         self._options = {_real(path) for path in plan.option_paths}
@@ -63,8 +64,8 @@ class _Reads:
         """Why this output of a job may not be written, if so."""
         real = _real(target)
         if real in self._inputs or any(same_file(source, target) for source in job.sources):
-            could = target == job.target and len(job.sources) == 1
-            fix = "Name another output" + (" or add --in-place" if could else "")
+            own = self._may_replace and not job.in_place and target == job.target and same_file(job.source, target)
+            fix = "Name another output" + (", or give --in-place instead of an output" if own else "")
             return FileError("is the input itself: writing would replace it", where=target, fix=fix)
         if real in self._options:
             what = "is what another option names: writing would replace it"

@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 from restore.cli.console import put, put_json, say
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, reads
-from restore.errors import ConfigError, ExitCode
+from restore.errors import ConfigError, ExitCode, counted
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
@@ -111,7 +111,7 @@ def _report(progress: Progress, path: Path, options: Train) -> None:
         put_json({"command": "train", "weights": str(path), **dataclasses.asdict(progress)})
     elif not options.quiet:
         figures = "".join(f", {name} {value:.2f} dB" for name, value in progress.validation.items())
-        put(f"{path}: {progress.step} steps, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
+        put(f"{path}: {counted(progress.step, 'step')}, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
 
 
 class ProgressLine:
@@ -141,7 +141,7 @@ class ProgressLine:
         if self._status is not None:
             self._status.update(f"reading pictures: {done} of {total}")
         elif not self._quiet and done == total:
-            say(f"read {total} pictures")
+            say(f"read {counted(total, 'picture')}")
 
     def update(self, entry: dict[str, Any]) -> None:
         """A line of the log."""

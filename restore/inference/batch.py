@@ -136,7 +136,7 @@ class Recorder:
     def _count(self, job: Job, record: FileRecord) -> None:
         if record.status == "ok":
             self.summary.ok += 1
-            self.summary.salvaged += any(note.startswith(SALVAGED) for note in record.warnings)
+            self.summary.salvaged += any(SALVAGED in note for note in record.warnings)
         elif record.status == "skipped":
             self.summary.kept += record.key is not None
             self.summary.skipped += record.key is None

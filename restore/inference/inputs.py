@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import FileError, UnsupportedError
+from restore.errors import FileError, UnsupportedError, counted
 from restore.inference.batch_job import BatchOptions, Job
+from restore.inference.headers import common_info
 from restore.inference.history import History
 from restore.inference.records import OutputFiles
 from restore.io.codecs import check_stack, target_info
@@ -96,11 +98,12 @@ def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> 
 
     Raises:
         RestoreError: as `PictureFile.infos`, `FrameFolder.infos`, `target_info` and `check_stack` do; sequences of
-            different lengths; frames that differ where they are restored together.
+            different lengths; pictures or frames that differ where they are restored together.
     """
     if inputs.are_sequences:
         return _survey_sequences(inputs, job, spec, options)
     infos = tuple(file.info for file in inputs.files)
+    common_info(infos)
     return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
 
 
@@ -119,11 +122,29 @@ def _survey_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchO
         frames += 1
     for path, other in zip(job.sources[1:], others, strict=True):
         if other.count != frames:
-            raise UnsupportedError(f"has {other.count} frames, and the first input has {frames}", where=path)
+            raise UnsupportedError(f"has {counted(other.count, 'frame')}, and the first input has {frames}", where=path)
     sequence = frames > 1 or isinstance(first, FrameFolder)
     infos = tuple(one.info for one in (first, *others))
-    notes = tuple(note for file in inputs.files if isinstance(file, FrameFolder) for note in file.notes)
+    common_info(infos)
+    folders = ((file.path, file.notes) for file in inputs.files if isinstance(file, FrameFolder))
+    notes = tuple(note for path, found in folders for note in notes_about(path, found, job.source))
     return Contents(infos, frames, sequence, nbytes, outputs, notes)
+
+
+def notes_of(job: Job, pictures: Sequence[PictureSource]) -> list[str]:
+    """What was noticed about the pictures of a job, of each source one; each note says of which, but for the first."""
+    each = zip(job.sources, pictures, strict=False)  # none are held of a sequence
+    return [note for path, picture in each for note in notes_about(path, picture.info.notes, job.source)]
+
+
+def notes_about(path: Path, notes: Sequence[str], first: Path) -> list[str]:
+    """Notes about a source; the first one's name goes without saying, in messages as in the ledger."""
+    return [note if path == first else f"{path}: {note}" for note in notes]
+
+
+def says_where(job: Job, note: str) -> bool:
+    """Whether a note of this job begins with the source (or frame of it) it is about."""
+    return note.startswith(tuple(f"{path}{sign}" for path in job.sources[1:] for sign in (": ", ", page ", os.sep)))
 
 
 def _with_look_ahead(first: StackFrames | FrameFolder, job: Job) -> Iterator[PictureInfo]:

@@ -18,7 +18,7 @@ from typing import Any
 from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
 from restore.inference.history import History
-from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, inspect, survey
+from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, inspect, notes_of, survey
 from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
 from restore.io.atomic import AtomicFile, StagedFile
@@ -285,7 +285,7 @@ class Worker:
         if job.in_place:
             key = work_key((written[job.main].sha256, *work.input_sha256[1:]), self.settings, job.outputs)
         facts = report.as_dict()
-        notes = [note for source in work.sources for note in source.info.notes]
+        notes = notes_of(job, work.sources)
         notes += work.contents.notes if work.contents is not None else ()
         return FileRecord(
             "ok", job.names, written, compare, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),

@@ -160,7 +160,7 @@ def check_output(
             raise FileError(
                 "is the input itself: writing would replace it",
                 where=target,
-                fix="Name another output or add --in-place",
+                fix="Name another output",
             )
         return
     if target.is_dir():

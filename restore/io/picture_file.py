@@ -207,7 +207,7 @@ def _within_limits(header: Header, options: ReadOptions) -> Header:
     if info.pixels > options.max_pixels:
         raise LimitError(
             f"is {info.width} x {info.height} = {info.pixels:,} pixels, more than the limit of {options.max_pixels:,}",
-            fix=f"Add --max-pixels {info.pixels} if you trust this file",
+            fix=f"Use --max-pixels {info.pixels} if you trust this file",
         )
     return header
 
@@ -218,10 +218,10 @@ def _several(kind: str, options: ReadOptions) -> UnsupportedError:
         return UnsupportedError(
             "is an animation, and only TIFF stacks are read whole", fix="Use --frames first to take its first picture"
         )
-    every = "--frames all to use every page, or " if kind == "tiff" else ""
+    every = "--frames all for every page, or " if kind == "tiff" else ""
     return UnsupportedError(
         "holds more than one picture (animation or pages)",
-        fix=f"Add {every}--frames first to use the first one only",
+        fix=f"Use {every}--frames first for the first one only",
     )
 
 

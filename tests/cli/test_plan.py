@@ -216,7 +216,7 @@ def test_two_files_are_one_job():
 @pytest.mark.parametrize(
     ("paths", "in_place", "says"),
     [
-        (("a.png",), False, r"1 paths were named, and this needs 2 pictures \(first, second\) and an output"),
+        (("a.png",), False, r"^1 path was named, and this needs 2 pictures \(first, second\) and an output"),
         (("a.png", "b.png", "c.png", "d.png"), False, "4 paths were named"),
         (("a.png", "b.png", "c.png"), True, r"needs 2 pictures \(first, second\)\. Name one path for each$"),
         (("a.png", "in", "out"), False, "a.png and in are files and folders. Name files only, or folders only"),

@@ -325,3 +325,4 @@ def test_a_picture_object_gives_a_result(tmp_path):
     assert result.provenance["task"] == "split"
     package.write(result, tmp_path / "r.png")
     assert np.array_equal(read(tmp_path / "r.png"), 255 - x)
+    assert np.array_equal(read(tmp_path / "r_spread.png"), spread(x))

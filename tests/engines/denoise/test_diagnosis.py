@@ -131,5 +131,5 @@ def test_the_summary_is_json_in_8_bit_units():
 def test_samples_that_are_no_numbers_are_refused():
     broken = np.full((64, 64), 0.5, np.float32)
     broken[3, 4] = np.nan
-    with pytest.raises(UnsupportedError, match="1 samples are NaN or infinite"):
+    with pytest.raises(UnsupportedError, match="1 sample is NaN or infinite"):
         diagnose(Picture.from_array(broken))

@@ -222,7 +222,7 @@ def test_a_held_folder_waits_for_its_name(tmp_path):
         assert not sink.path.exists() and sorted(entry.name for entry in sink.partial.iterdir()) == [
             "0.png", "1.png", "2.png",
         ]  # fmt: skip
-        getattr(sink, how)()
+        getattr(sink.staged, how)()
         assert not sink.partial.exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["publish"]
 

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from restore.errors import ConfigError, nearest
+from restore.errors import ConfigError, RestoreError, brief, nearest
 
 
 def validated(
@@ -53,6 +53,17 @@ def with_tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
 
 
+def made(what: str, constructor: Any, arguments: Mapping[str, Any]) -> Any:
+    """The object of a constructor that may be the user's. Raises `ConfigError` for whatever that raises."""
+    try:
+        return constructor(**arguments)
+    except RestoreError:
+        raise
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {error}"[:200]
+        raise ConfigError(f"{what} cannot be made", why=why, fix="Check its arguments") from error
+
+
 def _converted(what: str, argument: str, value: Any, hint: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
@@ -61,7 +72,7 @@ def _converted(what: str, argument: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (argument, *first["loc"]))
-        raise ConfigError(f"{what}: argument {where} cannot be {first['input']!r:.60}", why=first["msg"]) from error
+        raise ConfigError(f"{what}: argument {where} cannot be {brief(first['input'])}", why=first["msg"]) from error
 
 
 def _takes(parameters: Mapping[str, inspect.Parameter]) -> str:

@@ -115,6 +115,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def brief(value: object, most: int = 60) -> str:
+    """The repr of a value that was given, of a long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """ "Did you mean 'x'? " for the known word closest to `word`, "" if none is close."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,10 +35,10 @@ def imported(name: str, known: Mapping[str, str], what: str, like: str) -> Any:
         choice = f"{nearest(name, known)}Known: {', '.join(known)}"
         raise ConfigError(f"no {what} is called {name!r}", fix=f"{choice}; or give my_file.py:{like} or my_pkg:{like}")
     try:
-        module = _from_file(Path(place).expanduser().resolve()) if is_file(name) else importlib.import_module(place)
-    except ConfigError:
-        raise
-    except Exception as error:  # whatever the user's code raises
+        module = _from_file(expanded(place).resolve()) if is_file(name) else importlib.import_module(place)
+    except ConfigError as error:
+        raise ConfigError(f"{what} {name!r} cannot be imported", why=error.what, fix=error.fix) from error
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         fix = "Check the file" if is_file(name) else "Check that the module is installed or on PYTHONPATH"
         raise ConfigError(f"{what} {name!r} cannot be imported", why=why, fix=fix) from error
@@ -45,6 +46,11 @@ def imported(name: str, known: Mapping[str, str], what: str, like: str) -> Any:
         fix = nearest(attribute, vars(module)) + "Check its spelling"
         raise ConfigError(f"{what} {name!r} cannot be imported", why=f"{place} has no {attribute}", fix=fix)
     return getattr(module, attribute)
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as typed, with the home folder for its `~`; as it is where this user has no home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises RuntimeError without a home
 
 
 def is_file(name: str) -> bool:
@@ -57,7 +63,7 @@ def beside(name: str, folder: Path) -> str:
     if not is_file(name):
         return name
     path, _, attribute = name.rpartition(":")
-    return f"{(folder / Path(path).expanduser()).resolve()}:{attribute}"
+    return f"{(folder / expanded(path)).resolve()}:{attribute}"
 
 
 def portable(name: str) -> str:
@@ -68,10 +74,10 @@ def portable(name: str) -> str:
 @functools.cache
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ConfigError("there is no such file of code", where=path, fix="Check the path")
+        raise ConfigError(f"there is no such file of code: {path}", fix="Check the path")
     spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError("this is not a Python file", where=path)
+        raise ConfigError(f"this is not a Python file: {path}", fix="Name a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)

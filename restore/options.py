@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from restore.errors import ConfigError, RestoreError, nearest
+from restore.errors import ConfigError, RestoreError, brief, nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 INF = float("inf")
@@ -105,9 +105,18 @@ class OneOf(Kind):
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Any word: a name, a file, a folder."""
+    """Any word but an empty one: a name, a file, a folder."""
 
     metavar: str = "TEXT"
+    rule: str = "It is empty: give a name, a file or a folder"
+
+    def parse(self, text: str) -> str:
+        if not text:
+            raise ValueError(text)
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        return value != ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,10 @@ class Parsed(Kind):
     allows: Callable[[Any], bool] = lambda value: True
 
     def parse(self, text: str) -> Any:
-        value = self.read(text)
+        try:
+            value = self.read(text)
+        except OverflowError as error:  # digits without end
+            raise ValueError(text) from error
         if not self.allows(value):
             raise ValueError(text)
         return value
@@ -238,7 +250,7 @@ def _is_path(value: Any) -> bool:
 
 def wrong_value(option: str, value: Any, kind: Kind) -> ConfigError:
     """The error for a value that an option does not take."""
-    return ConfigError(f"{option} cannot be {value!r}", fix=kind.advice(value))
+    return ConfigError(f"{option} cannot be {brief(value)}", fix=kind.advice(value))
 
 
 def flag(name: str) -> str:
@@ -286,7 +298,7 @@ def seconds_of(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds < INF:
-        raise ConfigError(f"a budget cannot be {text!r}", fix="Write it as 90s, 65m or 2h")
+        raise ConfigError(f"a budget cannot be {brief(text)}", fix="Write it as 90s, 65m or 2h")
     return seconds
 
 

@@ -12,6 +12,12 @@ settings.register_profile("restore", deadline=None)  # the machine may be busy; 
 settings.load_profile("restore")
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("restore")
+    group.addoption("--seconds", type=float, default=5.0, help="how long tests/faults reads damaged files")
+    group.addoption("--seed", type=int, default=0, help="of the damage done to those files")
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     import sys

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from restore.errors import ExitCode, RestoreError
+from restore.errors import ExitCode, FileError, RestoreError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -53,6 +53,10 @@ def print_error(error: BaseException, *, debug: bool = False) -> None:
     """`restore: error: …`, one line; with `debug` the traceback before it."""
     if debug:
         traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, OSError) and error.filename and error.strerror:  # also of names that no system takes
+        error = FileError(
+            "cannot be reached", where=f"{error.filename!s:.200}", why=error.strerror, fix="Check the path"
+        )
     text = str(error) if isinstance(error, RestoreError) else f"unexpected {type(error).__name__}: {error}"
     say(f"restore: error: {' '.join(text.splitlines())}")
 

@@ -31,7 +31,7 @@ from restore.cli.options import hint
 from restore.cli.task import task_command
 from restore.cli.train import Train
 from restore.cli.weights import Weights
-from restore.errors import ConfigError, ExitCode
+from restore.errors import ConfigError, ExitCode, RestoreError
 from restore.interrupts import raised_interrupts
 from restore.tasks import all_tasks, both_names
 
@@ -94,7 +94,12 @@ def _run(words: list[str]) -> int:
         raise
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other packages' advice to programmers
-    return command.run()
+    try:
+        return command.run()
+    except SystemExit as error:  # of code of the user's
+        raise RestoreError(
+            f"something ended the program (SystemExit: {error})", fix="See where with --debug"
+        ) from error
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -160,11 +165,11 @@ def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Co
             option, known = word.split("=")[0], [f"--{name.replace('_', '-')}" for name in _option_names(command)]
             raise ConfigError(f"there is no option {option}", fix=hint(option, known, "See restore --help"))
     extra = (*rest, *literal)
-    if not extra:
-        return command
-    if not hasattr(command, "paths"):
+    if extra and not hasattr(command, "paths"):
         raise ConfigError(f"unexpected argument {extra[0]!r}", fix="See restore --help")
-    return dataclasses.replace(command, paths=(*command.paths, *extra))
+    if "" in (*getattr(command, "paths", ()), *extra):
+        raise ConfigError("an argument is empty", why="a variable that is not set", fix="Name a file or a folder")
+    return dataclasses.replace(command, paths=(*command.paths, *extra)) if extra else command
 
 
 def _option_names(options: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from restore.cli.flags import HIDE, primitive
-from restore.errors import ConfigError, nearest
+from restore.errors import ConfigError, brief, nearest
 from restore.options import Kind, Number, OneOf, Options, Parsed, Text
 
 Flag = Annotated[bool, HIDE]
@@ -42,7 +42,7 @@ def parse_endings(option: str) -> Callable[[str], tuple[str, str]]:
     def parse(text: str) -> tuple[str, str]:
         damaged, comma, clean = text.partition(",")
         if not comma:
-            raise ConfigError(f"{option} cannot be {text!r}", fix="Write it as _real,_mean")
+            raise ConfigError(f"{option} cannot be {brief(text)}", fix="Write it as _real,_mean")
         return damaged, clean
 
     return parse

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from restore.cli.console import put, put_json, say
+from restore.cli.console import one_line, put, put_json, say
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, reads
 from restore.errors import ConfigError, ExitCode, counted
@@ -69,12 +69,14 @@ class Train:
 
 def resolved(config: str, overrides: Sequence[str]) -> tuple[Settings, ...]:
     """Settings of each stage, checked, with the user's cache folder filled in."""
+    from restore.io.home import home
+    from restore.io.regular_file import foreign_errors
     from restore.training.config import check_buildable, load_stages
-    from restore.zoo.resolver import home
 
     stages = []
     for settings in load_stages(config, overrides):
-        check_buildable(settings)
+        with foreign_errors(config, "what it describes cannot be built", ConfigError, "Check its arguments"):
+            check_buildable(settings)
         cache = settings.data.cache or str(home() / "crops")
         stages.append(dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache)))
     return tuple(stages)
@@ -90,11 +92,13 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
         fix = "Go on with --resume, or name another folder with --out"
         raise ConfigError("this folder holds a run already", where=folder, fix=fix)
     command = shlex.join(["restore", "train", *options.paths])
+    first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
+    left_out = LeftOut(first)
     with ProgressLine(quiet=options.quiet) as line:
         progress = train_stages(
-            stages, folder, resume=options.resume, command=command, notify=line.update, cached=line.cached
-        )
-    first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
+            stages, folder, resume=options.resume, command=command, notify=line.update, cached=line.cached,
+            left_out=left_out,
+        )  # fmt: skip
     if progress.interrupted:
         if first:
             say(f"restore: stopped at step {progress.step}; go on with the same command and --resume")
@@ -102,14 +106,41 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
     if first:
         path = folder / f"{stages[-1].name}.safetensors"
         export(folders[-1], stages[-1], path, command=command)
-        _report(progress, path, options)
-    return ExitCode.OK
+        _report(progress, path, options, left_out)
+    return ExitCode.SOME_FAILED if left_out.lines else ExitCode.OK
 
 
-def _report(progress: Progress, path: Path, options: Train) -> None:
+class LeftOut:
+    """Says once of every picture that it is not learned from, of many only the first ones.
+
+    Attributes:
+        lines: all of them.
+    """
+
+    _SAID = 20
+
+    def __init__(self, speaks: bool) -> None:
+        self.lines: dict[str, None] = {}
+        self._speaks = speaks
+
+    def __call__(self, line: str) -> None:
+        if line in self.lines:  # of an earlier stage
+            return
+        self.lines[line] = None
+        if self._speaks and len(self.lines) <= self._SAID:
+            say(f"restore: warning: left out: {one_line(line)}")
+        elif self._speaks and len(self.lines) == self._SAID + 1:
+            say("restore: warning: and more; restore data check and restore data pairs name all")
+
+
+def _report(progress: Progress, path: Path, options: Train, left_out: LeftOut) -> None:
     if options.json:
-        put_json({"command": "train", "weights": str(path), **dataclasses.asdict(progress)})
-    elif not options.quiet:
+        facts = dataclasses.asdict(progress) | {"left_out": list(left_out.lines)}
+        put_json({"command": "train", "weights": str(path), **facts})
+        return
+    if left_out.lines:
+        say(f"restore: {len(left_out.lines)} pictures were left out; see above")
+    if not options.quiet:
         figures = "".join(f", {name} {value:.2f} dB" for name, value in progress.validation.items())
         put(f"{path}: {counted(progress.step, 'step')}, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
 

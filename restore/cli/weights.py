@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from restore.cli.console import one_line, put, put_json, say
 from restore.cli.options import Flag, hint
 from restore.errors import ConfigError, ExitCode
+from restore.naming import expanded
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Weights:
         if len(files) != actions[action]:
             raise ConfigError(f"restore weights {action} takes {actions[action] or 'no'} file, not {len(files)}")
         if action == "import":
-            return _import(Path(files[0]).expanduser(), self)
+            return _import(expanded(files[0]), self)
         return _list(self, verify=action == "verify")
 
 

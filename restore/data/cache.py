@@ -18,14 +18,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from restore.errors import ConfigError, FileError, RestoreError
-from restore.io.paths import find_pictures
+from restore.io.atomic import check_writable
+from restore.io.paths import Skipped, find_pictures
+from restore.io.regular_file import open_regular, read_regular
+from restore.naming import expanded
 
 LAYOUT = 3  # version of the two files
+MAX_INDEX, MAX_PIXELS = 1 << 30, 1 << 44
+"""Bytes of the two files."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,14 @@ class Entry:
     def nbytes(self) -> int:
         return self.height * self.width * 3 * (2 if self.deep else 1)
 
+    def lies_in(self, size: int) -> bool:
+        """Whether it can be read from `size` bytes."""
+        numbers = (self.height, self.width, self.offset, self.file)
+        if not isinstance(self.path, str) or any(type(number) is not int for number in numbers):
+            return False
+        even = self.offset % (2 if self.deep else 1) == 0
+        return even and min(self.height, self.width) > 0 and 0 <= self.offset <= size - self.nbytes
+
 
 @dataclass(frozen=True)
 class CropCache:
@@ -66,7 +79,7 @@ class CropCache:
 
     Attributes:
         entries: the pictures, in the order of their paths.
-        skipped: (path, reason) of the files that could not be read.
+        skipped: (path, reason) of what could not be read, or not even reached.
         pixels: the flat map of bytes behind all entries.
     """
 
@@ -105,18 +118,21 @@ def open_cache(
     """
     if not scales or not all(0 < scale <= 1 for scale in scales):
         raise ConfigError(f"data.scales is {list(scales)}", fix="Give numbers above 0 up to 1, for example [1.0, 0.5]")
-    folders = [Path(folder).expanduser().resolve() for folder in folders]  # however they are spelt, the same cache
-    sources = list(find_sources(folders, exclude))
+    folders = [expanded(folder).resolve() for folder in folders]  # however they are spelt, the same cache
+    lost: list[tuple[str, str]] = []
+    sources = list(find_sources(folders, exclude, lambda *entry: lost.append(entry)))
     if not sources:
-        raise FileError("there are no pictures here", where=", ".join(map(str, folders)), fix="Name another folder")
+        why = ": ".join(lost[0]) if lost else ""
+        where, fix = ", ".join(map(str, folders)), "Name another folder"
+        raise FileError("there are no pictures here", where=where, why=why, fix=fix)
     wanted = {"layout": LAYOUT, "scales": list(scales), "sources": [asdict(source) for source in sources]}
     key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
-    index = Path(cache_folder).expanduser() / f"{key.hexdigest()[:16]}.json"
+    index = expanded(cache_folder) / f"{key.hexdigest()[:16]}.json"
     kept = _open(index, wanted)
-    if kept:
-        return kept
-    with _alone(index):  # of several processes that start together one builds, the others wait and find it built
-        return _open(index, wanted) or _build(index, wanted, sources, scales, progress)
+    if not kept:
+        with _alone(index):  # of several processes that start together one builds, the others wait and find it built
+            kept = _open(index, wanted) or _build(index, wanted, sources, scales, progress)
+    return replace(kept, skipped=(*lost, *kept.skipped))
 
 
 @contextmanager
@@ -124,11 +140,11 @@ def _alone(index: Path) -> Iterator[None]:
     """While this process may build the cache `index`; the lock ends with the process, however it ends."""
     from filelock import FileLock
 
+    lock = FileLock(index.with_suffix(".lock"))
     try:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(index.with_suffix(".lock"))
+        check_writable(index)  # a lock would be waited for where no file can be made
         lock.acquire()
-    except OSError as error:
+    except (OSError, FileError) as error:
         raise _not_written(index, error) from error
     try:
         yield
@@ -136,15 +152,35 @@ def _alone(index: Path) -> Iterator[None]:
         lock.release()
 
 
-def find_sources(folders: Sequence[str | Path], exclude: Sequence[str] = ()) -> Iterator[Source]:
-    """The picture files below some folders, sorted, without those that match a pattern of `exclude`."""
+def find_sources(
+    folders: Sequence[str | Path], exclude: Sequence[str] = (), lost: Callable[[str, str], None] = lambda *_: None
+) -> Iterator[Source]:
+    """The picture files below some folders, sorted, without those that match a pattern of `exclude`.
+
+    Args:
+        lost: called with (path, reason) for what cannot be reached: a folder that cannot be listed, a dangling link.
+    """
+
     for folder in folders:
-        root = Path(folder).expanduser()
-        for path in find_pictures(root):
-            relative = path.relative_to(root).as_posix()
-            if not any(fnmatch.fnmatch(relative, pattern) for pattern in exclude):
-                status = path.stat()
-                yield Source(str(path), status.st_size, status.st_mtime_ns)
+        yield from _sources_below(expanded(folder), exclude, lost)
+
+
+def _sources_below(root: Path, exclude: Sequence[str], lost: Callable[[str, str], None]) -> Iterator[Source]:
+    def wanted(path: Path) -> bool:
+        relative = path.relative_to(root).as_posix()
+        return not any(fnmatch.fnmatch(relative, pattern) for pattern in exclude)
+
+    def skipped(entry: Skipped) -> None:
+        if entry.reason.startswith("cannot ") and wanted(entry.path):  # the other reasons say that it is no picture
+            lost(str(entry.path), entry.reason)
+
+    for path in filter(wanted, find_pictures(root, skipped)):
+        try:
+            status = path.stat()
+        except OSError as error:  # gone since it was listed
+            lost(str(path), f"cannot be reached: {error.strerror}")
+        else:
+            yield Source(str(path), status.st_size, status.st_mtime_ns)
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -163,15 +199,18 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def _open(index: Path, wanted: dict[str, Any]) -> CropCache | None:
-    """The cache on disk, None if there is none or it is of other files."""
+    """The cache on disk; None if there is none, it is of other files, or anything about it is not as it was written."""
     try:
-        stored = json.loads(index.read_text())
+        stored = json.loads(read_regular(index, MAX_INDEX))
+        if stored["built_from"] != wanted or not re.fullmatch(rf"{index.stem}\.[0-9a-f]{{8}}\.bin", stored["pixels"]):
+            return None
         entries = tuple(Entry(**entry) for entry in stored["entries"])
-        skipped = tuple((path, reason) for path, reason in stored["skipped"])
-        pixels = np.memmap(index.with_name(stored["pixels"]), np.uint8, "r")
-        whole = pixels.size >= max(entry.offset + entry.nbytes for entry in entries)
-        return CropCache(entries, skipped, pixels) if whole and stored["built_from"] == wanted else None
-    except (OSError, ValueError, KeyError, TypeError):
+        skipped = tuple((str(path), str(reason)) for path, reason in stored["skipped"])
+        with open_regular(index.with_name(stored["pixels"]), MAX_PIXELS) as file:
+            pixels = np.memmap(file, np.uint8, "r")
+        whole = entries and all(entry.lies_in(pixels.size) for entry in entries)
+        return CropCache(entries, skipped, pixels) if whole else None
+    except (RestoreError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -193,15 +232,10 @@ def _build(
                 try:
                     picture = read_rgb(source.path)
                 except (RestoreError, OSError) as error:
-                    skipped.append((source.path, str(error)))
-                    continue
-                for scale in scales:
-                    resized = _resized(picture, scale)
-                    height, width = resized.shape[:2]
-                    file.write(bytes(file.tell() % 2))  # uint16 samples begin at even places
-                    deep, place = resized.dtype == np.uint16, places[source.path]
-                    entries.append(Entry(source.path, height, width, file.tell(), deep, place))
-                    file.write(resized.data)
+                    skipped.append((source.path, reason_without_path(error, source.path)))
+                else:
+                    place = places[source.path]
+                    entries += [_stored(file, _resized(picture, scale), source.path, place) for scale in scales]
                 if progress is not None:
                     progress(done + 1, len(sources))
             file.flush()
@@ -223,6 +257,20 @@ def _build(
     return CropCache(tuple(entries), tuple(skipped), np.memmap(pixels, np.uint8, "r"))
 
 
+def _stored(file: IO[bytes], picture: np.ndarray, path: str, place: int) -> Entry:
+    """Append a picture to the pixels."""
+    file.write(bytes(file.tell() % 2))  # uint16 samples begin at even places
+    height, width = picture.shape[:2]
+    entry = Entry(path, height, width, file.tell(), picture.dtype == np.uint16, place)
+    file.write(picture.data)
+    return entry
+
+
+def reason_without_path(error: Exception, path: str | Path) -> str:
+    """What was wrong with a file, without its path."""
+    return str(error).removeprefix(f"{path}: ")
+
+
 def _by_numbers(path: str) -> tuple[str, list[str | tuple[int, str]], str]:
     """Sorts frame10 after frame9: (folder, name with its numbers as numbers, path)."""
     folder, _, name = path.rpartition("/")
@@ -231,8 +279,9 @@ def _by_numbers(path: str) -> tuple[str, list[str | tuple[int, str]], str]:
     return folder, parts, path
 
 
-def _not_written(index: Path, error: OSError) -> FileError:
-    why, fix = error.strerror or str(error), "Free some space, or set data.cache to another folder"
+def _not_written(index: Path, error: OSError | FileError) -> FileError:
+    why = (error.why or str(error)) if isinstance(error, FileError) else (error.strerror or str(error))
+    fix = "Free some space, or set data.cache to another folder"
     return FileError("cannot write the crop cache", where=index.parent, why=why, fix=fix)
 
 

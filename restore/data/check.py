@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restore.data.cache import find_sources, read_rgb
+from restore.data.cache import find_sources, read_rgb, reason_without_path
 from restore.errors import RestoreError
 
 MAX_BITS = 8  # of 63 that may differ
@@ -116,12 +116,14 @@ def _look(
 ) -> tuple[list[Looked], list[tuple[Path, str]]]:
     import cv2
 
-    looked, unreadable = [], []
-    for done, source in enumerate(find_sources(folders, exclude)):
+    looked: list[Looked] = []
+    unreadable: list[tuple[Path, str]] = []
+    sources = find_sources(folders, exclude, lambda path, reason: unreadable.append((Path(path), reason)))
+    for done, source in enumerate(sources):
         try:
             pixels = read_rgb(source.path)
         except (RestoreError, OSError) as error:
-            unreadable.append((Path(source.path), str(error)))
+            unreadable.append((Path(source.path), reason_without_path(error, source.path)))
             continue
         luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / (257 if pixels.dtype == np.uint16 else 1)
         thumbnail = cv2.resize(luma, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)

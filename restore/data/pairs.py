@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from restore.data.cache import CropCache
-from restore.errors import ConfigError
-from restore.io.paths import find_pictures
+from restore.data.cache import CropCache, find_sources, reason_without_path
+from restore.errors import ConfigError, RestoreError
+from restore.naming import expanded
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Pairing:
         only_damaged, only_clean: files without a partner.
         different_size: pairs whose sizes do not go together, with both as (height, width); they are not in `pairs`.
         ambiguous: files whose name, without its ending, is that of another in the same folder.
+        unreadable: (file, reason) of what cannot be read or reached, with the pairs that it would have been in.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
@@ -27,9 +28,14 @@ class Pairing:
     only_clean: tuple[Path, ...]
     different_size: tuple[tuple[Path, tuple[int, int], Path, tuple[int, int]], ...]
     ambiguous: tuple[Path, ...]
+    unreadable: tuple[tuple[Path, str], ...] = ()
 
     def mismatches(self) -> list[str]:
-        """One line for everything that is not a pair."""
+        """One line for everything that is not a pair, or cannot be read."""
+        return [*self.unpaired(), *(f"{path}: {reason}" for path, reason in self.unreadable)]
+
+    def unpaired(self) -> list[str]:
+        """One line for every readable file that is not of a pair."""
         sizes = (
             f"{damaged} is {a[1]} x {a[0]}, {clean} is {b[1]} x {b[0]}" for damaged, a, clean, b in self.different_size
         )
@@ -59,12 +65,16 @@ def match_pairs(
         scale: side of a damaged picture over that of its clean one; rounded up or down where that is no whole number.
     Raises:
         FileError: a folder is none.
-        RestoreError: a header cannot be read.
     """
-    left, ambiguous_left = _by_name(Path(damaged).expanduser(), damaged_ending)
-    right, ambiguous_right = _by_name(Path(clean).expanduser(), clean_ending)
+    unreadable: list[tuple[Path, str]] = []
+    left, ambiguous_left = _by_name(expanded(damaged), damaged_ending, unreadable)
+    right, ambiguous_right = _by_name(expanded(clean), clean_ending, unreadable)
     pairs = [(left[name], right[name]) for name in left if name in right]
-    different = [_compared(*pair) for pair in pairs] if sizes else []
+    different: list[tuple[Path, tuple[int, int], Path, tuple[int, int]]] = []
+    if sizes:
+        measured = [(a, _size(a, unreadable), b, _size(b, unreadable)) for a, b in pairs]
+        different = [(a, of_a, b, of_b) for a, of_a, b, of_b in measured if of_a and of_b]
+        pairs = [(a, b) for a, _, b, _ in different]
     wrong = [entry for entry in different if not _fits(entry[1], entry[3], scale)]
     refused = {entry[0] for entry in wrong}
     return Pairing(
@@ -73,6 +83,7 @@ def match_pairs(
         tuple(path for name, path in right.items() if name not in left),
         tuple(wrong),
         (*ambiguous_left, *ambiguous_right),
+        tuple(unreadable),
     )
 
 
@@ -108,11 +119,12 @@ def _numbers_by_path(cache: CropCache) -> dict[str, list[int]]:
     return numbers
 
 
-def _by_name(folder: Path, ending: str) -> tuple[dict[str, Path], list[Path]]:
+def _by_name(folder: Path, ending: str, unreachable: list[tuple[Path, str]]) -> tuple[dict[str, Path], list[Path]]:
     """Files by their relative path without type and ending; the first of a name wins, the others are returned."""
     files: dict[str, Path] = {}
     ambiguous = []
-    for path in find_pictures(folder):
+    for source in find_sources([folder], lost=lambda path, reason: unreachable.append((Path(path), reason))):
+        path = Path(source.path)
         name = path.relative_to(folder).with_suffix("").as_posix()
         if not name.endswith(ending):
             continue
@@ -125,8 +137,13 @@ def _fits(damaged: tuple[int, int], clean: tuple[int, int], scale: float) -> boo
     return all(abs(a - b * scale) < 1 for a, b in zip(damaged, clean, strict=True))
 
 
-def _compared(damaged: Path, clean: Path) -> tuple[Path, tuple[int, int], Path, tuple[int, int]]:
+def _size(path: Path, unreadable: list[tuple[Path, str]]) -> tuple[int, int] | None:
+    """(height, width), from the header; None for a file that has none, which is noted."""
     from restore.io.codecs import probe
 
-    a, b = probe(damaged), probe(clean)
-    return damaged, (a.height, a.width), clean, (b.height, b.width)
+    try:
+        info = probe(path)
+    except RestoreError as error:
+        unreadable.append((path, reason_without_path(error, path)))
+        return None
+    return info.height, info.width

@@ -11,10 +11,13 @@ from restore.data.cache import CropCache, open_cache
 from restore.data.pairs import align_caches, match_pairs
 from restore.data.places import MAIN
 from restore.degradations.degradation import Role
-from restore.errors import ConfigError, nearest
+from restore.errors import ConfigError, FileError, nearest
+from restore.naming import expanded
 
 Cached = Callable[[int, int], None]
+LeftOut = Callable[[str], None]
 Caches = dict[str, CropCache]
+_NAMED = 3  # unreadable pictures in an error
 
 
 class Where(Protocol):
@@ -36,17 +39,22 @@ class Where(Protocol):
     def roles(self) -> dict[str, str]: ...
     @property
     def cache(self) -> str: ...
+    @property
+    def unreadable(self) -> float: ...
 
 
-def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = None) -> tuple[Caches, Caches]:
+def open_data(
+    data: Where, roles: Mapping[str, Role], cached: Cached | None = None, left_out: LeftOut = lambda line: None
+) -> tuple[Caches, Caches]:
     """(pictures to learn from, pictures to validate on), by role.
 
     Args:
         roles: what the degradation knows.
         cached: called with (files decoded, files) while a cache is built.
+        left_out: called with a line for everything that is not learned from: unreadable, or without its counterpart.
     Raises:
         ConfigError: nothing to learn from; a role that is missing, or that the degradation does not know.
-        FileError: a folder that cannot be read.
+        FileError: a folder that cannot be read, or more unreadable pictures than `data.unreadable` allows.
     """
     if not data.train:
         raise ConfigError("there is nothing to learn from", fix="Give data.train=[FOLDER]")
@@ -61,8 +69,10 @@ def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = No
     def opened(folders: Sequence[str], own: Mapping[str, str], **options: Any) -> Caches:
         main = open_cache(folders, data.cache, **options)
         others = {role: open_cache([folder], data.cache, **options) for role, folder in own.items()}
+        for cache in (main, *others.values()):
+            _check_readable(cache, data.unreadable, left_out)
         counterparts = {
-            role: (others[role], _matched(role, folder, folders[0], roles[role].scale))
+            role: (others[role], _matched(role, folder, folders[0], roles[role].scale, left_out))
             for role, folder in own.items()
             if not roles[role].independent
         }
@@ -78,13 +88,31 @@ def open_data(data: Where, roles: Mapping[str, Role], cached: Cached | None = No
     return _only(caches, learning, roles), _only(caches, kept_back, roles)
 
 
-def _matched(role: str, folder: str, main: str, scale: float) -> Sequence[tuple[Path, Path]]:
-    own, clean = (Path(each).expanduser().resolve() for each in (folder, main))  # as caches name their files
+def _check_readable(cache: CropCache, most: float, left_out: LeftOut) -> None:
+    """Name what could not be read. Raises `FileError` where it is more than a share of `most`."""
+    readable = len({entry.path for entry in cache.entries})
+    total = readable + len(cache.skipped)
+    if len(cache.skipped) > most * total:
+        named = "; ".join(f"{path}: {reason}" for path, reason in cache.skipped[:_NAMED])
+        more = f"; and {len(cache.skipped) - _NAMED} more" if len(cache.skipped) > _NAMED else ""
+        raise FileError(
+            f"{len(cache.skipped)} of {total} pictures cannot be read, more than the share of {most:g} that may",
+            where=Path(cache.skipped[0][0]).parent, why=named + more,
+            fix="Mend or remove them (restore data check FOLDER names all), or raise data.unreadable",
+        )  # fmt: skip
+    for path, reason in cache.skipped:
+        left_out(f"{path}: {reason}")
+
+
+def _matched(role: str, folder: str, main: str, scale: float, left_out: LeftOut) -> Sequence[tuple[Path, Path]]:
+    own, clean = (expanded(each).resolve() for each in (folder, main))  # as caches name their files
     matches = match_pairs(own, clean, scale=scale)
     if matches.different_size and not matches.pairs:
         path, (height, width), other, (tall, wide) = matches.different_size[0]
         why = f"{path.name} is {width} x {height}, {other.name} {wide} x {tall}; its scale is {scale:g}"
         raise ConfigError(f"no picture of the role {role!r} has the size it should have", where=folder, why=why)
+    for line in matches.unpaired():
+        left_out(line)
     return matches.pairs
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated, with_tuples
+from restore.building import made, validated, with_tuples
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -27,4 +27,5 @@ def build(name: str, /, **arguments: Any) -> Degradation:
     Raises `ConfigError` for an unknown name, an unknown argument (naming the nearest) or a wrong value.
     """
     constructor = imported(name, DEGRADATIONS, "degradation", "MyDamage")
-    return constructor(**validated(f"degradation {name!r}", constructor, with_tuples(arguments)))
+    what = f"degradation {name!r}"
+    return made(what, constructor, validated(what, constructor, with_tuples(arguments)))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.options import INF, Number, OneOf, Options, Parsed, Text
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -20,14 +20,16 @@ def parse_memory(text: str) -> int | float:
         return float(match[1]) / 100
     if match and not match[3] and float(match[1]) > 0:
         return int(float(match[1]) * _UNITS[match[2].upper()])
-    raise ConfigError(f"--max-memory cannot be {text!r}", fix="Write it as 4G, 512M or 80%")
+    raise ConfigError(f"--max-memory cannot be {brief(text)}", fix="Write it as 4G, 512M or 80%")
 
 
 def parse_crop(text: str) -> Box:
     """`x,y,width,height` in pixels of the upright picture."""
     match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
     if not match or not (int(match[3]) and int(match[4])):
-        raise ConfigError(f"--crop cannot be {text!r}", fix="Write it as x,y,width,height, for example 100,200,512,512")
+        raise ConfigError(
+            f"--crop cannot be {brief(text)}", fix="Write it as x,y,width,height, for example 100,200,512,512"
+        )
     x, y, width, height = map(int, match.groups())
     return x, y, width, height
 

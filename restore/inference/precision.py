@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.models.spec import ModelSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,7 +23,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = None
     if device is None or device.type not in available_devices():
         raise ConfigError(
-            f"there is no device {name!r}",
+            f"there is no device {brief(name)}",
             why=f"this machine has {', '.join(available_devices())}",
             fix="Use --device auto, or see `restore doctor` for why a GPU is not used",
         )

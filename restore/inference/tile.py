@@ -16,6 +16,9 @@ from restore.inference.tiling import border_index
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
+FAR_OUT, FAR_ABOVE = 2.0, 20.0
+"""Mean magnitude of a restored tile that no picture has: in units of white, and of that of the input."""
+
 
 class TileRunner:
     """An engine cast to its compute type and device, applied to tiles under one condition.
@@ -65,6 +68,7 @@ class TileRunner:
                     why="even in float32",
                     fix="The weights may be damaged: `restore weights verify`",
                 )
+        self._check_range(x, outputs)
         return [self._mixed(x, outputs[output.name][0].float(), output.mixes) for output in self.spec.outputs]
 
     def _require_finite(self, x: torch.Tensor, place: Place) -> None:
@@ -88,8 +92,25 @@ class TileRunner:
         before = before if self.spec.scale == 1 else enlarge(before[None], self.spec.scale)[0]
         return torch.lerp(before.expand_as(y), y, self.strength)
 
+    def _check_range(self, x: torch.Tensor, outputs: Outputs) -> None:
+        """Refuse a restored picture that is not in the units of the input, such as 0 to 255: it would be all white."""
+        most = max(FAR_OUT, FAR_ABOVE * float(x.abs().mean()))
+        for name in (output.name for output in self.spec.outputs if output.mixes):
+            mean = float(outputs[name].float().abs().mean())
+            if mean > most:
+                raise ModelError(
+                    f"{self.engine.fingerprint} gave values of {mean:.3g} on average, where black is 0 and white is 1",
+                    fix="Divide what the network gives by its white, for example by 255",
+                )
+
     def _forward(self, engine: Engine, x: torch.Tensor, places: Sequence[Place]) -> Outputs:
-        outputs = engine(x, self.condition, places)
+        try:
+            outputs = engine(x, self.condition, places)
+        except SystemExit as error:
+            what = f"{self.engine.fingerprint} ended the program (SystemExit: {error})"
+            raise ModelError(
+                what, fix="A network gives a picture or raises an error; take sys.exit out of it"
+            ) from error
         batch, _, channels, height, width = x.shape
         scale = self.spec.scale
         for output in self.spec.outputs:

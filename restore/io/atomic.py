@@ -104,6 +104,23 @@ class AtomicFile:
         self.staged.discard()
 
 
+def make_folder(folder: Path) -> None:
+    """A folder with those above it. Raises `FileError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, folder) from error
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is written later, and see whether a file can be: before long work, not after it.
+
+    Raises `FileError`.
+    """
+    make_folder(path.parent)
+    AtomicFile(path).discard()
+
+
 def partial_path(target: Path) -> Path:
     """A new temporary name beside a file or folder that is to be written."""
     stem = os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED])

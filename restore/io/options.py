@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.options import Number, OneOf, Options, Parsed
 
 
 def parse_pixels(text: str) -> int:
     """`400M`, `2G` or a plain count; units are thousands, as in megapixels."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:P|px|pixels)?", text.strip(), re.IGNORECASE)
-    pixels = int(float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()]) if match else 0
-    if pixels < 1:
-        raise ConfigError(f"--max-pixels cannot be {text!r}", fix="Write it as 400M or 400000000")
-    return pixels
+    pixels = float(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[match[2].upper()] if match else 0.0
+    if not 1 <= pixels < 2**63:
+        raise ConfigError(f"--max-pixels cannot be {brief(text)}", fix="Write it as 400M or 400000000")
+    return int(pixels)
 
 
 _PIXELS = Parsed("COUNT", parse_pixels, "Give a number of pixels, 1 or more", lambda count: count >= 1)

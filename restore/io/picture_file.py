@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from restore.io.formats import kind_of, read_header
 from restore.io.header import SALVAGED, Header, decoding
 from restore.io.metadata import upright
 from restore.io.options import ReadOptions
+from restore.io.regular_file import open_regular
 from restore.picture import Picture, PictureInfo, PictureSource
 
 Stamp = tuple[int, int, int, int]
@@ -179,16 +179,8 @@ def _source(
 
 
 def _open(path: Path, options: ReadOptions) -> BufferedReader:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise FileError(f"cannot read this: it is {kind}, not a file", where=path, fix="Name a picture file")
-    if status.st_size > options.max_bytes:
-        raise LimitError(
-            f"is {status.st_size:,} bytes, more than the limit of {options.max_bytes:,}",
-            fix="Raise the limit (max_bytes) if you trust this file",
-        )
-    return path.open("rb")
+    fix = "Raise the limit (max_bytes) if you trust this file"
+    return open_regular(path, options.max_bytes, fix="Name a picture file", raise_limit=fix)
 
 
 def _header(file: BinaryIO, options: ReadOptions) -> Header:

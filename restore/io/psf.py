@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
-from restore.errors import FileError
+from restore.errors import FileError, RestoreError
 from restore.io import read_picture, write_picture
 from restore.io.atomic import AtomicFile
+from restore.io.options import ReadOptions
+from restore.io.regular_file import checked_members, foreign_errors, open_regular
 from restore.physics.psf import Sanitised, described, sanitised
 from restore.picture import Picture
 
 _DESCRIBED = ("motion", "disc", "gauss")
+MAX_VALUES, MAX_PIXELS = 32 << 20, 16 << 20
+"""Numbers of an array (256 MiB as float64), and pixels of a picture, that are read as a PSF."""
+_MAX_BYTES = 8 * MAX_VALUES + (1 << 20)
+_SAVE, _SMALLER = "Save it with numpy.save", "Cut it to where it has light"
 
 
 def load_single_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, flip: bool = False) -> Sanitised:
@@ -27,45 +35,68 @@ def load_single_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = Fa
         ConfigError: no such description, an array that is no PSF. FileError: a file that holds none.
     """
     if isinstance(psf, np.ndarray):
-        values, eight_bit = np.array(psf, dtype=np.float64), False
-    elif Path(psf).exists() or (Path(psf).suffix and str(psf).partition(":")[0] not in _DESCRIBED):
-        values, eight_bit = read_psf(Path(psf))
-    else:
-        return Sanitised(described(str(psf)), ())
+        return _sanitised(np.array(psf, dtype=np.float64), centre, flip)
+    if not os.path.exists(psf) and (not Path(psf).suffix or str(psf).partition(":")[0] in _DESCRIBED):  # noqa: PTH110
+        return Sanitised(described(str(psf)), ())  # os.path: any text may be asked for, also one that is no file name
+    path = Path(psf)
+    values, eight_bit = read_psf(path)
+    try:
+        return _sanitised(values, centre, flip, floor=eight_bit)
+    except RestoreError as error:
+        raise error.at(path) from error
+
+
+def _sanitised(values: np.ndarray[Any, Any], centre: bool, flip: bool, *, floor: bool = False) -> Sanitised:
     raw = torch.from_numpy(values)
-    return sanitised(raw.flip((0, 1)) if flip and raw.ndim > 1 else raw, centred=centre, floor=eight_bit)
+    return sanitised(raw.flip((0, 1)) if flip and raw.ndim > 1 else raw, centred=centre, floor=floor)
 
 
 def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
     """(values h x w x channels or h x w, whether they are 8-bit codes, which may have a grey floor) of a file.
 
-    Raises `FileError` for a file that is neither a picture nor an array of numbers.
+    Raises `FileError` for a file that is neither a picture nor an array of numbers, or is larger than a PSF may be.
     """
     if path.suffix.lower() == ".npy":
-        return _numbers(path, _load(path)), False
-    picture = read_picture(path)
+        with _opened(path) as file, foreign_errors(path, "this is no array of numbers", FileError, _SAVE):
+            return _numbers(file), False
+    picture = read_picture(path, ReadOptions(max_pixels=MAX_PIXELS, max_bytes=_MAX_BYTES))
     return picture.pixels[..., : picture.info.channels].astype(np.float64), picture.info.dtype == "uint8"
 
 
 def read_psfs(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz file. Raises `FileError`."""
-    with _load(path) as file:
-        return {name: _numbers(path, file[name]) for name in file.files}
+    """The arrays of an .npz file, none of them empty. Raises `FileError`."""
+    fix = "Save them with numpy.savez"
+    with _opened(path) as opened, foreign_errors(path, "this is no file of arrays", FileError, fix):
+        with zipfile.ZipFile(opened) as archive:
+            arrays = {}
+            for member in checked_members(archive, 2 * _MAX_BYTES):
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = _numbers(file)
+        return arrays
 
 
-def _load(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise FileError(
-            "this is no array of numbers", where=path, why=str(error), fix="Save one with numpy.save"
-        ) from error
+def _opened(path: Path) -> IO[bytes]:
+    return open_regular(path, 2 * _MAX_BYTES, fix="Name a file that holds a PSF")
 
 
-def _numbers(path: Path, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if values.dtype.kind not in "biuf":
-        raise FileError(f"a PSF cannot have values of type {values.dtype}", where=path, fix="Save real numbers")
-    return values.astype(np.float64)
+def _numbers(file: IO[bytes]) -> np.ndarray[Any, Any]:
+    """The array of an .npy file, as float64. What it claims is checked first.
+
+    Raises `FileError` without a path, and whatever numpy raises on a header that is none.
+    """
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(file)
+    if dtype.kind not in "biuf":
+        raise FileError(f"a PSF cannot have values of type {dtype}", fix="Save real numbers")
+    count = math.prod(shape)
+    if not 0 < count <= MAX_VALUES or min(shape, default=1) < 1:
+        size = " x ".join(map(str, shape))
+        raise FileError(f"a PSF of {size} values is not read", why=f"1 to {MAX_VALUES:,} are", fix=_SMALLER)
+    data = file.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise FileError(f"the array ends after {len(data):,} of {count * dtype.itemsize:,} bytes", fix="Copy it again")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").astype(np.float64, order="C")
 
 
 def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:

@@ -26,7 +26,28 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaint
 MAX_CHANNELS = 8
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _CFA, _LINEAR_RAW = 32803, 34892
-_TAG_ORIENTATION, _TAG_MAX_SAMPLE, _TAG_XMP, _TAG_ICC, _TAG_DNG, _TAG_SUB_IFDS = 274, 281, 700, 34675, 50706, 330
+_TAG_PHOTOMETRIC, _TAG_ORIENTATION, _TAG_MAX_SAMPLE, _TAG_XMP, _TAG_ICC, _TAG_DNG, _TAG_SUB_IFDS = (
+    262,
+    274,
+    281,
+    700,
+    34675,
+    50706,
+    330,
+)
+
+_SAMPLES = {
+    _WHITE_IS_ZERO: (1, 1),
+    _BLACK_IS_ZERO: (1, 65535),  # the bands of a scientific TIFF, of which too many are refused by their number
+    _RGB: (3, 65535),
+    _PALETTE: (1, 1),
+    _CMYK: (1, 65535),  # refused by name in `_converted_colour`, as the next
+    _YCBCR: (3, 3),
+    _LAB: (1, 65535),
+    _ICC_LAB: (1, 65535),
+}
+"""Photometric kinds that are understood, and how many samples a pixel they may have here."""
+_RE_EXPORT = "Convert it to grey or RGB in the program that made it"
 
 _STREAM_COMPRESSIONS = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}
 """None, CCITT, LZW, Deflate, PackBits, LZMA and Zstandard: inflate to what is asked and no more."""
@@ -167,6 +188,7 @@ def _exif(file: BinaryIO, offset: int) -> bytes | None:
 
 def _layout(page: Any, icc: bytes | None) -> _Layout:
     samples, bits, photometric = page.samplesperpixel, bits_per_sample(page), page.photometric
+    _check_photometric(page, samples, bits)
     if photometric == _YCBCR and page.compression not in (6, 7):
         raise UnsupportedError("cannot read an uncompressed YCbCr TIFF", fix="Convert it to RGB first")
     if photometric in (_CMYK, _LAB, _ICC_LAB):
@@ -194,6 +216,19 @@ def _layout(page: Any, icc: bytes | None) -> _Layout:
         notes.append("extra sample of unknown kind kept as straight alpha")
     bits = 32 if dtype == "float32" else _declared_bits(page, max(bits, 8), dtype)
     return _Layout(samples - alpha, alpha, dtype, bits, partial(_chain, steps) if steps else None, tuple(notes))
+
+
+def _check_photometric(page: Any, samples: int, bits: int) -> None:
+    """Refuse what would have to be guessed: kinds of colour that are not known here, or that do not fit the samples."""
+    kind = page.photometric
+    name = getattr(kind, "name", kind)
+    if _TAG_PHOTOMETRIC not in page.tags:
+        raise UnsupportedError("does not say what its samples mean (no photometric tag)", fix=_RE_EXPORT)
+    if kind not in _SAMPLES:
+        raise UnsupportedError(f"has samples of the kind {name}, which is not known here", fix=_RE_EXPORT)
+    low, high = _SAMPLES[kind]
+    if not low <= samples <= high or (kind == _PALETTE and bits > 8):
+        raise UnsupportedError(f"says {name}, with {samples} samples of {bits} bits a pixel", fix=_RE_EXPORT)
 
 
 def _chain(steps: list[Convert], pixels: np.ndarray) -> np.ndarray:

@@ -11,17 +11,21 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from restore.errors import WeightsError
+from restore.io.regular_file import checked_members, foreign_errors, open_regular
 
 MAX_HEADER, MAX_TENSORS = 4 << 20, 10_000  # bytes of JSON and names in it
+MAX_FILE = 4 << 30
+"""Bytes of a file of weights or of a checkpoint."""
+DAMAGED = "the weights file is damaged"
 DOWNLOAD_AGAIN = "Delete it and download or copy it again"
 CONVERT = "Get it as .safetensors, or as a plain state_dict written by torch.save(net.state_dict(), path)"
 
@@ -47,11 +51,8 @@ class Stored:
 
 def read_weights(path: Path) -> Stored:
     """The tensors of a weights file. Raises `WeightsError` naming the file, the reason and what to do."""
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "there is no such file"
-        raise WeightsError(what, where=path, fix="Give a .safetensors or .pth file")
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             head = file.read(64)
         if head[8:9] == b"{":  # after the 8 bytes of its length, the header of a safetensors file
             return _read_safetensors(path)
@@ -72,19 +73,21 @@ def read_texts(path: Path) -> dict[str, str]:
     Raises `WeightsError` as `read_weights`.
     """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             is_safetensors = file.read(9)[8:] == b"{"
         return _check_header(path) if is_safetensors else read_weights(path).metadata
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
+def _opened(path: Path) -> BufferedReader:
+    return open_regular(path, MAX_FILE, fix="Give a .safetensors or .pth file", refusal=WeightsError)
+
+
 def _read_safetensors(path: Path) -> Stored:
     metadata = _check_header(path)
-    try:
+    with foreign_errors(path, DAMAGED, WeightsError, DOWNLOAD_AGAIN):
         state = safetensors.torch.load(path.read_bytes())
-    except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
     return Stored(_without_prefix(state), metadata)
 
 
@@ -121,29 +124,24 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_pickled(path: Path) -> Stored:
-    if zipfile.is_zipfile(path):
-        _check_archive(path)
-    try:
-        with warnings.catch_warnings():  # the error below says it in one line
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # hostile pickles raise every kind of error
-        why = (str(error) or type(error).__name__).strip().partition("\n")[0][:200]
-        raise WeightsError(
-            "the file holds more than weights, or is damaged", where=path, why=why, fix=CONVERT
-        ) from error
-    return Stored(_without_prefix(_tensors(path, loaded)))
+    return Stored(_without_prefix(_tensors(path, load_pickled(path))))
+
+
+def load_pickled(path: Path) -> Any:
+    """What torch.save wrote, if it is data alone. Raises `WeightsError` naming the file, the reason and what to do."""
+    with _opened(path) as file:
+        if file.read(4) == b"PK\x03\x04":  # else pickled as before torch 1.6
+            _check_archive(path)
+    what = "the file holds more than weights, or is damaged"
+    with foreign_errors(path, what, WeightsError, CONVERT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the error says it in one line
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_archive(path: Path) -> None:
     """Refuse archives that are programs, and those that would unpack to more than they are."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
+    with foreign_errors(path, DAMAGED, WeightsError, DOWNLOAD_AGAIN), zipfile.ZipFile(path) as archive:
+        entries = checked_members(archive, MAX_FILE)
     if any("/code/" in entry.filename or entry.filename.endswith("/constants.pkl") for entry in entries):
         raise WeightsError("this is TorchScript, a program", where=path, fix=CONVERT)
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
@@ -180,4 +178,4 @@ def _unreadable(path: Path, error: OSError) -> WeightsError:
 
 
 def _damaged(path: Path, why: str) -> WeightsError:
-    return WeightsError("the weights file is damaged", where=path, why=why, fix=DOWNLOAD_AGAIN)
+    return WeightsError(DAMAGED, where=path, why=why, fix=DOWNLOAD_AGAIN)

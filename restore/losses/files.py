@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.errors import WeightsError
-from restore.io.home import home
+from restore.io.home import below_home, home
+from restore.naming import expanded
 
 WEIGHT_FREE = "ms_ssim_l1, or charbonnier with fft"  # what to train with when there are no weights
 
@@ -55,22 +56,30 @@ class WeightsFile:
 
 
 def weights_folder() -> Path:
-    """The folder to copy weights to: `RESTORE_WEIGHTS_DIR`, or `backbones` in the user's folder of this program."""
+    """The folder to copy weights to: `RESTORE_WEIGHTS_DIR`, or `backbones` in the user's folder of this program.
+
+    Raises `FileError` where neither is known.
+    """
     chosen = os.environ.get("RESTORE_WEIGHTS_DIR")
-    return Path(chosen).expanduser() if chosen else home() / "backbones"
+    return expanded(chosen) if chosen else home() / "backbones"
+
+
+def _own_folders() -> list[Path]:
+    """The weights folder; none for a user without one."""
+    return [weights_folder()] if os.environ.get("RESTORE_WEIGHTS_DIR") else below_home("backbones")
 
 
 def torch_folder() -> Path:
     """Torch's cache of checkpoints; as `torch.hub`, without creating it."""
     import torch
 
-    return Path(torch.hub.get_dir()).expanduser() / "checkpoints"
+    return expanded(torch.hub.get_dir()) / "checkpoints"
 
 
 def candidates(file: WeightsFile) -> list[Path]:
     """Every path at which the file is searched for, in order."""
-    own = weights_folder()
-    paths = [own / file.name, own / file.trimmed, torch_folder() / file.name]
+    paths = [folder / name for folder in _own_folders() for name in (file.name, file.trimmed)]
+    paths.append(torch_folder() / file.name)
     if file.package:
         package, inside = file.package
         spec = importlib.util.find_spec(package)
@@ -92,7 +101,7 @@ def find(
         MissingWeightsError: naming the file, its hash, every place searched and the way without weights.
         WeightsError: the file carries the canonical name, but is another.
     """
-    searched = [Path(weights).expanduser()] if weights else candidates(file)
+    searched = [expanded(weights)] if weights else candidates(file)
     for path in searched:
         if path.is_file():
             check_hash(path, file)
@@ -128,7 +137,8 @@ def _facts(file: WeightsFile) -> str:
 def _ways(file: WeightsFile) -> list[str]:
     """What the user can do, sentence by sentence."""
     ways = [f"{file.get}." if file.get else ""]
-    ways.append(f"Or copy the file to {weights_folder()} (RESTORE_WEIGHTS_DIR names another folder).")
+    own = next(map(str, _own_folders()), "a folder")
+    ways.append(f"Or copy the file to {own} (RESTORE_WEIGHTS_DIR names another folder).")
     if file.url:
         ways.append(f"It is published at {file.url}; RESTORE_ALLOW_DOWNLOAD=1 fetches it.")
     ways.append(f"Without weights: {WEIGHT_FREE}")

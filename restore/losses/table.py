@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.errors import ConfigError, RestoreError, nearest
+from restore.errors import ConfigError, RestoreError, brief, nearest
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, t
         options = dict(value) if isinstance(value, Mapping) else {"weight": value}
         weight = options.pop("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise ConfigError(f"the weight of loss {name!r} cannot be {weight!r}", fix="Give a number")
+            raise ConfigError(f"the weight of loss {name!r} cannot be {brief(weight)}", fix="Give a number")
         built[name] = float(weight), build_loss(name, **options)
     return built
 
@@ -69,5 +69,5 @@ def build_loss(name: str, /, **options: Any) -> Loss:
     except RestoreError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"loss {name!r} cannot be made with {options}", why=str(error)) from error
+        raise ConfigError(f"loss {name!r} cannot be made with {brief(options, 200)}", why=str(error)) from error
     return loss

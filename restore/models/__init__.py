@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated
+from restore.building import made, validated
 from restore.errors import ConfigError
 from restore.naming import imported
 
@@ -40,8 +40,8 @@ def build(model: str, /, **arguments: Any) -> nn.Module:
     The arguments are validated and converted by the constructor's type hints ("1e-3" becomes a float).
     Raises `ConfigError` for an unknown model, an unknown argument (naming the nearest) or a wrong value.
     """
-    constructor = model_class(model)
-    return constructor(**validated(f"model {model!r}", constructor, arguments))
+    constructor, what = model_class(model), f"model {model!r}"
+    return made(what, constructor, validated(what, constructor, arguments))
 
 
 def model_class(model: str) -> type[nn.Module]:

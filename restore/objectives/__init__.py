@@ -5,12 +5,13 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import validated, with_tuples
-from restore.errors import ConfigError
+from restore.building import made, validated, with_tuples
+from restore.errors import ConfigError, brief
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def build(
     if "discriminator" in takes:
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
     supplied = (next(iter(takes), "network"), "losses", "degradation", "discriminator")
-    return constructor(network, **given, **validated(f"objective {name!r}", constructor, rest, supplied=supplied))
+    what = f"objective {name!r}"
+    arguments = validated(what, constructor, rest, supplied=supplied)
+    return made(what, functools.partial(constructor, network), given | arguments)
 
 
 def _discriminator(network: nn.Module, described: Any) -> nn.Module:
@@ -73,6 +76,6 @@ def _discriminator(network: nn.Module, described: Any) -> nn.Module:
 
     if not isinstance(described, Mapping):
         fix = "Give its arguments, for example {width: 32}, and its name if it is another"
-        raise ConfigError(f"objective.arguments.discriminator cannot be {described!r:.60}", fix=fix)
+        raise ConfigError(f"objective.arguments.discriminator cannot be {brief(described)}", fix=fix)
     arguments = {"channels": spec_of(network).channels or 3, **described}
     return build_network(arguments.pop("name", DISCRIMINATOR), **arguments)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.physics.filters import elliptic_gaussian
 
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
@@ -59,7 +59,7 @@ def described(text: str) -> Tensor:
     """The PSF of a description ("motion:15,30"). Raises `ConfigError`."""
     kind, _, rest = text.partition(":")
     if kind not in _MAKERS:
-        raise ConfigError(f"there is no blur called {kind!r}", fix=f"Give a file, {_FORMS}")
+        raise ConfigError(f"there is no blur called {brief(kind)}", fix=f"Give a file, {_FORMS}")
     make, counts, least, most = _MAKERS[kind]
     try:
         numbers = [float(word) for word in rest.split(",")]
@@ -67,7 +67,9 @@ def described(text: str) -> Tensor:
         numbers = []
     sizes = numbers[: 1 if kind == "motion" else 2]  # the others are angles
     if len(numbers) not in counts or not all(map(math.isfinite, numbers)) or not all(least <= s <= most for s in sizes):
-        raise ConfigError(f"the blur cannot be {text!r}", fix=f"Write {_FORMS}, sizes in pixels, {least:g} to {most:g}")
+        raise ConfigError(
+            f"the blur cannot be {brief(text)}", fix=f"Write {_FORMS}, sizes in pixels, {least:g} to {most:g}"
+        )
     return make(*numbers)
 
 

@@ -6,14 +6,16 @@ Written beside its place and renamed, so that a power cut leaves the previous on
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from restore.errors import FileError
+from restore.errors import FileError, WeightsError
 from restore.io.atomic import AtomicFile, write_error
+from restore.io.regular_file import foreign_errors
+from restore.io.weights_file import load_pickled
+from restore.training.schedule import Progress
 
 KEPT = 2
 
@@ -44,15 +46,19 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The newest checkpoint and what it holds.
 
-    Raises `FileError` if there is none, or if it cannot be read: then it names the one before, which is taken once
-    the user has removed the newest.
+    Raises `FileError` if there is none, or if it cannot be read or is none of this program: then it names the one
+    before, which is taken once the user has removed the newest.
     """
     paths = checkpoints(folder)
     if not paths:
         raise FileError("there is no checkpoint to resume from", where=folder, fix="Leave out --resume to start anew")
+    before = f"Delete it to go on from {paths[-2].name}" if len(paths) > 1 else "Delete it and start anew"
+    what = "this checkpoint cannot be read"
     try:
-        return paths[-1], torch.load(paths[-1], map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        why = " ".join(str(error).split())[:200] or "the file ends too early"
-        before = f"Delete it to go on from {paths[-2].name}" if len(paths) > 1 else "Delete it and start anew"
-        raise FileError("this checkpoint cannot be read", where=paths[-1], why=why, fix=before) from error
+        state = load_pickled(paths[-1])
+    except WeightsError as error:
+        raise FileError(what, where=paths[-1], why=error.why or error.what, fix=before) from error
+    with foreign_errors(paths[-1], "this is no checkpoint of a training", FileError, before):
+        Progress(**state["progress"])
+        dict(state["facts"])
+        return paths[-1], state

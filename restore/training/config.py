@@ -2,28 +2,29 @@
 
     settings = load_settings("denoise/plain_unet", ["data.train=[photos]", "train.budget=2h"])
 
-YAML is read as version 1.2 has it: `1e-3` is a number and `off` a word (PyYAML, which follows 1.1, takes them for a
-word and for False). A key given twice, or one that does not exist, is an error that names it.
+A key that does not exist is an error that names the nearest (`restore.training.safe_yaml` reads the text).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import re
+import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from restore.errors import ConfigError, nearest
-from restore.naming import beside
+from restore.errors import ConfigError, brief, nearest
+from restore.io.regular_file import foreign_errors
+from restore.naming import beside, expanded
 from restore.options import seconds_of
 from restore.tasks import all_tasks, case_class, task_named
+from restore.training.safe_yaml import parse_yaml, read_yaml
 from restore.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,30 +33,10 @@ if TYPE_CHECKING:
 
 _Kind = TypeVar("_Kind")
 _PACKAGE, _ROOT = Path(__file__).resolve().parents[1:3]
+MAX_CROP = 4096
+"""Side of the crops that a network may be asked to learn from."""
 PACKAGED = (_ROOT if (_ROOT / "pyproject.toml").is_file() else _PACKAGE) / "configs"
 """The configs of the checkout this program runs from, else those of the installed package."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema, that refuses keys given twice."""
-
-    yaml_implicit_resolvers: typing.ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if twice:
-            raise ConfigError(f"the key {twice[0]!r} is given twice (line {node.start_mark.line + 1})")
-        return super().construct_mapping(node, deep)
-
-
-_BOOL = re.compile(r"(true|True|TRUE|false|False|FALSE)$")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
 
 
 def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -68,7 +49,8 @@ def load_settings(config: str | Path, overrides: Sequence[str] = ()) -> Settings
         ConfigError: no such config; an unknown setting (naming the nearest) or a wrong value, naming it.
     """
     path = find_config(config)
-    return settings_from(_tree(path, {}, overrides), path)
+    with _reading(path):
+        return settings_from(_tree(path, {}, overrides), path)
 
 
 def load_stages(config: str | Path, overrides: Sequence[str] = ()) -> tuple[Settings, ...]:
@@ -78,18 +60,26 @@ def load_stages(config: str | Path, overrides: Sequence[str] = ()) -> tuple[Sett
     has `begin`; `train.steps` and `train.budget` are divided by the shares. Raises `ConfigError` as `load_settings`.
     """
     path = find_config(config)
-    whole = settings_from(_tree(path, {}, overrides), path)
-    if not whole.stages:
-        return (whole,)
-    shares = [stage.share / sum(each.share for each in whole.stages) for stage in whole.stages]
-    stages = []
-    for number, (stage, share) in enumerate(zip(whole.stages, shares, strict=True)):
-        tree = _tree(path, stage.settings, overrides) | {"stages": []}
-        settings = settings_from(tree if number == 0 else tree | {"begin": ""}, path)
-        steps, budget = max(1, round(settings.train.steps * share)), settings.train.budget
-        train = dataclasses.replace(settings.train, steps=steps, budget=budget and budget * share)
-        stages.append(dataclasses.replace(settings, train=train))
-    return tuple(stages)
+    with _reading(path):
+        whole = settings_from(_tree(path, {}, overrides), path)
+        total = sum(stage.share for stage in whole.stages)
+        return tuple(_of_stage(path, n, whole, total, overrides) for n in range(len(whole.stages))) or (whole,)
+
+
+def _of_stage(path: Path, number: int, whole: Settings, total: float, overrides: Sequence[str]) -> Settings:
+    """The settings of one stage, of all whose shares come to `total`."""
+    stage = whole.stages[number]
+    tree = _tree(path, stage.settings, overrides) | {"stages": []}
+    settings = settings_from(tree if number == 0 else tree | {"begin": ""}, path)
+    share, budget = stage.share / total, settings.train.budget
+    steps = max(1, round(settings.train.steps * share))
+    train = replace(settings.train, steps=steps, budget=budget and budget * share)
+    return replace(settings, train=train)
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    """Whatever is wrong with a config, as a `ConfigError` that names it."""
+    return foreign_errors(path, "this config cannot be used", ConfigError, "Check its settings")
 
 
 @functools.cache
@@ -106,7 +96,7 @@ def packaged() -> dict[str, Path]:
 
 def _tree(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A config's nested dicts, with some settings by their dotted names and then the words changed."""
-    tree = parse_yaml(path.read_text(encoding="utf-8"), path)
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ConfigError("a config is a mapping of settings", where=path)
     for key, value in changes.items():
@@ -161,33 +151,29 @@ def _checked(tree: Any, kind: type[_Kind], where: str | Path | None, above: str 
     """An object of a dataclass from nested dicts. Raises `ConfigError` naming the setting that is wrong."""
     try:
         return TypeAdapter(kind).validate_python(tree)
+    except ConfigError as error:  # of the class itself
+        raise (error if where is None else error.at(where)) from None
     except ValidationError as error:
         first = error.errors()[0]
         loc = first["loc"][:1] if above else first["loc"]  # of a case the field alone, not which of its types
         key = (above + ".".join(map(str, loc))).rstrip(".")
-        raise ConfigError(f"{key} cannot be {first['input']!r:.60}", where=where, why=first["msg"]) from error
+        raise ConfigError(f"{key} cannot be {brief(first['input'])}", where=where, why=first["msg"]) from error
 
 
 def find_config(config: str | Path) -> Path:
     """The file of a config. Raises `ConfigError` naming the packaged configs if there is none."""
-    path = Path(config).expanduser()
-    if path.is_file():
+    path = expanded(config)
+    if os.path.isfile(path):  # noqa: PTH113 - any text may be asked for, also one that is no file name
         return path
     known = packaged()
     if str(config) in known:
         return known[str(config)]
+    if os.path.exists(path) and str(config):  # noqa: PTH110 - a folder or a device: reading it says so
+        return path
     hint = nearest(str(config), known)
-    raise ConfigError(f"there is no config {str(config)!r}", fix=f"{hint}Known: {', '.join(known)}; or give a file")
-
-
-def parse_yaml(text: str, where: str | Path | None = None) -> Any:
-    """YAML 1.2 scalars, safe. Raises `ConfigError` with the line of a mistake."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError("this is not YAML", where=where, why=" ".join(str(error).split())) from error
-    except ConfigError as error:
-        raise error if where is None else error.at(where) from error
+    raise ConfigError(
+        f"there is no config {brief(str(config))}", fix=f"{hint}Known: {', '.join(known)}; or give a file"
+    )
 
 
 def _locate(tree: dict[str, Any], folder: Path) -> None:
@@ -258,8 +244,8 @@ def check_buildable(settings: Settings) -> None:
         objective = objective_of(settings, network)
     spec = spec_of(network)
     multiple = spec.multiple_of * spec.scale  # crops are those of the targets
-    if settings.data.crop < 1 or settings.data.crop % multiple:
-        fix = f"This network needs a multiple of {multiple}"
+    if not 1 <= settings.data.crop <= MAX_CROP or settings.data.crop % multiple:
+        fix = f"This network needs a multiple of {multiple}, at most {MAX_CROP}"
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
     objective.sample(_grey(objective.roles, settings.data.crop))
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets

@@ -107,7 +107,7 @@ class Learner:
                 optimizer.load_state_dict(state["optimizers"][name])
                 for group in optimizer.param_groups:
                     group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
-        except (KeyError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a damaged or foreign checkpoint may hold anything
             why = " ".join(str(error).split())[:300]
             fix = "Resume with the same model and objective, or start anew from its weights with --init-from"
             raise ModelError("the checkpoint is of another run", where=path, why=why, fix=fix) from error

@@ -12,9 +12,9 @@ from torch import nn
 
 from restore import degradations, objectives
 from restore.data.batches import CropBatches, validation_batches
-from restore.data.sources import Cached, open_data
+from restore.data.sources import Cached, LeftOut, open_data
 from restore.inference.memory import tune_allocator
-from restore.models import model_class
+from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.beginning import begin_with
@@ -37,6 +37,7 @@ def run(
     command: str = "",
     notify: Notify = lambda entry: None,
     cached: Cached | None = None,
+    left_out: LeftOut = lambda line: None,
 ) -> Progress:
     """Train as the settings say, in `folder`; their `stages` are not looked at (see `restore.training.stages`).
 
@@ -48,6 +49,7 @@ def run(
         command: that repeats the training, for the card.
         notify: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
+        left_out: called with a line for every picture that is not learned from.
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
@@ -60,7 +62,7 @@ def run(
         before = [each.model_dump() for each in begin_with(objective.averaged, settings.begin, settings.model)]
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
-    learning, held = open_data(settings.data, roles, cached)
+    learning, held = open_data(settings.data, roles, cached, left_out)
     draw = CropBatches(learning, settings.data.crop, channels, settings.train.seed, roles)
     validation = validation_batches(held, channels, multiple_of=spec.multiple_of * spec.scale, roles=roles)
     facts = {
@@ -83,7 +85,7 @@ def build_objective(settings: Settings) -> Objective:
     """The objective with its freshly initialised networks; the caller's random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.train.seed)
-        network = model_class(settings.model.name)(**settings.model.arguments)
+        network = build(settings.model.name, **settings.model.arguments)
         return objective_of(settings, network)
 
 

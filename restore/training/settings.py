@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from restore.errors import ConfigError
+from restore.errors import ConfigError, brief
 from restore.evaluation.protocol import EvaluationProtocol
+
+_MOST = 1e12  # of anything that is counted
+_PLAIN_NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,12 @@ class DataSettings:
     """The same for the folder in `validation`; independent pictures are those of `validation` unless named."""
     cache: str = ""
     """Folder of the decoded pictures; by default below the user's folder of this program."""
+    unreadable: float = 0.01
+    """Share of the pictures of a folder that may be unreadable; they are left out and named. Beyond, nothing starts."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.unreadable <= 1:
+            raise ConfigError(f"data.unreadable is {self.unreadable}", fix="Give a share from 0 to 1, for example 0.01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +115,9 @@ class TrainSettings:
         for name in (
             "steps", "batch", "accumulate", "log_every", "validate_every", "learning_rate", "save_every", "bad_steps",
         ):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}", fix="Give a number above 0")
+            if not 0 < getattr(self, name) <= _MOST:
+                what = f"train.{name} is {brief(getattr(self, name))}"
+                raise ConfigError(what, fix=f"Give a number above 0, at most {_MOST:g}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema is {self.ema}", fix="Give 0 (no average) up to 1, for example 0.999")
 
@@ -153,3 +164,9 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluation: EvaluationProtocol = field(default_factory=EvaluationProtocol)
     """The protocol of `restore eval`."""
+
+    def __post_init__(self) -> None:
+        for setting, value in (("name", self.name), ("weights", self.weights)):
+            if not _PLAIN_NAME.fullmatch(value):
+                fix = "Give a name without a folder; --out says where it goes"
+                raise ConfigError(f"{setting} is {brief(value)}, which is no plain file name", fix=fix)

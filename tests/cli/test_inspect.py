@@ -79,7 +79,8 @@ def test_the_report_is_what_denoise_does(restore, tmp_path, kind):
     done = restore("denoise", photo, tmp_path / "out.png", "--method", "auto", "--json").json["files"][0]
     assert printed["decisions"] == done["decisions"]
     assert printed["weights"] == ("denoise_white" if kind == "white" else "denoise")
-    assert done["decisions"]["method"] == f"network {printed['weights']}: {printed['why']}"
+    what = "none, the picture stays as it is" if kind == "clean" else f"network {printed['weights']}"
+    assert done["decisions"]["method"] == f"{what}: {printed['why']}"
 
 
 def test_one_bad_file_stops_nothing(restore, folder):

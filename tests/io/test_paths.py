@@ -103,7 +103,7 @@ def test_a_file_deleted_after_listing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(corpus.encoded("png"))
     path = next(find_pictures(tmp_path))
     path.unlink()
-    with pytest.raises(FileError, match="No such file"):
+    with pytest.raises(FileError, match="there is no such file"):
         open_picture(path)
 
 

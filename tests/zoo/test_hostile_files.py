@@ -104,9 +104,9 @@ def test_one_flipped_bit_is_noticed(saved):
 
 def test_no_such_file_and_no_file(tmp_path):
     assert "there is no such file" in message(tmp_path / "x.safetensors")
-    assert "is not a file" in message(tmp_path)
+    assert "it is a folder, not a file" in message(tmp_path)
     os.mkfifo(tmp_path / "fifo")
-    assert "is not a file" in message(tmp_path / "fifo")
+    assert "a pipe, socket or device, not a file" in message(tmp_path / "fifo")
 
 
 # ---- pickled files

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from restore.errors import ExitCode, WeightsError
+from restore.io.home import home
 from restore.models import build
 from restore.zoo import resolver
 from restore.zoo.card import WeightsCard
-from restore.zoo.resolver import available, home, resolve, verify_all
+from restore.zoo.resolver import available, resolve, verify_all
 from restore.zoo.weights import save_weights
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,13 +56,16 @@ def load_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = False, fl
     if isinstance(psf, np.ndarray):
         return _loaded(*load_single_psf(psf, centre=centre, flip=flip))
     path = Path(psf)
-    if path.is_dir():
+    if os.path.isdir(psf):  # noqa: PTH112 - any text may be asked for, also one that is no file name
         files = _files(path)
         loaded = [load_psf(file, centre=centre, flip=flip) for file in files.values()]
         seen = hashlib.sha256("".join([*files, *(each.fingerprint for each in loaded)]).encode()).hexdigest()
         return Loaded(path, (), max(each.side for each in loaded), seen, (flip, centre))
     if path.suffix.lower() == ".npz":
-        return _varying(path, flip)
+        try:
+            return _varying(path, flip)
+        except RestoreError as error:
+            raise error.at(path) from error
     return _loaded(*load_single_psf(psf, centre=centre, flip=flip))
 
 

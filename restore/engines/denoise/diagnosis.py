@@ -11,6 +11,9 @@ from restore.engines.denoise.noise_level import Level
 from restore.physics.level import KNOTS
 from restore.picture import PictureInfo, ValueScale
 
+LEFT_ALONE = "none, the picture stays as it is: {}"
+"""The decision where no noise was measured, with the reason."""
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
@@ -58,7 +61,7 @@ class Diagnosis:
     @property
     def decisions(self) -> dict[str, str]:
         """What an engine reports to the user."""
-        network = f"network {self.weights}: {self.why}"
+        network = LEFT_ALONE.format(self.why) if self.level.negligible else f"network {self.weights}: {self.why}"
         return {"method": network if self.method == "network" else self.method, "noise": self.level.summary}
 
     @property

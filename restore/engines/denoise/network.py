@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from restore.engines.denoise.ap_bsn import ApBsnEngine
+from restore.engines.denoise.diagnosis import LEFT_ALONE
 from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
-from restore.engines.denoise.noise_level import measure_level
+from restore.engines.denoise.noise_level import HARDLY_ANY, level_of, measure_level
 from restore.engines.network import NetworkEngine
-from restore.inference.engine import Engine, Place
+from restore.inference.engine import Condition, Engine, Outputs, Place
 from restore.models.spec import ModelSpec
 from restore.physics.level import MAP_RADIUS, level_map
 from restore.picture import PictureSource, ValueScale
@@ -24,6 +25,8 @@ WITHOUT_WEIGHTS = "or work without weights: --method zero-shot"
 
 class DenoisingNetwork(NetworkEngine):
     """A network that may ask for the noise level: a map in units of [0, 1] (`restore.physics.level`).
+
+    Where that is next to nothing, the picture stays as it is: what such a network would take away is then not noise.
 
     Args:
         sigma: level in 8-bit units instead of the picture's measured noise curve.
@@ -42,7 +45,17 @@ class DenoisingNetwork(NetworkEngine):
         if not self.spec.conditions:
             return super().measure(source, scale)
         level = measure_level(source, scale, self.sigma)
-        return level.curve, {"noise": level.summary}
+        decisions = {"noise": level.summary}
+        if level.negligible:
+            decisions["method"] = LEFT_ALONE.format(
+                "hardly any noise" if level.noise.reliable else "it is not measured"
+            )
+        return level.curve, decisions
+
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        if self.spec.conditions and not self.sigma and level_of(condition.data) < HARDLY_ANY:
+            return {output.name: x[:, 0] for output in self.spec.outputs}
+        return super().__call__(x, condition, places)
 
     def conditions(self, x: Tensor, data: Any, places: Sequence[Place]) -> dict[str, Tensor]:
         if not self.spec.conditions:

@@ -21,12 +21,11 @@ from restore.engines.denoise.noise_level import Level, measure_level
 from restore.engines.denoise.options import NetworkOptions
 from restore.inference.alpha import ColourView
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
-from restore.picture import PictureSource
+from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
-_NONE = 0.5  # of 255: nothing that could be of a kind
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 
 
@@ -68,7 +67,7 @@ def is_white(level: Level) -> tuple[bool, str]:
         return not level.noise.correlated, f"{kind} noise of a given level"
     if not level.noise.reliable:
         return False, "the noise could not be measured"
-    if level.value < _NONE:
+    if level.negligible:
         return False, "hardly any noise"
     if level.noise.correlated:
         return False, "the noise is spatially correlated"
@@ -95,7 +94,8 @@ class DiagnosingDenoiser:
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         names = self._general.name, self._white.name
         diagnosis = diagnose(sources["picture"], self._general.sigma, names)
-        return Condition(diagnosis.scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions)
+        scale = ValueScale.nominal(diagnosis.info) if diagnosis.level.negligible else diagnosis.scale
+        return Condition(scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         white, curve = condition.data

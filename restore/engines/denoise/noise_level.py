@@ -16,6 +16,8 @@ from restore.physics.level import MAP_RADIUS
 from restore.physics.resample import pixel_unshuffle_batch
 from restore.picture import PictureSource, ValueScale
 
+HARDLY_ANY = 0.5
+"""Level in 8-bit units below which there is nothing to take away: a picture's rounding alone is 0.3."""
 _ENDS = 0.01  # share of a picture at either end of its intensities that does not count
 
 
@@ -55,7 +57,12 @@ class Level(NamedTuple):
     @property
     def value(self) -> float:
         """The level over all intensities, 8-bit units."""
-        return float(self.curve.square().mean().sqrt()) * 255
+        return level_of(self.curve)
+
+    @property
+    def negligible(self) -> bool:
+        """Whether hardly any noise was measured, or none is given: the picture then stays as it is."""
+        return self.value < HARDLY_ANY and not (self.given and self.value > 0)
 
     @property
     def summary(self) -> str:
@@ -64,6 +71,11 @@ class Level(NamedTuple):
             return describe_noise(self.noise, self.given)
         kind = "spatially correlated" if self.noise.correlated else "white"
         return f"level {self.value:.1f} (measured), {kind}"
+
+
+def level_of(curve: Tensor) -> float:
+    """The level over all intensities, 8-bit units, of a curve in [0, 1] units."""
+    return float(curve.square().mean().sqrt()) * 255
 
 
 def measure_level(source: PictureSource, scale: ValueScale, sigma: float | None = None) -> Level:

@@ -32,6 +32,7 @@ from restore.engines.denoise.training_crops import collect_crops, crops_of
 from restore.engines.denoise.zero_shot import ZeroShotEngine
 from restore.engines.fitting import FitSettings, fit
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
+from restore.io.atomic import check_writable
 from restore.io.home import home
 from restore.models.spec import ModelSpec
 from restore.physics.random import generator_for
@@ -137,6 +138,7 @@ def load_or_learn(
     place = home() / "fits" / f"{key}.safetensors"
     reused = place.is_file()
     if not reused:
+        check_writable(place)
         _learn(pictures, noise, name, settings, place, paths, options)
     return choose(read_network(place), own.sigma, reused=reused, limited=own.budget is not None)
 
@@ -196,7 +198,6 @@ def _learn(
             Result(set="held-out pixels", metric="noise_variance", value=noise.sigma**2),
         ),
     )  # fmt: skip
-    place.parent.mkdir(parents=True, exist_ok=True)
     save_weights(place, _without_level(done.network).cpu(), label.model, arguments, card)
 
 

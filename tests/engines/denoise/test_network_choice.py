@@ -46,9 +46,22 @@ def test_the_noise_chooses(pair, kind, chosen):
     assert np.array_equal(result, expected)
 
 
-def test_without_noise_it_is_the_general_one(pair):
-    condition = DiagnosingDenoiser(*pair).prepare({"picture": noisy("white", 0.0)}, EngineOptions())
-    assert condition.decisions["method"] == "network general: hardly any noise"
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_without_noise_the_picture_stays_as_it_is(pair, dtype):
+    """A checkerboard of single pixels looks like noise to a network, and measures as none."""
+    board = np.indices((96, 96)).sum(0) % 2
+    white = {"uint8": 255, "uint16": 65535, "float32": 0.8}[dtype]
+    pixels = np.repeat((board * white).astype(dtype)[..., None], 3, 2)
+    for engine in (DiagnosingDenoiser(*pair), pair[0]):
+        result, report = restore(engine, Picture.from_array(pixels))
+        assert report.decisions["method"] == "none, the picture stays as it is: hardly any noise"
+        assert result.dtype == pixels.dtype and np.array_equal(result, pixels)
+
+
+def test_a_given_level_is_not_doubted(pair):
+    board = Picture.from_array((np.indices((96, 96)).sum(0) % 2 * 255).astype("uint8"))
+    engine = DiagnosingDenoiser(network("general", 0, 0.2), network("fine", 1, 0.2))
+    assert not np.array_equal(restore(engine, board)[0], board.pixels)
 
 
 def test_a_given_level_leaves_the_choice(pair):

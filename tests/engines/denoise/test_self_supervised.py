@@ -304,5 +304,5 @@ def test_progress_is_reported_while_it_learns(folder, two_steps):
 def test_a_budget_is_a_time_in_seconds(folder):
     result = restore.load("denoise", method="self-supervised", budget=0.2).restore(noisy())
     assert "within a budget of time: not exactly repeatable" in result.decisions["fit"]
-    with pytest.raises(ConfigError, match=r"^budget cannot be 'soon'\. Give seconds, above 0"):
+    with pytest.raises(ConfigError, match=r"^a budget cannot be 'soon'\. Write it as 90s, 65m or 2h"):
         restore.load("denoise", method="self-supervised", budget="soon")

@@ -18,24 +18,26 @@ _HOMES = {
     "Picture": "restore.picture",
     "RestoreError": "restore.errors",
     "Restorer": "restore.api",
-    "Result": "restore.api",
+    "Result": "restore.files",
     "deconvolve": "restore.api",
     "denoise": "restore.api",
     "inspect": "restore.api",
     "load": "restore.api",
-    "read": "restore.api",
-    "write": "restore.api",
+    "read": "restore.files",
+    "read_frames": "restore.files",
+    "write": "restore.files",
 }
 
 __all__ = [
     "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect",
-    "load", "read", "write",
+    "load", "read", "read_frames", "write",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, Result, deconvolve, denoise, inspect, load, read, write
+    from restore.api import Restorer, deconvolve, denoise, inspect, load
     from restore.engines.denoise.diagnosis import Diagnosis
     from restore.errors import RestoreError
+    from restore.files import Result, read, read_frames, write
     from restore.picture import Picture
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from restore.errors import RestoreError, UnsupportedError
+from restore.errors import ConfigError, UnsupportedError, nearest
+from restore.files import Result
 from restore.inference.options import RunOptions
-from restore.options import in_python
+from restore.options import python_names
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
 from restore.tasks import build, choose_method, task_named
 from restore.version import __version__
@@ -26,42 +26,6 @@ if TYPE_CHECKING:
     from restore.inference.runner import RunReport
 
 Pictured = Picture | np.ndarray | str | Path
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of one picture (or of several taken together). Immutable.
-
-    Attributes:
-        pictures: by output name, the main one first.
-        decisions: what was measured and chosen, in words.
-        warnings: what the user should know.
-        provenance: how it was made: task, settings (their fingerprint), version, device, precision, tiles, seconds.
-    """
-
-    pictures: Mapping[str, Picture]
-    decisions: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def picture(self) -> Picture:
-        """The main output."""
-        return next(iter(self.pictures.values()))
-
-
-def _python_names(function: Function) -> Function:
-    """Errors name options as keywords, not as flags of the command line."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except RestoreError as error:
-            raise error.reworded(in_python)  # noqa: B904  the same error
-
-    return cast(Function, wrapped)
 
 
 class Restorer:
@@ -97,43 +61,63 @@ class Restorer:
         return self.engine.spec
 
     @overload
-    def __call__(self, *pictures: np.ndarray) -> np.ndarray: ...
+    def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
 
     @overload
-    def __call__(self, *pictures: Picture | str | Path) -> Result: ...
+    def __call__(self, *pictures: Picture | str | Path, **named: Picture | str | Path) -> Result: ...
 
-    def __call__(self, *pictures: Pictured) -> Result | np.ndarray:
+    def __call__(self, *pictures: Pictured, **named: Pictured) -> Result | np.ndarray:
         """Restore one picture, or one set of pictures of a task that takes several at once.
 
         Args:
             pictures: paths, `Picture`s, or arrays H x W or H x W x C (uint8, uint16 or float32; RGB order;
-                2 and 4 channels are taken as grey + alpha and RGBA).
+                2 and 4 channels are taken as grey + alpha and RGBA), in the order of `spec.inputs`.
+            named: the same by the inputs' names: `between(start=a, end=b)`.
         Returns:
-            for arrays the array of the main output (same type; H x W for H x W), else a `Result`.
+            for arrays the array of the main output (same type; H x W for H x W), else a `Result`. Its other outputs
+            are in the `Result` that `restore` gives for arrays too. Where no output is the main one (all have
+            an ending), a `Result` for arrays as well.
         Raises:
             RestoreError: see `restore.errors`.
         """
-        result = self.restore(*pictures)
-        first = pictures[0]
-        if not isinstance(first, np.ndarray):
+        given = self._in_order(pictures, named)
+        result, first = self.restore(*given), given[0]
+        if not isinstance(first, np.ndarray) or self.spec.outputs[0].ending:
             return result
         pixels = result.picture.pixels
         return pixels if first.ndim == 3 else pixels[:, :, 0]
 
-    @_python_names
-    def restore(self, *pictures: Pictured, condition: Condition | None = None) -> Result:
-        """As a call, with all outputs and what was decided, for arrays too.
+    @python_names
+    def restore(self, *pictures: Pictured, condition: Condition | None = None, **named: Pictured) -> Result:
+        """As a call, with all outputs (`Result.pictures` by name) and what was decided, for arrays too.
 
         Args:
             condition: what `prepare` returned, of these pictures or of others like them; None measures these.
         """
-        sources = [opened(each) for each in pictures]
+        given = self._in_order(pictures, named)
+        sources: list[PictureSource] = []
         try:
+            sources += map(opened, given)
             return self._restored(sources, condition)
         finally:
-            for source, given in zip(sources, pictures, strict=True):
-                if isinstance(given, str | Path):
+            for source, each in zip(sources, given, strict=False):
+                if isinstance(each, str | Path):
                     source.close()
+
+    @python_names
+    def _in_order(self, pictures: Sequence[Pictured], named: Mapping[str, Pictured]) -> list[Pictured]:
+        """Pictures given by place and by name, in the order of the named inputs. Raises `ConfigError`."""
+        inputs = self.spec.inputs
+        for name in named:
+            if name not in inputs:
+                fix = f"{nearest(name, inputs)}They are {', '.join(inputs)}"
+                raise ConfigError(f"{self.task} has no input {name!r}", fix=fix)
+            if name in inputs[: len(pictures)]:
+                raise ConfigError(f"the input {name!r} is given twice, by place and by name", fix="Give it once")
+        missing = [name for name in inputs[len(pictures) :] if name not in named]
+        if missing and (named or not pictures):
+            raise ConfigError(f"{self.task} needs the input {missing[0]!r}", fix=f"It takes {', '.join(inputs)}")
+        return [*pictures, *(named[name] for name in inputs if name in named)]
 
     def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
         """Restore the frames of a sequence in order, each with its neighbours where the engine needs them.
@@ -143,10 +127,10 @@ class Restorer:
         """
         from restore.inference.sequences import windows
 
-        for window in windows(map(opened, pictures), self.spec.window):
+        for window in windows(map(python_names(opened), pictures), self.spec.window):
             yield self._restored(window, condition)
 
-    @_python_names
+    @python_names
     def _restored(self, sources: Sequence[PictureSource], condition: Condition | None) -> Result:
         sinks: dict[str, MemorySink] = {}
 
@@ -199,10 +183,11 @@ class Restorer:
         return Result(
             MappingProxyType(pictures), MappingProxyType(dict(report.decisions)), tuple(report.warnings),
             MappingProxyType(provenance),
+            MappingProxyType({output.name: output.ending for output in self.spec.outputs}),
         )  # fmt: skip
 
 
-@_python_names
+@python_names
 def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Restorer:
     """Prepare a task for many pictures.
 
@@ -213,17 +198,22 @@ def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Rest
             …) and of the run (`restore.inference.options.RunOptions`: device, tile, strength, seed, …); None is
             left to the default.
     Raises:
-        ConfigError: an unknown task, method or option, or a wrong value.
+        ConfigError: an unknown task, method or option, a wrong value, a device that is not there.
     """
     return loaded(task, method, {name: value for name, value in options.items() if value is not None})
 
 
 def loaded(task: str, method: str, given: Mapping[str, Any]) -> Restorer:
     """As `load`; errors name options as the command line does."""
+    from restore.inference.precision import choose_dtype, resolve_device
+
     running = {name: value for name, value in given.items() if name in RunOptions.__dataclass_fields__}
     own = {name: value for name, value in given.items() if name not in running}
+    options = replace(RunOptions(), **running)
     built = build(task, method, own)
-    return Restorer(task, built.engine, replace(RunOptions(), **running), built.options.settings())
+    device = resolve_device(options.device)
+    choose_dtype(options.precision, built.engine.spec, device)  # refused now, not once for every picture
+    return Restorer(task, built.engine, options, built.options.settings())
 
 
 @overload
@@ -252,7 +242,7 @@ def deconvolve(picture: Pictured, psf: str | Path | np.ndarray, **options: Any) 
     return load("deconv", psf=psf, **options)(picture)  # type: ignore[arg-type]
 
 
-@_python_names
+@python_names
 def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     """Measure the noise of a picture, and say what `denoise` would do about it. Changes nothing.
 
@@ -266,7 +256,7 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     Raises:
         RestoreError: a file that cannot be read, samples that are not finite; see `restore.errors`.
     """
-    from restore.engines.denoise.auto import diagnose
+    from restore.engines.denoise.network_choice import diagnose
 
     source = opened(picture)
     try:
@@ -288,23 +278,3 @@ def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
     from restore.io.codecs import open_picture
 
     return open_picture(Path(picture))
-
-
-def read(path: str | Path) -> Picture:
-    """Read a picture file into memory, upright, with its depth, alpha and metadata."""
-    from restore.io import read_picture
-
-    return read_picture(Path(path))
-
-
-@_python_names
-def write(picture: Picture | Result | np.ndarray, path: str | Path, **options: Any) -> None:
-    """Write a picture (of a `Result` the main one) atomically; `options` are the fields of
-    `restore.io.options.SaveOptions` (quality, depth, …)."""
-    from restore.io import write_picture
-    from restore.io.options import SaveOptions
-
-    if isinstance(picture, Result):
-        picture = picture.picture
-    picture = Picture.from_array(picture) if isinstance(picture, np.ndarray) else picture
-    write_picture(picture, Path(path), SaveOptions(**options))

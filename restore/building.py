@@ -48,6 +48,11 @@ def validated(
     return {name: _converted(what, name, value, hints.get(name, Any)) for name, value in arguments.items()}
 
 
+def with_tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with the lists of a config as tuples, for objects that keep what they are given."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+
+
 def made(what: str, constructor: Any, arguments: Mapping[str, Any]) -> Any:
     """The object of a constructor that may be the user's. Raises `ConfigError` for whatever that raises."""
     try:

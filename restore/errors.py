@@ -110,6 +110,11 @@ class ConfigError(RestoreError):
     exit_code = ExitCode.USAGE
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def brief(value: object, most: int = 60) -> str:
     """The repr of a value that was given, of a long one the beginning."""
     text = repr(value)

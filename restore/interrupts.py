@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: raised at once, held back until a block is done, or noted as a wish to stop.
+"""Ctrl-C and SIGTERM: the end of the process, raised at once, held back until a block is done, or a wish to stop.
 
-In each of the three a second signal ends the process at once. Outside the main thread, where Python cannot handle
+In the last three a second signal ends the process at once. Outside the main thread, where Python cannot handle
 signals, nothing is changed: whoever runs us handles them.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,17 +19,54 @@ _SIGNALS = signal.SIGINT, signal.SIGTERM
 _Handler = Callable[[int, FrameType | None], None]
 
 
+_interrupted = threading.Event()
+"""A signal was raised as `KeyboardInterrupt`, which Python may have lost (in a finaliser, in a callback of C code)."""
+
+
+def end_on_interrupt() -> None:
+    """From now on a signal ends the process, with exit code 130 and one line: while there is nothing to clean up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"restore: interrupted\n")
+        os._exit(130)
+
+    for number in _not_ignored():
+        signal.signal(number, end)
+
+
+def ignore_interrupts() -> None:
+    """From now on signals do nothing: the work is done and the exit code is known."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def raised_interrupts() -> Iterator[None]:
-    """The first signal raises `KeyboardInterrupt`."""
+    """The first signal raises `KeyboardInterrupt`; where Python loses it, `raise_if_interrupted` raises it again."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         _reset(handled)
+        _interrupted.set()
         raise KeyboardInterrupt
 
-    handled = _not_ignored()
-    with _handling(handled, interrupt):
-        yield
+    def lost(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            report(unraisable)
+
+    handled, report = _not_ignored(), sys.unraisablehook
+    sys.unraisablehook = lost
+    try:
+        with _handling(handled, interrupt):
+            yield
+    finally:
+        sys.unraisablehook = report
+        _interrupted.clear()
+
+
+def raise_if_interrupted() -> None:
+    """Raise `KeyboardInterrupt` if a signal came within `raised_interrupts`: to be called between steps of work."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

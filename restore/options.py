@@ -13,15 +13,17 @@ Nothing heavy is imported here.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
 
-from restore.errors import ConfigError, brief, nearest
+from restore.errors import ConfigError, RestoreError, brief, nearest
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 INF = float("inf")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,6 +37,10 @@ class Kind:
     def parse(self, text: str) -> Any:
         """The value of a word of the command line. Raises `ValueError` (or `ConfigError`) for one that is none."""
         return text
+
+    def taken(self, value: Any) -> Any:
+        """What an option holds for a value that a caller gave: the same, or what it stands for."""
+        return value
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is allowed; None, where it is the default, is not checked."""
@@ -86,6 +92,10 @@ class OneOf(Kind):
             raise ValueError(text)
         return text
 
+    def taken(self, value: Any) -> Any:
+        """A whole number for the word that writes it: 8 for "8"."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     def accepts(self, value: Any) -> bool:
         return value in self.choices
 
@@ -127,10 +137,21 @@ class Parsed(Kind):
             raise ValueError(text)
         return value
 
+    def taken(self, value: Any) -> Any:
+        """Text as the command line reads it: "4G"."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ConfigError:
+            raise
+        except ValueError:
+            return value  # is refused like any other wrong value
+
     def accepts(self, value: Any) -> bool:
         try:
             return self.allows(value)
-        except TypeError:  # a value of another type, such as the text that the command line would parse
+        except TypeError:  # a value of another type
             return False
 
 
@@ -139,9 +160,13 @@ class OptionalPath(Kind):
     """`--flag` alone or `--flag PATH`: True, or the path as text. False: not given."""
 
     metavar: str = "[FILE]"
+    rule: str = "Give a path, or True"
 
     def parse(self, text: str) -> bool | str:
         return text or True
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, bool) or _is_path(value)
 
 
 class ExtraOutput(OptionalPath):
@@ -150,6 +175,10 @@ class ExtraOutput(OptionalPath):
 
 class FromInputs(OptionalPath):
     """Pictures to learn or measure from: files or folders; `--flag` alone means the inputs themselves."""
+
+    def accepts(self, value: Any) -> bool:
+        several = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+        return super().accepts(value) or (several and all(map(_is_path, value)))
 
 
 @dataclass(frozen=True)
@@ -167,9 +196,13 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, kind, default in declared(type(self)):
-            value = getattr(self, name)
+            given = getattr(self, name)
+            if given is default:
+                continue
+            value = kind.taken(given)
             if value is not default and not kind.accepts(value):
-                raise wrong_value(flag(name), value, kind)
+                raise wrong_value(flag(name), given, kind)
+            object.__setattr__(self, name, value)
 
     def settings(self) -> dict[str, Any]:
         """The choices, numbers and switches among the options, which shape a result as they are; what names files is
@@ -191,7 +224,7 @@ def declared(options: type) -> Iterator[tuple[str, Kind, Any]]:
             yield field.name, kinds[field.name], field.default
 
 
-@cache
+@functools.cache
 def aliases_of(options: type) -> dict[str, str]:
     """Older name -> name, of the fields that have one."""
     hints = typing.get_type_hints(options, include_extras=True).items()
@@ -200,7 +233,7 @@ def aliases_of(options: type) -> dict[str, str]:
     }
 
 
-@cache
+@functools.cache
 def kinds_of(options: type) -> dict[str, Kind]:
     """Field -> its kind, of the fields that have one."""
     fields = {}
@@ -209,6 +242,10 @@ def kinds_of(options: type) -> dict[str, Kind]:
         if kinds:
             fields[name] = kinds[0]
     return fields
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | Path) and str(value) != ""
 
 
 def wrong_value(option: str, value: Any, kind: Kind) -> ConfigError:
@@ -221,9 +258,35 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+_IN_PYTHON: tuple[tuple[str, str], ...] = (
+    (r"--frames all", "restore.read_frames(path)"),
+    (r"--frames first", "restore.read(path, frames='first')"),
+    (r"--salvage", "restore.read(path, salvage=True)"),
+    (r"--max-pixels (\d+)", r"restore.read(path, max_pixels=\1)"),
+    (r"--depth (8|16)", r"depth=\1"),
+    (r"--depth float", "depth='float'"),
+)
+"""What the command line's advice is in Python, where it is more than a keyword in place of a flag."""
+
+
 def in_python(text: str) -> str:
     """A message that names flags, as Python callers know the options: psf_size for `--psf-size`."""
+    for words, instead in _IN_PYTHON:
+        text = re.sub(rf"(?<![\w-]){words}", instead, text)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)
+
+
+def python_names(function: Function) -> Function:
+    """A function whose errors name options as keywords, not as flags of the command line."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except RestoreError as error:
+            raise error.reworded(in_python)  # noqa: B904  the same error
+
+    return cast(Function, wrapped)
 
 
 def seconds_of(text: str) -> float:

@@ -41,7 +41,7 @@ class PictureInfo:
         bits: significant bits the file declares (10 for a 10-bit AVIF held in uint16).
         format: format of the content as found ("png", "jpeg", …), not the file's extension.
         path: where it came from, for messages.
-        notes: what was found or converted on the way in; each is told to the user once.
+        notes: what was found or converted on the way in; each is reported to the user once.
         stacked: so many pictures of one size lie one below the other, to be measured together.
     """
 

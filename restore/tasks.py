@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from restore.errors import ConfigError, nearest
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from restore.inference.engine import Engine
 
 GROUP, VARIABLE = "restore.tasks", "RESTORE_TASKS"
+COMMANDS = ("inspect", "score", "eval", "train", "new-model", "data", "weights", "doctor")
+"""Commands that are no tasks, whose names no task may have."""
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ class Method:
         weights: shipped weights without which it is not chosen unasked; "" for none.
         arguments: further keywords of the engine that this method stands for.
         save: how its files are saved unless asked otherwise, fields of `restore.io.options.SaveOptions`.
+        per_picture: it stands for others, and which one is taken is measured in each picture.
     """
 
     engine: str
@@ -44,6 +48,7 @@ class Method:
     weights: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     save: Mapping[str, Any] = field(default_factory=dict)
+    per_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Task:
         ending: of default output names ("denoised").
         methods: by name; where the user names none, the first that takes all options given and has its weights.
         inputs: names of the pictures taken at once; more than one are paths side by side on the command line.
-        choose: "module:name" of a function (options given by name) -> method, instead of that rule.
+        choose: "module:name" of a function (options given by name) -> method, instead of that rule (`choose_method`).
         subcommand: the method is the first word after the task, called so in messages ("kind of damage").
         in_place: results may replace their inputs.
         cases: "module:name" of the class of its evaluation's cases (`restore.degradations.cases.Case`); "" for none.
@@ -77,7 +82,10 @@ def _denoise(name: str, options: str, weights: str = "") -> Method:
 
 def _deconv(method: str, options: str = "DeconvOptions") -> Method:
     engine = "restore.engines.deconv.engine:DeconvolutionEngine"
-    return Method(engine, f"restore.engines.deconv.options:{options}", arguments={"method": method})
+    measured = method == "auto"
+    return Method(
+        engine, f"restore.engines.deconv.options:{options}", arguments={"method": method}, per_picture=measured
+    )
 
 
 def _degrade(kind: str, options: str, **save: Any) -> Method:
@@ -90,7 +98,7 @@ TASKS: dict[str, Task] = {
         summary="Remove noise from a picture, several pictures, or folders of them.",
         ending="denoised",
         methods={
-            "network": _denoise("auto:by_network", "NetworkOptions", "denoise"),
+            "network": _denoise("network_choice:by_network", "NetworkOptions", "denoise"),
             "zero-shot": _denoise("zero_shot:ZeroShotEngine", "ZeroShotOptions"),
             "classical": _denoise("classical:ClassicalEngine", "ClassicalOptions"),
             "self-supervised": _denoise("self_supervised:SelfSupervisedEngine", "SelfSupervisedOptions"),
@@ -134,8 +142,10 @@ TASKS: dict[str, Task] = {
 
 
 def all_tasks() -> dict[str, Task]:
-    """Our tasks, and those of other packages. Raises `ConfigError` if RESTORE_TASKS names none."""
-    return {**TASKS, **_installed(), **_of_environment(os.environ.get(VARIABLE, ""))}
+    """Our tasks, and those of other packages. Raises `ConfigError` if RESTORE_TASKS names none, or one twice."""
+    installed = _installed()
+    added = {name: joined.task for name, joined in installed.items()}
+    return {**TASKS, **added, **_of_environment(os.environ.get(VARIABLE, ""), installed)}
 
 
 def task_named(name: str) -> Task:
@@ -179,9 +189,10 @@ def choose_method(task: Task, given: Mapping[str, Any]) -> str:
         return imported(task.choose, {}, "rule of choice", "choose")(given)
     fitting = [name for name, method in task.methods.items() if set(given) <= set(option_names(method))]
     if not fitting and all(_owners(task, option) for option in given):
-        each = (f"{flag(option)} belongs to {' or '.join(_owners(task, option))}" for option in given)
+        at_odds = _at_odds(task, list(given))
+        each = (f"{flag(option)} belongs to {' or '.join(_owners(task, option))}" for option in at_odds)
         raise ConfigError(
-            f"{' and '.join(map(flag, given))} do not go together", why="; ".join(each), fix="Leave one out"
+            f"{' and '.join(map(flag, at_odds))} do not go together", why="; ".join(each), fix="Leave one out"
         )
     ready = [name for name in fitting if _has_weights(task.methods[name]) or "weights" in given]
     return (ready or fitting or list(task.methods))[0]
@@ -208,6 +219,8 @@ def build(name: str, method: str = "auto", given: Mapping[str, Any] | None = Non
     given = _by_their_names(task, given)
     if method == "auto" and not task.subcommand:
         method = choose_method(task, given)
+    elif method == "auto":
+        raise ConfigError(f"no {task.subcommand} was named", fix=f"Give --method, one of {', '.join(task.methods)}")
     if method not in task.methods:
         fix = f"{nearest(method, task.methods)}Use {', '.join(method_names(task))}"
         raise ConfigError(f"unknown {task.subcommand or 'method'} {method!r} for {name}", fix=fix)
@@ -239,6 +252,13 @@ def refuse_misplaced(task: Task, method: str, given: Mapping[str, Any]) -> None:
         raise ConfigError(f"{flag(option)} does not go with {asked}", fix=f"It belongs to {of}")
 
 
+def _at_odds(task: Task, options: Sequence[str]) -> tuple[str, ...]:
+    """The fewest of the options that no method takes together."""
+    owners = {option: set(_owners(task, option)) for option in options}
+    sets = (few for number in range(2, len(options) + 1) for few in combinations(options, number))
+    return next(few for few in sets if not set.intersection(*(owners[option] for option in few)))
+
+
 def _owners(task: Task, option: str) -> list[str]:
     """The methods that take an option."""
     return [name for name, each in task.methods.items() if option in option_names(each)]
@@ -249,7 +269,15 @@ def _by_their_names(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
     names: dict[str, str] = {}
     for method in task.methods.values():
         names |= aliases_of(options_class(method))
+    for older, name in names.items():
+        if older in given and name in given:
+            raise both_names(flag(name), flag(older))
     return {names.get(name, name): value for name, value in given.items()}
+
+
+def both_names(name: str, older: str) -> ConfigError:
+    """The error for an option that is given twice, by its name and by an older one."""
+    return ConfigError(f"{name} and {older} are one option, given twice", fix=f"Leave {older} out")
 
 
 def _has_weights(method: Method) -> bool:
@@ -260,28 +288,52 @@ def _has_weights(method: Method) -> bool:
     return method.weights in available()
 
 
+class _Joined(NamedTuple):
+    """A task from outside, and what it comes from, for messages."""
+
+    task: Task
+    origin: str
+
+
 @cache
-def _installed() -> Mapping[str, Task]:
-    """Tasks of installed packages; one that cannot be loaded is reported and left out."""
+def _installed() -> Mapping[str, _Joined]:
+    """Tasks of installed packages; one that cannot be loaded, or whose name is taken, is reported and left out."""
     from importlib.metadata import entry_points
 
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, _Joined] = {}
     for entry in entry_points(group=GROUP):
         try:
-            tasks[entry.name] = _checked(entry.load(), entry.value)
+            _refuse_taken(entry.name, entry.value, tasks)
+            tasks[entry.name] = _Joined(_checked(entry.load(), entry.value), entry.value)
         except Exception as error:  # whatever that package raises
-            log.warning("the task %s of %s cannot be loaded: %s", entry.name, entry.value, error)
+            log.warning("the task %s of %s is left out: %s", entry.name, entry.value, error)
     return tasks
 
 
-def _of_environment(names: str) -> dict[str, Task]:
-    tasks: dict[str, Task] = {}
-    for name in filter(None, names.split(",")):
-        listed = imported(f"{name.strip()}:TASKS", {}, "list of tasks", "TASKS")
+def _of_environment(names: str, installed: Mapping[str, _Joined]) -> dict[str, Task]:
+    joined = dict(installed)
+    for name in filter(None, map(str.strip, names.split(","))):
+        origin = f"{name}:TASKS"
+        listed = imported(origin, {}, "list of tasks", "TASKS")
         if not isinstance(listed, Mapping):
-            raise ConfigError(f"TASKS of {name.strip()} is no mapping", fix="Give name -> restore.tasks.Task")
-        tasks |= {each: _checked(task, f"{name.strip()}:TASKS") for each, task in listed.items()}
-    return tasks
+            raise ConfigError(f"TASKS of {name} is no mapping", fix="Give name -> restore.tasks.Task")
+        for each, task in listed.items():
+            _refuse_taken(each, origin, joined)
+            joined[each] = _Joined(_checked(task, origin), origin)
+    return {name: each.task for name, each in joined.items() if name not in installed}
+
+
+def _refuse_taken(name: str, origin: str, joined: Mapping[str, _Joined]) -> None:
+    """Raise `ConfigError` for a task from outside that would take the place of another task, or of a command."""
+    if name in TASKS:
+        holder = f"task {name!r} of restore itself"
+    elif name in COMMANDS:
+        holder = f"command {name!r} of restore itself"
+    elif name in joined and joined[name].origin != origin:
+        holder = f"task {name!r} of {joined[name].origin}"
+    else:
+        return
+    raise ConfigError(f"the task {name!r} of {origin} would replace the {holder}", fix="Give it another name")
 
 
 def _checked(task: Any, where: str) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,6 @@ def _words(text: str) -> list[str]:
 
 
 def _after_restore(words: list[str]) -> list[str]:
-    if "restore.cli.main" in words:
-        return words[words.index("restore.cli.main") + 1 :]
+    if ["-m", "restore"] in ([*pair] for pair in pairwise(words)):
+        return words[words.index("restore") + 1 :]
     return words[1:] if Path(words[0]).name == "restore" else []

@@ -1,14 +1,12 @@
 """The Python face: arrays give arrays, all else results; nothing heavy is imported before it is needed."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 import restore
 from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
+from tests.fresh import printed_by
 
 
 def _noisy(shape, dtype=np.uint8):
@@ -81,7 +79,8 @@ def test_the_fingerprint_follows_what_shapes_the_pixels_and_nothing_else():
         ({"device": "toaster"}, "there is no device 'toaster'"),
         ({"strength": 1.5}, "strength cannot be 1.5. It is a number, from 0 to 1"),
         ({"tile": 0}, "tile cannot be 0. It is a whole number, 16 or more"),
-        ({"max_memory": "4G"}, "max_memory cannot be '4G'. Give bytes, or a share of what is free from 0 to 1"),
+        ({"max_memory": "4X"}, "max_memory cannot be '4X'. Write it as 4G, 512M or 80%"),
+        ({"max_memory": 4.0}, "max_memory cannot be 4.0. Give bytes, a share of what is free (0.8), or 4G, 512M, 80%"),
         (
             {"task": "deconv"},
             "deconvolution needs the blur's shape. Give psf FILE, psf motion:LENGTH,ANGLE or psf disc",
@@ -94,12 +93,14 @@ def test_the_fingerprint_follows_what_shapes_the_pixels_and_nothing_else():
             {"task": "deconv", "psf": "disc:2", "method": "pnp", "iterations": 9},
             "iterations does not go with method pnp",
         ),
-        ({"task": "degrade"}, "unknown kind of damage 'auto' for degrade. Use gaussian, poisson"),
+        ({"task": "degrade"}, "no kind of damage was named. Give method, one of gaussian, poisson"),
+        ({"adapt": 3}, "adapt cannot be 3. Give a path, or True"),
+        ({"adapt": ["a", ""]}, "adapt cannot be ['a', '']. Give a path, or True"),
     ],
 )
 def test_wrong_options_are_answered_by_the_names_that_python_has(options, message):
     with pytest.raises(ConfigError) as caught:
-        restore.load(**options)(np.zeros((9, 9), np.uint8))
+        restore.load(**options)  # not only when it is used
     assert message in str(caught.value) and "--" not in str(caught.value)
     assert str(caught.value) == caught.value.args[0]
 
@@ -113,8 +114,7 @@ def test_arrays_that_are_no_pictures_are_refused(array):
 def test_importing_restore_imports_nothing_heavy():
     heavy = ("torch", "torchvision", "kornia", "lpips", "cv2", "skimage")
     code = f"import sys, restore, restore.cli.main; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_restore_survives_without_its_optional_packages():
@@ -126,8 +126,7 @@ def test_restore_survives_without_its_optional_packages():
         "noisy = np.random.default_rng(0).integers(90, 110, (40, 40, 3)).astype('uint8')\n"
         "print(restore.denoise(noisy, device='cpu').shape)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "(40, 40, 3)"
+    assert printed_by(code) == "(40, 40, 3)"
 
 
 def test_a_weights_file_is_all_that_the_network_method_needs(tmp_path):

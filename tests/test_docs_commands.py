@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -168,3 +170,17 @@ def test_python_blocks_run(page, text, here):
     exec(compile(text, page, "exec"), {"restore": restore, "array": np.zeros((40, 50, 3), np.uint8)})
     if page == "README.md":
         assert restore.read("clean.tif").pixels.shape == restore.read("noisy.tif").pixels.shape
+
+
+def test_the_task_of_ones_own_works_as_written(here, monkeypatch):
+    """In a folder that Python does not search for modules."""
+    page = ROOT / "docs" / "architecture.md"
+    (text,) = blocks(page, "python")
+    ((module, command),) = re.findall(r"`RESTORE_TASKS=(\S+) restore ([^`]*)`", page.read_text(encoding="utf-8"))
+    (here / module).write_text(text)
+    monkeypatch.setenv("RESTORE_TASKS", module)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(here))])
+    dark = np.full((40, 50, 3), 60, np.uint8)
+    save(here / "in.png", dark)
+    assert main(shlex.split(command)) == 0
+    np.testing.assert_array_equal(cv2.imread(str(here / "out.png")), dark * 2)

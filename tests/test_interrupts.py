@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from subprocess import PIPE
 
 import pytest
 
-from restore.interrupts import deferred_interrupts, raised_interrupts, stop_requested
+from restore.interrupts import deferred_interrupts, raise_if_interrupted, raised_interrupts, stop_requested
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -39,6 +43,55 @@ def test_the_first_signal_interrupts_and_the_second_would_kill(number):
         finally:
             assert handlers() == [signal.SIG_DFL] * 2
     assert handlers() == before
+
+
+def test_an_interrupt_that_python_loses_is_raised_at_the_next_step(capfd):
+    class Finalised:
+        def __del__(self):
+            send(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), raised_interrupts():
+        Finalised()  # Python prints what a finaliser raises, and goes on
+        try:
+            raise_if_interrupted()
+        finally:
+            assert handlers() == [signal.SIG_DFL] * 2
+    assert capfd.readouterr().err == ""
+    raise_if_interrupted()  # the next command is another one
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("instant", "code"),
+    [("main.end_on_interrupt(); SIGNAL", 130), ("main.ignore_interrupts(); SIGNAL; sys.exit(0)", 0)],
+    ids=["first", "last"],
+)
+def test_a_signal_while_the_command_begins_or_ends(number, instant, code):
+    program = f"import os, sys, restore.__main__ as main; {instant}".replace(
+        "SIGNAL", f"os.kill(os.getpid(), {number})"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (code, "restore: interrupted\n" if code else "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_moment_of_a_command_is_an_exit_code_and_no_traceback(number):
+    """What Python itself does before our first statement is waited for."""
+    program = (
+        "import sys; from restore.__main__ import end_on_interrupt, main; end_on_interrupt(); print(flush=True); "
+        "sys.argv[1:] = ['doctor']; sys.exit(main())"
+    )
+    seen = set()
+    for milliseconds in range(0, 900, 21):
+        ran = subprocess.Popen([sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True)
+        ran.stdout.readline()
+        time.sleep(milliseconds / 1000)
+        ran.send_signal(number)
+        _, error = ran.communicate(timeout=60)
+        seen.add(ran.returncode)
+        assert ran.returncode in (0, 130) and "Traceback" not in error, milliseconds
+    assert 130 in seen
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -29,6 +28,7 @@ from restore.options import (
     kinds_of,
     seconds_of,
 )
+from tests.fresh import printed_by
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -56,6 +56,8 @@ class Toy(Options):
     """A map."""
     adapt: Annotated[bool | str, FromInputs(), Alias("fit"), Alias("learn")] = False
     """What to learn from."""
+    depth: Annotated[str, OneOf("8", "16")] = "8"
+    """A depth."""
     turned: bool = False
     """Turned."""
 
@@ -99,7 +101,15 @@ def test_what_is_allowed_is_kept(given):
         ({"size": (0, 4)}, "--size cannot be (0, 4). Write it as 3x4"),
         ({"size": 4}, "--size cannot be 4. Write it as 3x4"),
         ({"time": 0}, "--time cannot be 0. Give seconds, above 0"),
-        ({"time": "90s"}, "--time cannot be '90s'. Give seconds, above 0"),
+        ({"time": "90x"}, "a budget cannot be '90x'. Write it as 90s, 65m or 2h"),
+        ({"size": "3"}, "--size cannot be '3'. Write it as 3x4"),
+        ({"map": ""}, "--map cannot be ''. Give a path, or True"),
+        ({"map": 3}, "--map cannot be 3. Give a path, or True"),
+        ({"map": ["a"]}, "--map cannot be ['a']. Give a path, or True"),
+        ({"adapt": []}, "--adapt cannot be []. Give a path, or True"),
+        ({"adapt": ["a", 3]}, "--adapt cannot be ['a', 3]. Give a path, or True"),
+        ({"depth": 9}, "--depth cannot be 9. Choose from 8, 16"),
+        ({"depth": True}, "--depth cannot be True. Choose from 8, 16"),
         ({"time": INF}, "--time cannot be inf. Give seconds, above 0"),
     ],
     ids=str,
@@ -108,6 +118,33 @@ def test_what_is_not_allowed_is_named(given, message):
     with pytest.raises(ConfigError) as caught:
         Toy(**given)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"time": "90s"}, 90.0), ({"size": "3x4"}, (3, 4)), ({"depth": 16}, "16"), ({"depth": "16"}, "16"),
+        ({"adapt": ["a", Path("b")]}, ["a", Path("b")]), ({"adapt": Path("b")}, Path("b")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_python_may_give_what_the_command_line_takes_and_plain_numbers(given, kept):
+    ((name, _),) = given.items()
+    assert getattr(Toy(**given), name) == kept and type(getattr(Toy(**given), name)) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Use --frames first", "Use restore.read(path, frames='first')"),
+        ("use --salvage for", "use restore.read(path, salvage=True) for"),
+        ("Use --max-pixels 12 if", "Use restore.read(path, max_pixels=12) if"),
+        ("Add --depth 8 or --depth float", "Add depth=8 or depth='float'"),
+        ("--psf-size and no--flag", "psf_size and no--flag"),
+    ],
+)
+def test_advice_in_python(text, words):
+    assert in_python(text) == words
 
 
 def test_a_subclass_checks_its_own_and_what_it_inherits():
@@ -122,6 +159,7 @@ def test_what_is_declared():
     assert fields == {
         "side_length": (Number, 4), "level": (Number, None), "kind": (OneOf, "disc"), "name": (Text, ""),
         "size": (Parsed, (1, 1)), "time": (Parsed, None), "map": (ExtraOutput, False), "adapt": (FromInputs, False),
+        "depth": (OneOf, "8"),
     }  # fmt: skip
     assert kinds_of(More)["side_length"] == Number(2, 16, "PIXELS", whole=True)
     assert aliases_of(Toy) == aliases_of(More) == {"title": "name", "fit": "adapt", "learn": "adapt"}
@@ -191,5 +229,4 @@ def test_declaring_options_imports_nothing_heavy():
         " if 'deconv' not in method.options else restore.tasks.options_class(method)\n"
         "print([name for name in ('torch', 'numpy', 'cv2', 'tyro', 'pydantic') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"

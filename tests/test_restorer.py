@@ -13,7 +13,7 @@ from restore.engines.denoise import self_supervised
 from restore.engines.denoise.options import ZeroShotOptions
 from restore.engines.denoise.self_supervised import Fitted, SelfSupervisedEngine
 from restore.engines.denoise.zero_shot import ZeroShotEngine
-from restore.errors import UnsupportedError
+from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
 from tests import toys
 
@@ -112,6 +112,36 @@ class TestResult:
             toy("mean")(first)
         with pytest.raises(UnsupportedError, match=r"the pictures differ: 110 x 90 \(3 channels, 8 bits\) and 50 x 40"):
             toy("mean")(first, noisy(1, shape=(40, 50, 3)))
+
+
+class TestNamedInputs:
+    def test_inputs_by_name_and_by_place(self):
+        a, b = noisy(0), noisy(1)
+        between, expected = toy("between", count=2), {"step0": a, "step1": b}
+        for result in (
+            between(a, b), between(start=a, end=b), between(a, end=b), between.restore(end=b, start=a),
+            between(Picture.from_array(a), end=Picture.from_array(b)),
+        ):  # fmt: skip
+            assert isinstance(result, restore.Result)  # no output is the main one
+            assert result.pictures.keys() == expected.keys()
+            for name, pixels in expected.items():
+                np.testing.assert_array_equal(result.pictures[name].pixels, pixels)
+        np.testing.assert_array_equal(toy("mean")(first=a, second=b), toy("mean")(a, b))
+
+    @pytest.mark.parametrize(
+        ("places", "names", "says"),
+        [
+            (1, ("en",), "between has no input 'en'. Did you mean 'end'? They are start, end"),
+            (1, ("start",), "the input 'start' is given twice, by place and by name. Give it once"),
+            (0, ("end",), "between needs the input 'start'. It takes start, end"),
+            (0, (), "between needs the input 'start'. It takes start, end"),
+        ],
+    )
+    def test_wrong_names(self, places, names, says):
+        a = noisy(0)
+        with pytest.raises(ConfigError) as caught:
+            toy("between")(*[a] * places, **dict.fromkeys(names, a))
+        assert str(caught.value) == says
 
 
 class TestThreads:

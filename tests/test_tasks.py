@@ -124,7 +124,17 @@ class TestRefusals:
                 "degrade", "gausian", {},
                 "unknown kind of damage 'gausian' for degrade. Did you mean 'gaussian'? Use gaussian, poisson, speckle",
             ),
-            ("degrade", "auto", {}, "unknown kind of damage 'auto' for degrade. Use gaussian, poisson"),
+            (
+                "degrade", "auto", {"sigma": 5.0},
+                "no kind of damage was named. Give --method, one of gaussian, poisson, speckle",
+            ),
+            (
+                "denoise", "auto", {"sigma": 5.0, "adapt": True, "pd": 2, "learner": "cbsn"},
+                "--adapt and --pd do not go together (--adapt belongs to self-supervised; --pd belongs to zero-shot)."
+                " Leave one out",
+            ),
+            ("denoise", "auto", {"adapt": "a", "fit": "b"}, "--adapt and --fit are one option, given twice. Leave"),
+            ("degrade", "camera", {"camera": "raw", "preset": "raw"}, "--camera and --preset are one option, given"),
             ("denoice", "auto", {}, "unknown task 'denoice'. Did you mean 'denoise'? Use denoise, deconv, degrade"),
             ("denoise", "network", {"sigma": -1}, "--sigma cannot be -1. It is a number, from 0 to 255"),
         ],
@@ -207,6 +217,46 @@ class TestOutside:
             all_tasks()
         assert message.replace("{file}", str(file)) in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("name", "holder"),
+        [
+            ("denoise", "task 'denoise' of restore itself"),
+            ("eval", "command 'eval' of restore itself"),
+            ("window", "task 'window' of tests.toys:TASKS"),
+        ],
+    )
+    def test_no_task_takes_the_place_of_another(self, tmp_path, monkeypatch, caplog, name, holder):
+        file = tmp_path / "my_file.py"
+        file.write_text(self.FILE.replace("invert", name))
+        monkeypatch.setenv(tasks.VARIABLE, f"tests.toys,{file}")
+        says = f"the task {name!r} of {file}:TASKS would replace the {holder}. Give it another name"
+        with pytest.raises(ConfigError) as caught:
+            all_tasks()
+        assert str(caught.value) == says
+        if holder.endswith("itself"):
+            monkeypatch.delenv(tasks.VARIABLE)
+            tasks._installed.cache_clear()
+            points = [metadata.EntryPoint(name, "tests.test_tasks:SHADOW", tasks.GROUP)]
+            monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+            with caplog.at_level(logging.WARNING, "restore"):
+                assert all_tasks() == TASKS
+            assert (
+                f"is left out: the task {name!r} of tests.test_tasks:SHADOW would replace the {holder}" in caplog.text
+            )
+
+    def test_an_installed_task_is_not_replaced_by_the_environment(self, tmp_path, monkeypatch):
+        (tmp_path / "my_file.py").write_text(self.FILE)
+        monkeypatch.setenv(tasks.VARIABLE, str(tmp_path / "my_file.py"))
+        points = [metadata.EntryPoint("invert", "tests.test_tasks:SHADOW", tasks.GROUP)]
+        monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+        with pytest.raises(ConfigError, match=r"would replace the task 'invert' of tests.test_tasks:SHADOW\. Give"):
+            all_tasks()
+
+    def test_the_names_of_commands_are_known(self):
+        from restore.cli.main import _COMMANDS
+
+        assert tuple(_COMMANDS) == tasks.COMMANDS
+
     def test_a_module_that_is_not_there_is_named(self, monkeypatch):
         monkeypatch.setenv(tasks.VARIABLE, "no_such_package.tasks")
         with pytest.raises(ConfigError, match=r"list of tasks 'no_such_package\.tasks:TASKS' cannot be imported"):
@@ -223,8 +273,8 @@ class TestOutside:
             actual = all_tasks()
         assert list(actual) == [*TASKS, "shadow"]
         assert actual["shadow"] is SHADOW
-        assert "the task gone of no_such_package:TASK cannot be loaded: No module named" in caplog.text
-        assert "the task wrong of tests.test_tasks:by_level cannot be loaded" in caplog.text
+        assert "the task gone of no_such_package:TASK is left out: No module named" in caplog.text
+        assert "the task wrong of tests.test_tasks:by_level is left out" in caplog.text
         assert build_engine("shadow").spec.radius == 1
 
 

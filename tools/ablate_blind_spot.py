@@ -70,7 +70,7 @@ def settings_of(variant: str, seed: int, args: argparse.Namespace) -> Settings:
 
 def trained(variant: str, seed: int, args: argparse.Namespace) -> nn.Module:
     settings, folder = settings_of(variant, seed, args), args.out / f"{variant}{seed}"
-    run(settings, folder, resume=bool(checkpoints(folder)), tell=lambda entry: None)
+    run(settings, folder, resume=bool(checkpoints(folder)), notify=lambda entry: None)
     return trained_network(folder, settings)[0].eval()
 
 
@@ -78,8 +78,8 @@ def engines(variant: str, net: nn.Module) -> dict[str, Engine]:
     """How a network of a variant is used."""
     net.blind = variant == "blind"
     alone = DenoisingNetwork(net, net.spec(), variant, "")
-    found: dict[str, Engine] = {variant: alone, f"{variant}, bounded": NoiseBoundedEngine(alone)}
-    return found | ({"blind, as AP-BSN": ApBsnEngine(alone)} if net.blind else {})
+    by_name: dict[str, Engine] = {variant: alone, f"{variant}, bounded": NoiseBoundedEngine(alone)}
+    return by_name | ({"blind, as AP-BSN": ApBsnEngine(alone)} if net.blind else {})
 
 
 def grid(error: np.ndarray) -> float:
@@ -119,17 +119,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     pictures = camera_pictures(args.test, args.iso)
-    found: dict[str, list[tuple[float, float]]] = {}
+    results: dict[str, list[tuple[float, float]]] = {}
     for seed in range(args.seeds):
         for variant in VARIANTS:
             net = trained(variant, seed, args)
             for name, engine in engines(variant, net).items():
-                found.setdefault(name, []).append(measured(engine, pictures))
-                print(
-                    f"# seed {seed}, {name}: {found[name][-1][0]:.2f} dB, grid {found[name][-1][1]:+.1f} dB", flush=True
-                )
+                score, pattern = measured(engine, pictures)
+                results.setdefault(name, []).append((score, pattern))
+                print(f"# seed {seed}, {name}: {score:.2f} dB, grid {pattern:+.1f} dB", flush=True)
     rows = []
-    for name, each in found.items():
+    for name, each in results.items():
         scores, grids = np.array(each).T
         rows.append([name, f"{scores.mean():.2f}", " ".join(f"{s:.2f}" for s in scores), f"{grids.mean():+.2f}"])
     print(markdown(["losses", "PSNR dB", "by seed", "grid dB"], rows))

@@ -1,4 +1,4 @@
-"""Networks that learned from noisy pictures alone, beside denoisers that are told the level.
+"""Networks that learned from noisy pictures alone, beside denoisers that are given the level.
 
     python tools/bench_blind_spot.py camera CBSD68 --networks cbsn runs/zoo/plain_blind_spot.safetensors
     python tools/bench_blind_spot.py real PolyU_crops --networks cbsn
@@ -55,6 +55,7 @@ PHOTONS, SIDE, COUNT = 10, 256, 20
 _WHITE = 20_000  # of 16 bits: room for Poisson's tail
 
 Denoise = Callable[[np.ndarray], np.ndarray]
+OfPair = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (clean, noisy) -> denoised
 
 
 def psnr(x: np.ndarray, y: np.ndarray, white: float = 255.0) -> float:
@@ -63,13 +64,13 @@ def psnr(x: np.ndarray, y: np.ndarray, white: float = 255.0) -> float:
 
 def camera_pictures(folder: Path, iso: tuple[float, float] = ISO) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """(index, clean, noisy: H x W x 3 uint8) of every ninth picture."""
-    recipe, found = NoiseRecipe(weights={"camera": 1.0}, cameras=(PRESET,), iso=iso, camera_jpeg=0.0), []
+    recipe, pictures = NoiseRecipe(weights={"camera": 1.0}, cameras=(PRESET,), iso=iso, camera_jpeg=0.0), []
     for index, path in list(enumerate(sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))))[::9]:
         clean = cv2.imread(str(path))[..., ::-1].copy()
         x = torch.from_numpy(clean).movedim(-1, 0)[None] / 255
         noisy = degrade(x, recipe, seed=index, step=0).noisy[0].movedim(0, -1)
-        found.append((index, clean, (noisy * 255).round().to(torch.uint8).numpy()))
-    return found
+        pictures.append((index, clean, (noisy * 255).round().to(torch.uint8).numpy()))
+    return pictures
 
 
 def real_pictures(folder: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -112,19 +113,17 @@ def compared(args: argparse.Namespace) -> list[list[str]]:
     return rows
 
 
-def camera_methods(
-    networks: Sequence[str], slow: bool = True
-) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    def ours(restorer: restore.Restorer) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def camera_methods(networks: Sequence[str], slow: bool = True) -> dict[str, OfPair]:
+    def ours(restorer: restore.Restorer) -> OfPair:
         return lambda clean, noisy: restorer(noisy)
 
-    def by(engine: Engine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def by(engine: Engine) -> OfPair:
         return ours(restore.Restorer("denoise", engine, RunOptions(device="cpu")))
 
-    def peer(method: Callable[[Sample], np.ndarray], told: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def peer(method: Callable[[Sample], np.ndarray], true_level: bool) -> OfPair:
         def run(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
             level = float((noisy.astype(float) - clean).std())
-            if not told:
+            if not true_level:
                 level = max(float(estimate_sigma(noisy.astype(float), channel_axis=-1, average_sigmas=True)), 0.1)
             source = Source(name="", index=0, truth=Path())
             pictures = {"inputs": {"picture": noisy}, "targets": {"result": clean}}
@@ -132,20 +131,21 @@ def camera_methods(
 
         return run
 
-    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"input": lambda clean, noisy: noisy}
+    methods: dict[str, OfPair] = {"input": lambda clean, noisy: noisy}
     for name, method in package_peers().items():
         if slow or "CBM3D" not in name:
-            found[f"{name}, true level"] = peer(method, told=True)
+            methods[f"{name}, true level"] = peer(method, true_level=True)
         if "NLM" in name:
-            found[f"{name}, scikit-image's estimate of the level"] = peer(method, told=False)
-    found["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
-    found["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
+            methods[f"{name}, scikit-image's estimate of the level"] = peer(method, true_level=False)
+    methods["restore, zero-shot"] = ours(restore.load("denoise", method="zero-shot", device="cpu"))
+    methods["restore, default networks (supervised)"] = ours(restore.load("denoise", device="cpu"))
     for weights in networks:
         engine = network_of(weights)
-        found[f"{engine.name}, alone"], found[f"{engine.name}, bounded"] = by(engine), by(NoiseBoundedEngine(engine))
+        methods[f"{engine.name}, alone"] = by(engine)
+        methods[f"{engine.name}, bounded"] = by(NoiseBoundedEngine(engine))
         if engine.spec.blind:
-            found[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
-    return found
+            methods[f"{engine.name}, as AP-BSN"] = by(ApBsnEngine(engine))
+    return methods
 
 
 def folder(args: argparse.Namespace) -> list[list[str]]:
@@ -222,10 +222,10 @@ def careamics(pictures: Sequence[np.ndarray], seconds: float, scratch: Path) -> 
 
     stop, shown = Stop(), [x.astype(np.float32) for x in pictures]
     config = create_n2v_config("n2v", "array", "YX", [64, 64], 16, num_epochs=100_000)
-    found = CAREamist(config, work_dir=scratch / "careamics", callbacks=[stop], enable_progress_bar=False)
-    found.train(train_data=shown)
+    trainer = CAREamist(config, work_dir=scratch / "careamics", callbacks=[stop], enable_progress_bar=False)
+    trainer.train(train_data=shown)
     print(f"# CAREamics: {stop.steps} steps")
-    return lambda noisy: found.predict([noisy.astype(np.float32)])[0][0]
+    return lambda noisy: trainer.predict([noisy.astype(np.float32)])[0][0]
 
 
 def record(args: argparse.Namespace, name: str, method: str, scores: Sequence[float]) -> None:

@@ -69,7 +69,7 @@ def chosen(args: argparse.Namespace, protocol: EvaluationProtocol) -> tuple[list
 
 
 def methods(args: argparse.Namespace) -> dict[str, Method]:
-    """Ours (built only if wanted), then the peers that can be told the level."""
+    """Ours (built only if wanted), then the peers that take the level."""
 
     def ours(**options: object) -> Method:
         return restoring(restore.load("denoise", device="cpu", **options))
@@ -83,15 +83,15 @@ def methods(args: argparse.Namespace) -> dict[str, Method]:
         for pd in (1, 3):
             wanted[f"restore fast --pd {pd}"] = {"method": "zero-shot", "preset": "fast", "pd": pd}
     parts = args.only.split(",")
-    found = {name: ours(**options) for name, options in wanted.items() if any(part in name for part in parts)}
+    selected = {name: ours(**options) for name, options in wanted.items() if any(part in name for part in parts)}
     peers = package_peers() if args.mode == "noise" else {}
     if args.peers_folder and args.mode == "noise":
         peers |= network_peers(args.peers_folder)
-    return found | {name: run for name, run in peers.items() if any(part in name for part in parts)}
+    return selected | {name: run for name, run in peers.items() if any(part in name for part in parts)}
 
 
 def watching(args: argparse.Namespace) -> Watch:
-    """Tells and saves as results come, if asked."""
+    """Prints and saves as results come, if asked."""
 
     def watch(row: Row, pixels: Array) -> None:
         if args.verbose:

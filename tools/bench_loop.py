@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], f
                 watched["whole"] = time.process_time() - watch.whole
                 watched["parts"] = dict(watch.parts)
 
-        train(objective, draw, settings.train, folder / "run", tell=stop)
+        train(objective, draw, settings.train, folder / "run", notify=stop)
     return {name: spent / args.steps for name, spent in watched["parts"].items()}, watched["whole"] / args.steps
 
 

@@ -5,7 +5,7 @@
 
 SETS holds the folders CBSD68, McMaster, PolyU_crops and UHD_dev; those that are missing are named and left out. Prints
 the rows of `docs/benchmarks.md` and appends every row to the log: date, commit, weights, set, method, mean PSNR and
-SSIM, the picture that gained least, CPU seconds a megapixel on one thread. Ours is blind; FFDNet is told the level
+SSIM, the picture that gained least, CPU seconds a megapixel on one thread. Ours is blind; FFDNet is given the level
 (on real noise, 10 of 255). `RESTORE_HOME=FOLDER` takes the weights in FOLDER/weights for those that are shipped.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import torch
 from measured import PSNR, facts, write
-from peers import network_peers, told
+from peers import given_level, network_peers
 
 import restore
 from restore.degradations.noise_cases import NoiseCase
@@ -37,7 +37,7 @@ from restore.report.table import markdown
 
 OURS, FFDNET = "restore", "FFDNet (told)"
 SSIM = "ssim_valid11"
-REAL_LEVEL = 10.0  # of 255, what FFDNet is told on PolyU
+REAL_LEVEL = 10.0  # of 255, what FFDNet is given on PolyU
 
 
 CLEAN = NoiseCase()
@@ -83,7 +83,7 @@ SETS = [
 
 
 def measured(
-    ours: Method, sets: Path, peers: Path | None, only: str = "", tell: Callable[[str], None] = print
+    ours: Method, sets: Path, peers: Path | None, only: str = "", report: Callable[[str], None] = print
 ) -> Iterator[tuple[Set, list[Summary], float]]:
     """(set, a summary a method, worst PSNR of ours) of every set whose folder is there."""
     torch.set_num_threads(1)
@@ -91,13 +91,13 @@ def measured(
     networks = network_peers(peers) if peers else {}
     for each in (each for each in SETS if only in each.name):
         if not (sets / each.folder).is_dir():
-            tell(f"# {each.name}: there is no folder {each.folder}, left out")
+            report(f"# {each.name}: there is no folder {each.folder}, left out")
             continue
         with tempfile.TemporaryDirectory() as scratch:
             sources = sources_of(each, sets / each.folder, Path(scratch))
             result = evaluate(sources, each.case, {OURS: ours, **suited(networks, sources, each)}, EvaluationProtocol())
         for failure in result.failures:
-            tell(f"# failed: {failure.method}, {failure.why}")
+            report(f"# failed: {failure.method}, {failure.why}")
         yield each, summarise(result.rows), min(row.scores[PSNR] for row in result.rows if row.method == OURS)
 
 
@@ -118,7 +118,7 @@ def suited(networks: dict[str, Method], sources: list[Source], each: Set) -> dic
     if not networks or each.grey or (each.case.noise == "none" and not sources[0].damaged):
         return {}
     blind, ffdnet = networks["DnCNN (blind)"], networks["FFDNet (true level)"]
-    return {FFDNET: ffdnet if not sources[0].damaged else told(ffdnet, REAL_LEVEL), "DnCNN (blind)": blind}
+    return {FFDNET: ffdnet if not sources[0].damaged else given_level(ffdnet, REAL_LEVEL), "DnCNN (blind)": blind}
 
 
 def row(each: Set, summaries: list[Summary], worst: float) -> list[str]:

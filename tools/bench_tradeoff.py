@@ -69,7 +69,7 @@ def main() -> None:
     for name, losses in LOSSES.items():
         with tempfile.TemporaryDirectory() as folder:
             chosen, start = settings(args, losses), time.process_time()
-            run(chosen, Path(folder) / "run", tell=lambda entry, name=name: print("#", name, entry, flush=True))
+            run(chosen, Path(folder) / "run", notify=lambda entry, name=name: print("#", name, entry, flush=True))
             spent = time.process_time() - start
             weights = Path(folder) / "tradeoff.safetensors"
             export(Path(folder) / "run", replace(chosen, name="tradeoff"), weights)

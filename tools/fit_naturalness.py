@@ -31,16 +31,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODEL)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found, pictures = [], 0
+    features, pictures = [], 0
     for folder in args.folders:
         for path in find_pictures(folder):
             try:
-                found.append(patch_features(to_luma(read_unit(path).values)[0], sharpest=SHARPEST))
+                features.append(patch_features(to_luma(read_unit(path).values)[0], sharpest=SHARPEST))
                 pictures += 1
             except RestoreError as error:
                 print(f"# {path.name}: {error.what}")
-    model = gaussian_of(torch.cat(found))
-    header = {"pictures": str(pictures), "patches": str(sum(map(len, found))), "sources": json.dumps(args.source)}
+    model = gaussian_of(torch.cat(features))
+    header = {"pictures": str(pictures), "patches": str(sum(map(len, features))), "sources": json.dumps(args.source)}
     tensors = {"mean": model.mean.float(), "covariance": model.covariance.float()}
     save_file(tensors, args.out, header)
     print(f"{args.out}: {pictures} pictures of at least {LEAST_SIDE} px, {header['patches']} patches")

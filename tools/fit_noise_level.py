@@ -52,8 +52,8 @@ class Samples(NamedTuple):
 
 def draw(cache: CropCache, count: int, seed: int) -> Samples:
     rows = [row for i in range(count) if (row := sample(cache, i, seed)) is not None]
-    told, levels, kinds, held = zip(*rows, strict=True)
-    return Samples(torch.stack(told), torch.tensor(levels), torch.tensor(kinds), torch.tensor(held))
+    rows_of_features, levels, kinds, held = zip(*rows, strict=True)
+    return Samples(torch.stack(rows_of_features), torch.tensor(levels), torch.tensor(kinds), torch.tensor(held))
 
 
 def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int, bool] | None:
@@ -67,11 +67,11 @@ def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int,
     clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / (65535 if entry.deep else 255)
     clean = to_luma(clean) if rng.random() < GREY else clean
     done = degrade(clean, RECIPE, seed, 0, index)
-    told = features([done.noisy[0]])
-    if told is None:
+    measured = features([done.noisy[0]])
+    if measured is None:
         return None
     held_out = zlib.crc32(Path(entry.path).name.encode()) % 6 == 0
-    return told, float(done.level_map.mean()) * 255, int(done.kind), held_out
+    return measured, float(done.level_map.mean()) * 255, int(done.kind), held_out
 
 
 def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
@@ -105,14 +105,14 @@ def truth(levels: Tensor) -> Tensor:
 
 def report(net: LevelRegression, data: Samples) -> None:
     with torch.no_grad():
-        found = soft_floor(net(data.features)).exp2()
+        levels = soft_floor(net(data.features)).exp2()
     marks = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
     for name, number in ((name, KINDS.index(name)) for name, weight in RECIPE.weights.items() if weight):
         mine = data.held_out & (data.kinds == number)
         clean = name == "none"
-        shown = found[mine] if clean else found[mine] / data.levels[mine].clamp(min=0.7)
+        shown = levels[mine] if clean else levels[mine] / data.levels[mine].clamp(min=0.7)
         quantiles = " ".join(f"{v:.2f}" for v in shown.quantile(marks).tolist())
-        print(f"{name:12} {int(mine.sum()):5} held out, {'levels' if clean else 'found / true'}: {quantiles}")
+        print(f"{name:12} {int(mine.sum()):5} held out, {'levels' if clean else 'measured / true'}: {quantiles}")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Denoisers of others to compare with: weight-free packages, and published networks whose weights the user has.
 
 The networks' layers are read from their files: DnCNN (Zhang et al., TIP 2017; colour, blind) and FFDNet (Zhang, Zuo,
-Zhang, TIP 2018; colour, told the level), as the KAIR project publishes them. None of them is part of the package.
+Zhang, TIP 2018; colour, given the level), as the KAIR project publishes them. None of them is part of the package.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DnCNN(nn.Module):
 
 
 class FFDNet(nn.Module):
-    """The same at half resolution (pixel-unshuffle 2), told the level in a 13th plane; predicts the picture."""
+    """The same at half resolution (pixel-unshuffle 2), given the level in a 13th plane; predicts the picture."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ def network_peers(folder: Path) -> dict[str, Method]:
         return torch.load(folder / name, weights_only=True, map_location="cpu")
 
     ffdnet, dncnn = FFDNet(load("ffdnet_color.pth")), DnCNN(load("dncnn_color_blind.pth"))
-    return {"FFDNet (true level)": _method(ffdnet), "DnCNN (blind)": _method(dncnn, told=False)}
+    return {"FFDNet (true level)": _method(ffdnet), "DnCNN (blind)": _method(dncnn, takes_level=False)}
 
 
 def package_peers() -> dict[str, Method]:
-    """scikit-image's and OpenCV's non-local means, and CBM3D where it is installed, told the true level."""
+    """scikit-image's and OpenCV's non-local means, and CBM3D where it is installed, given the true level."""
     import cv2
     from skimage.restoration import denoise_nl_means
 
@@ -84,17 +84,17 @@ def package_peers() -> dict[str, Method]:
         codes, level = np.rint(_unit(sample).clip(0, 1) * 255).astype(np.uint8), sample.noise_level * 0.8
         return like(sample, cv2.fastNlMeansDenoisingColored(codes, None, level, level, 7, 21) / 255)
 
-    found: dict[str, Method] = {"scikit-image NLM": nlm, "OpenCV NLM": opencv}
+    methods: dict[str, Method] = {"scikit-image NLM": nlm, "OpenCV NLM": opencv}
     try:
         import bm3d
     except ImportError:
-        return found
-    found["CBM3D (bm3d 4)"] = lambda sample: like(sample, bm3d.bm3d_rgb(_unit(sample), sample.noise_level / 255))
-    return found
+        return methods
+    methods["CBM3D (bm3d 4)"] = lambda sample: like(sample, bm3d.bm3d_rgb(_unit(sample), sample.noise_level / 255))
+    return methods
 
 
-def told(method: Method, level: float) -> Method:
-    """A method that is told this level (8-bit units), whatever the noise is."""
+def given_level(method: Method, level: float) -> Method:
+    """A method that is given this level (8-bit units), whatever the noise is."""
 
     return lambda sample: method(replace(sample, case=None, noise_level=level))
 
@@ -111,13 +111,13 @@ def _unit(sample: Sample) -> Array:
     return unit_of(sample.damaged)[0].movedim(0, -1).double().numpy()
 
 
-def _method(peer: Peer, *, told: bool = True) -> Method:
-    """Poisson noise goes through Anscombe's transform for networks that are told a level."""
+def _method(peer: Peer, *, takes_level: bool = True) -> Method:
+    """Poisson noise goes through Anscombe's transform for networks that take a level."""
 
     def run(sample: Sample) -> Array:
         x = unit_of(sample.damaged).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            shot = told and isinstance(sample.case, NoiseCase) and sample.case.noise == "poisson"
+            shot = takes_level and isinstance(sample.case, NoiseCase) and sample.case.noise == "poisson"
             photons = sample.case.level if shot else 0.0
             y = _stabilised(peer, x, photons) if photons else peer(x, sample.noise_level)
         return like(sample, y[0].movedim(0, -1).numpy())

@@ -80,7 +80,7 @@ def train(recipe: str, args: argparse.Namespace) -> bool:
     command = shlex.join(["python", *_portable(sys.argv)])
     if not finished(stages, folder):
         resume = any(map(checkpoints, stage_folders(stages, folder)))
-        progress = train_stages(stages, folder, resume=resume, command=command, tell=lines.entry, cached=lines.cached)
+        progress = train_stages(stages, folder, resume=resume, command=command, notify=lines.entry, cached=lines.cached)
         if progress.interrupted:
             print(f"{recipe}: stopped at step {progress.step}; the same command goes on")
             return False

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from restore.errors import UnsupportedError
+from restore.errors import UnsupportedError, counted
 from restore.picture import PictureInfo, PictureSource, ValueScale
 
+FINITE_FIX = "Replace such samples with real values first (for example by interpolation)"
+"""What to do about a picture with samples that are not finite."""
 _BAND = 1 << 22  # samples read at once
 _SENSOR_BITS = (8, 10, 12, 14)
 _DIM = 0.05  # floats that never exceed this are scaled up: no display range was meant
@@ -74,7 +76,7 @@ def _require_finite(rows: np.ndarray, info: PictureInfo) -> None:
     broken = int(rows.size - np.isfinite(rows).sum())
     if broken:
         raise UnsupportedError(
-            f"{broken} samples are NaN or infinite",
+            f"{counted(broken, 'sample')} {'is' if broken == 1 else 'are'} NaN or infinite",
             where=info.path,
-            fix="Replace them with real values first (for example by interpolation)",
+            fix=FINITE_FIX,
         )

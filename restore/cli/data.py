@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from restore.cli.console import one_line, put, put_json
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, hint, number, parse_endings, reads
-from restore.errors import ConfigError, ExitCode
+from restore.errors import ConfigError, ExitCode, counted
 from restore.options import INF
 
 
@@ -61,7 +61,7 @@ def _check(options: Data, folders: Sequence[str]) -> int:
     if options.json:
         put_json({"command": "data check", "pictures": report.pictures, "sides": report.sides, **lists})
     else:
-        put(f"{report.pictures} pictures, shorter sides {report.sides[0]} to {report.sides[1]} px")
+        put(f"{counted(report.pictures, 'picture')}, shorter sides {report.sides[0]} to {report.sides[1]} px")
         _put_lists(lists)
     return ExitCode.OK if report.clean else ExitCode.SOME_FAILED
 

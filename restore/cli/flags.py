@@ -90,6 +90,11 @@ def optional_paths(command: type) -> frozenset[str]:
     return getattr(command, "__optional_paths__", frozenset())
 
 
+def older_names(command: type) -> dict[str, str]:
+    """Older name -> name, of the flags of a command that have one."""
+    return getattr(command, "__older_names__", {})
+
+
 def _is_flag(options: type, field: dataclasses.Field[Any]) -> bool:
     return field.name in kinds_of(options) or isinstance(field.default, bool)
 

@@ -118,7 +118,7 @@ class Inspect:
         return summary
 
     def _report_of(self, job: Job, plan: Plan) -> Path | None:
-        if self.report is None or job.skip:
+        if self.report is None or job.skip or job.problem is not None:
             return None
         named = plan.single and not Path(self.report).is_dir() and not self.report.endswith("/")
         return job.target if named else job.target.with_name(f"{job.source.stem}_{ENDING}.png")
@@ -127,7 +127,7 @@ class Inspect:
         self, job: Job, report: Path | None, drawn: dict[Path, Path], summary: Summary, json: JsonReport | None
     ) -> None:
         """Report, draw and count one file; its errors do not stop the others."""
-        from restore.inference.batch import explain
+        from restore.inference.worker import explain
         from restore.io.codecs import SALVAGED
 
         entry: dict[str, Any] = {"status": "skipped", "input": str(job.source), "reason": job.skip}
@@ -137,6 +137,8 @@ class Inspect:
                 say(f"{one_line(job.source)}: skipped, {job.skip}")
         else:
             try:
+                if job.problem is not None:
+                    raise job.problem
                 with self._opened(job.source) as source:
                     diagnosis, notes = self._diagnose(job, source, report, drawn), source.info.notes
                 entry = {"status": "ok", "input": str(job.source), **diagnosis.summary(), "warnings": list(notes)}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 import operator
 import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import dropwhile, pairwise, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Union
 
@@ -24,7 +24,7 @@ from restore.cli.console import describe, exit_code_of, prepare_streams, print_e
 from restore.cli.data import Data
 from restore.cli.doctor import Doctor
 from restore.cli.evaluate import Eval, Score
-from restore.cli.flags import NotGiven, optional_paths
+from restore.cli.flags import NotGiven, older_names, optional_paths
 from restore.cli.inspect import Inspect
 from restore.cli.new_model import NewModel
 from restore.cli.options import hint
@@ -33,7 +33,7 @@ from restore.cli.train import Train
 from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode, RestoreError
 from restore.interrupts import raised_interrupts
-from restore.tasks import all_tasks
+from restore.tasks import all_tasks, both_names
 
 
 class Command(Protocol):
@@ -113,7 +113,9 @@ def parse(words: Sequence[str]) -> Command:
         raise ConfigError(f"there is no option {words[0]}", fix="A command comes first; see restore --help")
     options = words[: words.index("--")] if "--" in words else words
     literal = words[len(options) + 1 :]
-    options = _with_empty_values(options, optional_paths(known[words[0]]) if words and words[0] in known else ())
+    if words and words[0] in known:
+        _refuse_both_names(options, older_names(known[words[0]]))
+        options = _with_empty_values(options, optional_paths(known[words[0]]))
     any_command: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in known.items())]  # noqa: UP007
     box = io.StringIO()
     try:
@@ -134,11 +136,26 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _with_empty_values(words: Sequence[str], optional: Collection[str]) -> list[str]:
-    """Flags that need no value, with an empty one where an option or nothing follows them."""
+    """Flags that need no value, with an empty one where an option or nothing follows them.
+
+    Raises `ConfigError` for an empty value that the user gave, such as that of a variable that is not set.
+    """
+    for word, after in pairwise([*words, "-"]):
+        if word.partition("=")[0] in optional and (word.endswith("=") or not after):
+            option = word.rstrip("=")
+            raise ConfigError(f"{option} has an empty value", fix=f"Give a path, or {option} alone")
     return [
         f"{word}=" if word in optional and (not after or after[0].startswith("-")) else word
         for word, after in ((word, words[place + 1 : place + 2]) for place, word in enumerate(words))
     ]
+
+
+def _refuse_both_names(words: Sequence[str], older: Mapping[str, str]) -> None:
+    """Raise `ConfigError` if an option is given by its name and by an older one too."""
+    given = {word.partition("=")[0] for word in words}
+    for name in older.keys() & given:
+        if older[name] in given:
+            raise both_names(older[name], name)
 
 
 def _with_paths(command: Any, rest: Sequence[str], literal: Sequence[str]) -> Command:
@@ -173,7 +190,7 @@ def _unboxed(text: str) -> str:
     # tyro 1.0 gives its errors as text to hooks of its private module `tyro._errors` alone, so what it prints is read
     # here, whatever its width, colours and drawing characters. Our own checks raise past tyro and need none of this.
     lines = (_FRAME.sub("", _COLOUR.sub("", line)) for line in text.splitlines()[1:])
-    message = itertools.takewhile(bool, itertools.dropwhile(operator.not_, lines))
+    message = takewhile(bool, dropwhile(operator.not_, lines))
     return " ".join(message).rstrip(".") or "the command line is not understood"
 
 

@@ -61,7 +61,7 @@ class FileOptions(Options):
     dry_run: bool = False
     """Print what would be done, and do nothing."""
     compare: bool = False
-    """Also write OUT_compare.png: before | after."""
+    """Also write OUT_compare.png: before | after, of the first frame or page, the first input and the main output."""
     frames_dir: bool = False
     """A folder is one sequence of numbered frames; so is the output."""
     measure: Annotated[str, OneOf("auto", "each", "once")] = "auto"

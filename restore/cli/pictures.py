@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restore.cli.console import Bar, JsonReport, describe, log_to_user, one_line, put, say
 from restore.cli.options import FileOptions, MachineOptions, ReportOptions
-from restore.cli.plan import Plan, plan_work
-from restore.errors import ConfigError, ExitCode, FileError, RestoreError
+from restore.cli.plan import NothingToDoError, Plan, TooFewPathsError, plan_work
+from restore.errors import ConfigError, ExitCode, RestoreError
 from restore.inference.options import RunOptions
 from restore.io.options import ReadOptions, SaveOptions
-from restore.options import ExtraOutput, FromInputs, kinds_of
+from restore.options import ExtraOutput, FromInputs, OptionalPath, flag, kinds_of
 from restore.tasks import Task, choose_method, options_class
 
 if TYPE_CHECKING:
     from restore.api import Restorer
     from restore.inference.batch import BatchOptions, Summary
     from restore.inference.batch_job import Job
-    from restore.inference.ledger import FileRecord, Ledger
+    from restore.inference.inputs import Contents
+    from restore.inference.ledger import Ledger
+    from restore.inference.records import FileRecord
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class Request:
         """The method that is used, `auto` resolved."""
         return choose_method(self.task, self.given) if self.method == "auto" else self.method
 
+    @property
+    def chosen_in_words(self) -> str:
+        """The method, as far as it can be said before the pictures are measured."""
+        chosen = self.chosen
+        return "method chosen per picture" if self.task.methods[chosen].per_picture else chosen
+
     def extra_paths(self) -> dict[str, str]:
         """Where extra outputs go that were given with a path."""
         kinds = self._kinds()
@@ -76,13 +84,17 @@ class Request:
             if isinstance(kinds.get(name), ExtraOutput) and isinstance(value, str)
         }  # fmt: skip
 
+    def named_paths(self) -> list[str]:
+        """What the method's options may name on the disk: a PSF, weights, pictures to learn from."""
+        extra = self.extra_paths()
+        return [value for name, value in self.given.items() if isinstance(value, str) and name not in extra]
+
     def load(self, plan: Plan) -> Restorer:
         """What does the work. An option that takes pictures to learn from takes the inputs where none are named."""
         import torch
 
         from restore.api import loaded
         from restore.cli.machine import usable_cores
-        from restore.inference.precision import choose_dtype, resolve_device
 
         torch.set_num_threads(self.machine.threads or usable_cores())
         given = dict(self.given)
@@ -90,10 +102,25 @@ class Request:
             if isinstance(kind, FromInputs) and given.get(name, True) is True:
                 given[name] = [str(path) for path in plan.inputs]
         run = {name: getattr(self.running, name) for name in RunOptions.__dataclass_fields__}
-        restorer = loaded(self.name, self.chosen, given | run)
-        device = resolve_device(self.running.device)
-        choose_dtype(self.running.precision, restorer.engine.spec, device)  # refuse now, not once for every file
-        return restorer
+        return loaded(self.name, self.chosen, given | run)
+
+    @contextmanager
+    def blaming_taken_words(self) -> Iterator[None]:
+        """Errors about paths that are missing say which word an option before it took for its value."""
+        try:
+            yield
+        except (TooFewPathsError, NothingToDoError) as error:
+            for name, kind in self._kinds().items():
+                word, option = self.given.get(name), flag(name)
+                if isinstance(kind, OptionalPath) and isinstance(word, str):
+                    learns = isinstance(kind, FromInputs)
+                    taken = "what to learn from" if learns else "where its output goes"
+                    use = "learn from it" if learns else "write there"
+                    raise type(error)(
+                        error.what, where=error.where, why=f"{word}, the word after {option}, was taken as {taken}",
+                        fix=f"To work on it, put {option} last; to {use}, write {option}={word} and name a picture",
+                    ) from error  # fmt: skip
+            raise
 
     def _kinds(self) -> Mapping[str, Any]:
         if self.chosen not in self.task.methods:
@@ -108,14 +135,20 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         request.check()
         files, task = request.files, request.task
         example = f"restore {request.name} {request.method + ' ' if task.subcommand else ''}in.png"
-        plan = plan_work(
-            paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
-            frames_dir=files.frames_dir, example=example,
-        )  # fmt: skip
+        with request.blaming_taken_words():
+            plan = plan_work(
+                paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
+                frames_dir=files.frames_dir, replaces=task.in_place and not request.running.crop, example=example,
+            )  # fmt: skip
+        if files.frames_dir and not any(path.is_dir() for path in plan.inputs):
+            raise ConfigError(
+                f"--frames-dir is for folders of numbered frames, and {plan.inputs[0]} is a file",
+                fix="Name the folder, or leave --frames-dir out",
+            )
         with log_to_user(request.report.quiet):
             restorer = request.load(plan)
-        plan = plan.writing(restorer.spec.outputs, request.extra_paths())
-        total = plan.check()
+        plan = plan.writing(restorer.spec.outputs, request.extra_paths(), request.named_paths())
+        plan, total = plan.checked()
         options = _batch_options(plan, request)
         if files.dry_run:
             code, facts = _dry_run(request, plan, restorer, options, json), {}
@@ -157,7 +190,7 @@ def _batch_options(plan: Plan, request: Request) -> BatchOptions:
     return BatchOptions(
         read=request.reading,
         save=request.saving,
-        overwrite=files.overwrite or (files.resume and plan.has_ledger),
+        overwrite=files.overwrite,
         workers=request.machine.workers,
         measure=files.measure,  # type: ignore[arg-type]
         compare=partial(write_comparison, crop=request.running.crop),
@@ -212,11 +245,14 @@ class Reporter:
         say(f"restore: error: {line}")
 
     def _report_success(self, job: Job, record: FileRecord) -> None:
+        from restore.inference.inputs import says_where
+
         if self._single or self._report.verbose:
             for name, value in (record.decisions | _run_facts(record.run)).items():
                 say(f"  {name}: {value}")
         for warning in record.warnings:
-            say(f"restore: warning: {one_line(job.source)}: {warning}")
+            about = "" if says_where(job, warning) else f"{one_line(job.source)}: "
+            say(f"restore: warning: {about}{one_line(warning)}")
         say(f"{one_line(job.source)} -> {one_line(job.target)} ({record.seconds:.1f} s)")
 
 
@@ -246,24 +282,27 @@ def _report_summary(summary: Summary, report: ReportOptions, *, resumable: bool)
 
 
 def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None) -> int:
-    """Print input -> output, size and method of every file, and what would be refused; write nothing."""
-    from restore.inference.inputs import check_outputs, inspect
-    from restore.inference.worker import explain
+    """Print input -> outputs, size and method of every file, and what would be refused; write nothing."""
+    from restore.inference.headers import crop_box
+    from restore.inference.history import History
+    from restore.inference.worker import Worker, explain
 
-    refused = False
+    refused, worker = False, Worker(restorer, options)
+    history = History(plan.folder) if request.files.resume and plan.folder is not None else None
     for job in plan.jobs():
-        entry: dict[str, Any] = {**paths_of(job), "status": "planned"}
+        entry: dict[str, Any] = {**paths_of(job), **_written_besides(job), "status": "planned"}
         try:
             if job.skip:
                 entry |= {"status": "skipped", "reason": job.skip}
             else:
-                if job.problem:
-                    raise FileError(job.problem, where=job.source)
-                check_outputs(job, replace=options.overwrite)
-                contents = inspect(job, restorer.spec, options)
-                info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
-                size = f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
-                entry |= {"size": size, "method": request.chosen}
+                if job.problem is not None:
+                    raise job.problem
+                contents = worker.look(job, history)
+                if contents is None:
+                    entry |= {"status": "skipped", "reason": "already done"}
+                else:
+                    crop_box(restorer.options.crop, contents.info)
+                    entry |= {"size": _size(contents), "method": request.chosen_in_words}
         except Exception as error:
             refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
         if json:
@@ -271,6 +310,11 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
         else:
             put(_plan_line(entry))
     return ExitCode.SOME_FAILED if refused else ExitCode.OK
+
+
+def _size(contents: Contents) -> str:
+    info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
+    return f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
 
 
 def paths_of(job: Job) -> dict[str, Any]:
@@ -281,7 +325,16 @@ def paths_of(job: Job) -> dict[str, Any]:
     return paths
 
 
+def _written_besides(job: Job) -> dict[str, Any]:
+    """Where outputs go beside the main one, as far as there are any."""
+    outputs = {name: str(path) for name, path in job.targets.items()}
+    facts: dict[str, Any] = {"outputs": outputs} if len(outputs) > 1 else {}
+    return facts | ({"compare": str(job.compare)} if job.compare else {})
+
+
 def _plan_line(entry: Mapping[str, Any]) -> str:
     if entry["status"] == "planned":
-        return f"{one_line(entry['input'])} -> {one_line(entry['output'])}  ({entry['size']}, {entry['method']})"
+        read = " + ".join(map(one_line, entry.get("inputs", [entry["input"]])))
+        written = [*entry.get("outputs", {"": entry["output"]}).values(), *filter(None, [entry.get("compare")])]
+        return f"{read} -> {', '.join(map(one_line, written))}  ({entry['size']}, {entry['method']})"
     return f"{one_line(entry['input'])}: {entry['status']}: {entry['reason']}"

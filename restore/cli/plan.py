@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from restore.errors import ConfigError, ExitCode, FileError
-from restore.inference.ledger import LEDGER_NAME
-from restore.io.paths import Skipped, default_output, find_pictures, same_file, written_name
+from restore.errors import ConfigError, ExitCode, FileError, counted
+from restore.inference.history import History
+from restore.inference.records import LEDGER_NAME
+from restore.io.paths import Skipped, default_output, find_pictures, written_name
 from restore.models.spec import RESULT, Output
 from restore.options import flag
 
@@ -24,6 +24,10 @@ class NothingToDoError(FileError):
     """Not one readable input."""
 
     exit_code = ExitCode.NOTHING_RAN
+
+
+class TooFewPathsError(ConfigError):
+    """Fewer paths than the task takes."""
 
 
 class Group(NamedTuple):
@@ -38,7 +42,7 @@ class Group(NamedTuple):
     sources: tuple[Path, ...]
     target: Path
     skip: str = ""
-    problem: str = ""
+    problem: FileError | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Plan:
         extra_paths: where an output goes that does not get its name from the main one.
         frames_dir: every folder is one sequence of numbered frames, and so is its result.
         named: the output was named, not derived.
+        replaces: results may replace the (first) inputs, if the user asks for that.
+        option_paths: what the method's options name: files that are read, or written by the method itself.
+        problems: why pictures cannot be done, by their (first) source.
     """
 
     inputs: tuple[Path, ...]
@@ -64,60 +71,49 @@ class Plan:
     extra_paths: Mapping[str, Path] = field(default_factory=dict)
     frames_dir: bool = False
     named: bool = True
+    replaces: bool = True
+    option_paths: tuple[Path, ...] = ()
+    problems: Mapping[Path, FileError] = field(default_factory=dict)
 
     @cached_property
     def single(self) -> bool:
         """Whether the paths are one piece of work, rather than a folder or several."""
-        return (len(self.inputs) == 1 or self._together) and not self._is_listed(self.inputs[0])
+        return (len(self.inputs) == 1 or self.together) and not self.is_listed(self.inputs[0])
 
     @cached_property
     def folder(self) -> Path | None:
         """The folder that holds all outputs and the ledger; None if inputs in place share none."""
         if self.out is not None:
             return self.out.parent if self.single else self.out
-        inputs = self.inputs[:1] if self._together else self.inputs
-        homes = {path if self._is_listed(path) else path.parent for path in inputs}
+        inputs = self.inputs[:1] if self.together else self.inputs
+        homes = {path if self.is_listed(path) else path.parent for path in inputs}
         return homes.pop() if len(homes) == 1 else None
 
     @property
-    def has_ledger(self) -> bool:
-        """Whether an earlier run left a ledger, so that outputs in its folder are taken for its work."""
-        return self.folder is not None and (self.folder / LEDGER_NAME).exists()
+    def may_replace(self) -> bool:
+        """Whether --in-place is possible."""
+        return self.replaces and not self.outputs[0].ending
 
-    def writing(self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str]) -> Plan:
+    def writing(
+        self, outputs: tuple[Output, ...], extra_paths: Mapping[str, str], option_paths: Iterable[str] = ()
+    ) -> Plan:
         """The same plan, with what the loaded task writes, and where if that was said. Raises `ConfigError`."""
         paths = {name: Path(path) for name, path in extra_paths.items()}
-        plan = replace(self, outputs=outputs, extra_paths=paths)
+        plan = replace(self, outputs=outputs, extra_paths=paths, option_paths=tuple(map(Path, option_paths)))
         _check_outputs(plan)
         return plan
 
-    def check(self) -> int:
-        """Count the jobs and refuse outputs that two of them would share, or that are an input.
+    def checked(self) -> tuple[Plan, int]:
+        """The same plan, knowing which of its pictures cannot be done, and the number of its jobs.
 
-        Names are compared as a case-insensitive, Unicode normalising file system would. Memory holds the
-        names of one folder (and those above it) at a time.
+        Raises `FileError` where that is the only picture.
         """
-        count, taken = 0, {}
-        typed = {os.path.realpath(path) for path in self.inputs}
-        for job in self.jobs():
-            if job.skip:
-                continue
-            count += 1
-            for target in filter(None, (*job.targets.values(), job.compare)):
-                if not (job.in_place and target == job.source):
-                    _refuse_input(target, job, typed)
-                home = target.parent.resolve() if self.single else target.parent
-                if home not in taken:
-                    taken = {above: names for above, names in taken.items() if above in home.parents or not self._tree}
-                    taken[home] = {}
-                key = str(target) if job.in_place else unicodedata.normalize("NFC", target.name).casefold()
-                if key in taken[home]:
-                    raise FileError(
-                        f"two pictures would be written here, {taken[home][key]} and {job.source}", where=target,
-                        fix="Rename one of them, or do them in two runs",
-                    )  # fmt: skip
-                taken[home][key] = job.source
-        return count
+        from restore.cli.plan_check import find_problems
+
+        total, problems = find_problems(self)
+        if problems and self.single:
+            raise next(iter(problems.values()))
+        return replace(self, problems=problems), total
 
     def jobs(self) -> Iterator[Job]:
         """All jobs, in order, lazily."""
@@ -125,6 +121,7 @@ class Plan:
 
         for group in self._groups():
             sources, target, skip, problem = group
+            problem = problem or self.problems.get(sources[0])
             if skip or problem:
                 yield Job(sources, {}, tuple(map(str, sources)), {}, skip=skip, problem=problem)
                 continue
@@ -148,31 +145,31 @@ class Plan:
         }
 
     def _relative_input(self, source: Path, index: int) -> str:
-        return _relative(source, self.inputs[index if self._together else 0])
+        return _relative(source, self.inputs[index if self.together else 0])
 
     @property
-    def _together(self) -> bool:
+    def together(self) -> bool:
         """Whether the inputs are the named inputs of one task, rather than one after another."""
         return len(self.names) > 1
 
     @property
-    def _tree(self) -> bool:
+    def is_tree(self) -> bool:
         """Whether outputs come folder by folder."""
-        return not self.single and (len(self.inputs) == 1 or self._together)
+        return not self.single and (len(self.inputs) == 1 or self.together)
 
-    def _is_listed(self, path: Path) -> bool:
+    def is_listed(self, path: Path) -> bool:
         """Whether a path stands for the pictures in it."""
         return path.is_dir() and not self.frames_dir
 
     def _groups(self) -> Iterator[Group]:
-        if self._together:
+        if self.together:
             if self.single:
                 yield Group(self.inputs, self.out or self.inputs[0])
             else:
                 yield from self._pairs()
             return
         for path in self.inputs:
-            if self._is_listed(path):
+            if self.is_listed(path):
                 yield from self._of_folder(path)
             elif self.out is None:
                 yield Group((path,), path)
@@ -181,10 +178,12 @@ class Plan:
                 yield Group((path,), self.out if self.single else self.out / name)
 
     def _of_folder(self, root: Path) -> Iterator[Group]:
-        home = None if self.out is None else self.out if self._tree else self.out / root.resolve().name
+        home = None if self.out is None else self.out if self.is_tree else self.out / root.resolve().name
         for source in self._listed(root):
             if isinstance(source, Skipped):
-                yield Group((source.path,), source.path, skip=source.reason)
+                yield _left_out(source)
+            elif self.out is None and (link := _through_link(source, root)):
+                yield link
             else:
                 yield Group((source,), self._target_below(home, source, root))
 
@@ -198,7 +197,7 @@ class Plan:
             by_name: dict[Path, list[Path]] = {}
             for source in self._listed(root):
                 if isinstance(source, Skipped):
-                    yield Group((source.path,), source.path, skip=source.reason)
+                    yield _left_out(source)
                 else:
                     by_name.setdefault(source.relative_to(root).with_suffix(""), []).append(source)
             names_below.append(by_name)
@@ -207,10 +206,12 @@ class Plan:
             sources = tuple(source for paths in there for source in paths)
             missing = [str(root) for root, paths in zip(self.inputs, there, strict=True) if not paths]
             if missing:
-                yield Group(sources, sources[0], problem=f"has no counterpart in {' and '.join(missing)}")
+                problem = _unpaired(sources, f"has no counterpart in {' and '.join(missing)}")
+                yield Group(sources, sources[0], problem=problem)
             elif len(sources) > len(self.inputs):
                 doubled = ", ".join(str(path) for paths in there if len(paths) > 1 for path in paths)
-                yield Group(sources, sources[0], problem=f"cannot be paired: one name for {doubled}")
+                problem = _unpaired(sources, f"cannot be paired: one name for {doubled}")
+                yield Group(sources, sources[0], problem=problem)
             else:
                 yield Group(sources, self._target_below(self.out, sources[0], self.inputs[0]))
 
@@ -218,9 +219,14 @@ class Plan:
         """The pictures below a folder, but for results of an earlier run, and what is none."""
         skipped: list[Skipped] = []
         inside = self.out is not None and root.resolve() in self.out.resolve().parents
+        history = History(root)
         for source in find_pictures(root, skipped.append):
             yield from _reportable(skipped)
-            if not (inside and self.out in source.parents):
+            if inside and self.out in source.parents:
+                continue
+            if history.is_result(source.relative_to(root).as_posix(), source):
+                yield Skipped(source, "a comparison or an extra output of an earlier run")
+            else:
                 yield source
         yield from _reportable(skipped)
 
@@ -230,11 +236,30 @@ class Plan:
         return source if home is None else (home / source.relative_to(root)).with_name(written_name(source.name))
 
 
-def _refuse_input(target: Path, job: Job, typed: set[str]) -> None:
-    if os.path.realpath(target) in typed or any(same_file(source, target) for source in job.sources):
-        raise FileError(
-            "is the input itself: writing would replace it", where=target, fix="Name another output or add --in-place"
-        )
+def _left_out(entry: Skipped) -> Group:
+    """What is no picture is skipped; what could not even be looked at fails."""
+    if not entry.lost:
+        return Group((entry.path,), entry.path, skip=entry.reason)
+    problem = FileError(entry.reason, where=entry.path, fix="Make it readable, or move it away")
+    return Group((entry.path,), entry.path, problem=problem)
+
+
+def _through_link(source: Path, root: Path) -> Group | None:
+    """What becomes of a picture that is to change in place and is reached through a link; None without one."""
+    real, home = Path(os.path.realpath(source)), Path(os.path.realpath(root))
+    if real == home / source.relative_to(root):
+        return None
+    if home in real.parents:
+        return Group((source,), source, skip=f"a link to {real}, which is in this folder itself")
+    problem = FileError(
+        f"a link leads out of {root}, to {real}", where=source, why="in place changes only what lies in the folder",
+        fix="Name the file itself, or another output folder",
+    )  # fmt: skip
+    return Group((source,), source, problem=problem)
+
+
+def _unpaired(sources: tuple[Path, ...], why: str) -> FileError:
+    return FileError(why, where=sources[0], fix="Give each picture its counterpart, or move it away")
 
 
 def _reportable(skipped: list[Skipped]) -> Iterator[Skipped]:
@@ -255,6 +280,7 @@ def plan_work(
     in_place: bool,
     compare: bool,
     frames_dir: bool = False,
+    replaces: bool = True,
     example: str = "restore denoise in.png",
 ) -> Plan:
     """What the paths of a command line mean; the last one is the output, if there are more than inputs.
@@ -265,12 +291,13 @@ def plan_work(
         outputs: what is written, the main output first; none named "" gives every output its ending.
         extra_paths: given paths of outputs, by their names, for a single piece of work.
         frames_dir: every folder is one sequence of numbered frames.
+        replaces: the task's results may replace its inputs.
         example: of a command line that makes sense, for the error where no picture was named.
     Raises:
         ConfigError: the paths make no sense together. NothingToDoError: none of the inputs exists.
     """
     if not paths:
-        raise ConfigError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
+        raise TooFewPathsError("no picture was named", fix=f"Name a picture or a folder, for example: {example}")
     if len(inputs) > 1:
         _check_number(paths, inputs, in_place=in_place)
         names = paths[: len(inputs)]
@@ -282,7 +309,7 @@ def plan_work(
     out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
     plan = Plan(
         sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
-        frames_dir, given is not None,
+        frames_dir, given is not None, replaces and not frames_dir,
     )  # fmt: skip
     _check_outputs(plan)
     return plan
@@ -291,8 +318,10 @@ def plan_work(
 def _check_number(paths: tuple[str, ...], inputs: tuple[str, ...], *, in_place: bool) -> None:
     if len(paths) not in ((len(inputs),) if in_place else (len(inputs), len(inputs) + 1)):
         output = "" if in_place else " and an output"
-        raise ConfigError(
-            f"{len(paths)} paths were named, and this needs {len(inputs)} pictures ({', '.join(inputs)}){output}",
+        kind = TooFewPathsError if len(paths) < len(inputs) else ConfigError
+        raise kind(
+            f"{counted(len(paths), 'path')} {'was' if len(paths) == 1 else 'were'} named, and this needs "
+            f"{len(inputs)} pictures ({', '.join(inputs)}){output}",
             fix="Name one path for each" + ("" if in_place else ", and the output last"),
         )
 
@@ -314,7 +343,7 @@ def _check_outputs(plan: Plan) -> None:
     if plan.out is not None and not plan.single and plan.out.is_file():
         raise ConfigError(
             f"{plan.out} is a file", why="the last path is the output, a folder for several inputs",
-            fix="Name a folder last, or use --in-place",
+            fix="Name a folder last" + (", or use --in-place" if plan.may_replace and len(plan.names) == 1 else ""),
         )  # fmt: skip
     if plan.out is None and plan.outputs[0].ending:
         raise ConfigError("none of the results replaces the picture", fix="Leave --in-place out, and name an output")

@@ -43,14 +43,16 @@ def task_command(name: str, task: Task) -> type:
     optional = {
         name for options in classes for name, kind in kinds_of(options).items() if isinstance(kind, OptionalPath)
     }
-    older = {name for options in classes for name, now in aliases_of(options).items() if now in optional}
+    older = {name: now for options in classes for name, now in aliases_of(options).items()}
+    optional |= {name for name, now in older.items() if now in optional}
 
     def run(self: Any) -> int:
         return _run(self, name, task, names)
 
     namespace = {
         "__doc__": task.summary, "__post_init__": lambda self: None, "run": run,
-        "__optional_paths__": frozenset(map(flag, optional | older)),
+        "__optional_paths__": frozenset(map(flag, optional)),
+        "__older_names__": {flag(name): flag(now) for name, now in older.items()},
     }  # fmt: skip
     return make_dataclass(
         f"{name.title().replace('-', '')}Command", declared, bases=tuple(classes), frozen=True, namespace=namespace

@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 from restore.cli.console import one_line, put, put_json, say
 from restore.cli.flags import HIDE
 from restore.cli.options import Flag, reads
-from restore.errors import ConfigError, ExitCode
+from restore.errors import ConfigError, ExitCode, counted
 
 if TYPE_CHECKING:
     from restore.training.loop import Progress
@@ -29,7 +29,7 @@ class Train:
 
     paths: Annotated[Positional[tuple[str, ...]], arg(metavar="CONFIG [KEY=VALUE...]", help_behavior_hint="")] = ()
     """A config (denoise/plain_unet, or a YAML file) and settings that differ from it:
-    data.train=[photos] train.budget=2h train.steps=20000. Several processes: torchrun -m restore.cli.main train …"""
+    data.train=[photos] train.budget=2h train.steps=20000. Several processes: torchrun -m restore train …"""
     out: Annotated[Path | None, reads("FOLDER", Path), HIDE] = None
     """Folder of checkpoints, log and weights; runs/NAME by default."""
     resume: Flag = False
@@ -49,7 +49,7 @@ class Train:
 
     def run(self) -> int:
         if self.schema:
-            from restore.training.config import json_schema
+            from restore.training.schema import json_schema
 
             put(json.dumps(json_schema(), indent=2))
             return ExitCode.OK
@@ -99,7 +99,7 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
     left_out = LeftOut(first)
     with ProgressLine(quiet=options.quiet) as line:
         progress = train_stages(
-            stages, folder, resume=options.resume, command=command, tell=line.update, cached=line.cached,
+            stages, folder, resume=options.resume, command=command, notify=line.update, cached=line.cached,
             left_out=left_out,
         )  # fmt: skip
     if progress.interrupted:
@@ -145,7 +145,7 @@ def _report(progress: Progress, path: Path, options: Train, left_out: LeftOut) -
         say(f"restore: {len(left_out.lines)} pictures were left out; see above")
     if not options.quiet:
         figures = "".join(f", {name} {value:.2f} dB" for name, value in progress.validation.items())
-        put(f"{path}: {progress.step} steps, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
+        put(f"{path}: {counted(progress.step, 'step')}, {progress.seconds:.0f} s, {progress.skipped} skipped{figures}")
 
 
 class ProgressLine:
@@ -175,7 +175,7 @@ class ProgressLine:
         if self._status is not None:
             self._status.update(f"reading pictures: {done} of {total}")
         elif not self._quiet and done == total:
-            say(f"read {total} pictures")
+            say(f"read {counted(total, 'picture')}")
 
     def update(self, entry: dict[str, Any]) -> None:
         """A line of the log."""

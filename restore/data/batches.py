@@ -177,11 +177,11 @@ def _centre(sources: CropSources, role: str, start: int, side: int, channels: in
         entries, side, step = sources.caches[role].entries, sources.side(role, side), 1
         after = sorted(sources.own[role], key=lambda number: (number <= start, number))
         large = (n for n in after if min(entries[n].height, entries[n].width) >= side)
-        found = next(large, None)
-        if found is None:
+        number = next(large, None)
+        if number is None:
             fix = "Hold out or name larger pictures"
             raise ConfigError(f"no picture of the role {role!r} has {side} px, as validation needs", fix=fix)
-        start, room = found, (entries[found].height, entries[found].width)
+        start, room = number, (entries[number].height, entries[number].width)
     top, left = ((length - side) // 2 // step * step for length in room)
     return _as_item([to_channels(crop, channels) for crop in sources.crop(role, start, side, top, left)])
 

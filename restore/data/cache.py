@@ -128,11 +128,11 @@ def open_cache(
     wanted = {"layout": LAYOUT, "scales": list(scales), "sources": [asdict(source) for source in sources]}
     key = hashlib.sha256(json.dumps([[str(folder) for folder in folders], *exclude, *scales]).encode())
     index = expanded(cache_folder) / f"{key.hexdigest()[:16]}.json"
-    found = _open(index, wanted)
-    if not found:
+    kept = _open(index, wanted)
+    if not kept:
         with _alone(index):  # of several processes that start together one builds, the others wait and find it built
-            found = _open(index, wanted) or _build(index, wanted, sources, scales, progress)
-    return replace(found, skipped=(*lost, *found.skipped))
+            kept = _open(index, wanted) or _build(index, wanted, sources, scales, progress)
+    return replace(kept, skipped=(*lost, *kept.skipped))
 
 
 @contextmanager

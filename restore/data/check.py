@@ -95,12 +95,12 @@ def like(some: Sequence[Looked], others: Sequence[Looked]) -> list[tuple[int, in
         return []
     bits = [np.stack([perceptual_hash(each.thumbnail) for each in group]) for group in (some, others)]
     signs = [np.where(each, 1, -1).astype(np.float32) for each in bits]
-    found = []
+    candidates = []
     for start in range(0, len(some), 1024):
         agreement = signs[0][start : start + 1024] @ signs[1].T  # bits - 2 * differing
         rows, columns = np.nonzero(agreement >= signs[0].shape[1] - 2 * MAX_BITS)
-        found += [(start + int(a), int(b)) for a, b in zip(rows, columns, strict=True)]
-    return [(a, b) for a, b in found if _correlation(some[a].thumbnail, others[b].thumbnail) >= MIN_CORRELATION]
+        candidates += [(start + int(a), int(b)) for a, b in zip(rows, columns, strict=True)]
+    return [(a, b) for a, b in candidates if _correlation(some[a].thumbnail, others[b].thumbnail) >= MIN_CORRELATION]
 
 
 def perceptual_hash(thumbnail: np.ndarray) -> np.ndarray:

@@ -113,24 +113,24 @@ def align_caches(
 
 
 def _numbers_by_path(cache: CropCache) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    numbers: dict[str, list[int]] = {}
     for number, entry in enumerate(cache.entries):
-        found.setdefault(entry.path, []).append(number)
-    return found
+        numbers.setdefault(entry.path, []).append(number)
+    return numbers
 
 
 def _by_name(folder: Path, ending: str, unreachable: list[tuple[Path, str]]) -> tuple[dict[str, Path], list[Path]]:
     """Files by their relative path without type and ending; the first of a name wins, the others are returned."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     ambiguous = []
     for source in find_sources([folder], lost=lambda path, reason: unreachable.append((Path(path), reason))):
         path = Path(source.path)
         name = path.relative_to(folder).with_suffix("").as_posix()
         if not name.endswith(ending):
             continue
-        if found.setdefault(name.removesuffix(ending), path) != path:
+        if files.setdefault(name.removesuffix(ending), path) != path:
             ambiguous.append(path)
-    return found, ambiguous
+    return files, ambiguous
 
 
 def _fits(damaged: tuple[int, int], clean: tuple[int, int], scale: float) -> bool:

@@ -113,17 +113,17 @@ def _windows(entries: Sequence[Entry], frames: int) -> Windows:
     for number, entry in enumerate(entries):
         sizes[entry.path] = sizes.get(entry.path, -1) + 1
         series.setdefault((entry.folder, sizes[entry.path]), []).append(number)
-    found = {}
+    windows = {}
     for numbers in series.values():
         numbers.sort(key=lambda number: entries[number].file)
         for at in range(len(numbers) - frames + 1):
             window = tuple(numbers[at : at + frames])
             if _goes_on([entries[number] for number in window]):
-                found[window[0]] = window
-    if not found:
+                windows[window[0]] = window
+    if not windows:
         fix = "Name folders that hold the frames of one clip each"
         raise ConfigError(f"no folder holds {frames} frames of one size in a row", fix=fix)
-    return found
+    return windows
 
 
 def _goes_on(window: Sequence[Entry]) -> bool:

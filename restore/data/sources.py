@@ -106,14 +106,14 @@ def _check_readable(cache: CropCache, most: float, left_out: LeftOut) -> None:
 
 def _matched(role: str, folder: str, main: str, scale: float, left_out: LeftOut) -> Sequence[tuple[Path, Path]]:
     own, clean = (expanded(each).resolve() for each in (folder, main))  # as caches name their files
-    found = match_pairs(own, clean, scale=scale)
-    if found.different_size and not found.pairs:
-        path, (height, width), other, (tall, wide) = found.different_size[0]
+    matches = match_pairs(own, clean, scale=scale)
+    if matches.different_size and not matches.pairs:
+        path, (height, width), other, (tall, wide) = matches.different_size[0]
         why = f"{path.name} is {width} x {height}, {other.name} {wide} x {tall}; its scale is {scale:g}"
         raise ConfigError(f"no picture of the role {role!r} has the size it should have", where=folder, why=why)
-    for line in found.unpaired():
+    for line in matches.unpaired():
         left_out(line)
-    return found.pairs
+    return matches.pairs
 
 
 def _check_roles(

@@ -5,10 +5,9 @@ Importing this package imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import made, validated
+from restore.building import made, validated, with_tuples
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -29,9 +28,4 @@ def build(name: str, /, **arguments: Any) -> Degradation:
     """
     constructor = imported(name, DEGRADATIONS, "degradation", "MyDamage")
     what = f"degradation {name!r}"
-    return made(what, constructor, validated(what, constructor, _plain(arguments)))
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of a config as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    return made(what, constructor, validated(what, constructor, with_tuples(arguments)))

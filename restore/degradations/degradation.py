@@ -70,7 +70,7 @@ class Sample:
 
 
 class Degradation(Protocol):
-    """See the module's docstring.
+    """What makes clean pictures worse: a pure function, batched, on the pictures' device.
 
     Attributes:
         roles: what a batch must hold.
@@ -83,4 +83,9 @@ class Degradation(Protocol):
     @property
     def conditions(self) -> tuple[str, ...]: ...
 
-    def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample: ...
+    def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample:
+        """Damage pictures by role, B x C x H x W each (B x T x C x H x W where the role has frames), white = 1.
+
+        Sample i of the batch depends on nothing but its pictures and (seed, step, first_index + i).
+        """
+        ...

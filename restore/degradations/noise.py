@@ -6,6 +6,7 @@ Training draws a mixture for each crop, `restore degrade` one for each picture: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -112,6 +113,12 @@ def recipe_of(kind: str, values: Mapping[str, Any]) -> NoiseRecipe:
         fields["subsampled"] = float(values.get("subsampling") != "444")
     drawn = KINDS[1:] if kind == "random" else (kind.replace("-", "_"),)
     return noise_recipe(weights=dict.fromkeys(drawn, 1.0), **fields)
+
+
+def without_colour(recipe: NoiseRecipe) -> NoiseRecipe:
+    """The same mixture without what only grey or RGB can have: a camera's noise and JPEG."""
+    weights = {kind: weight for kind, weight in recipe.weights.items() if kind not in ("camera", "jpeg")}
+    return replace(recipe, weights=weights)
 
 
 def describe(plan: NoisePlan) -> str:

@@ -25,7 +25,7 @@ class Unit:
 
 def read_unit(path: str | Path) -> Unit:
     """The picture at `path` at full depth, its nominal white (65535 for 16 bits) as 1. Errors as of `restore.read`."""
-    from restore.api import read
+    from restore.files import read
 
     picture = read(path)
     return Unit(unit_of(picture), picture.info)

@@ -120,7 +120,7 @@ def paired_sources(
 
 def read_sample(source: Source, case: Case | None = None, limit: int = 0) -> Sample:
     """Read a source and damage it as the case says. Raises `RestoreError` naming the file."""
-    from restore.api import read
+    from restore.files import read
 
     truth = read(source.truth)
     if not source.damaged:

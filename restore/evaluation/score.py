@@ -1,4 +1,4 @@
-"""Files beside their truth, or alone: what `restore score` tells."""
+"""Files beside their truth, or alone: what `restore score` reports."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def find_pairs(
         raise ConfigError("one is a folder, the other is not", where=a, fix="Give two files or two folders")
     if not a.is_dir():
         return [(a, b)], []
-    found = match_pairs(a, b, damaged_ending=endings[0], clean_ending=endings[1], sizes=False)
-    return list(found.pairs), found.mismatches()
+    matches = match_pairs(a, b, damaged_ending=endings[0], clean_ending=endings[1], sizes=False)
+    return list(matches.pairs), matches.mismatches()
 
 
 def score(
     pairs: Sequence[tuple[Path, Path | None]], names: Sequence[str], protocol: EvaluationProtocol
 ) -> Iterator[Scored]:
-    """Numbers picture by picture; what cannot be read or compared is told in `problems`.
+    """Numbers picture by picture; what cannot be read or compared is listed in `problems`.
 
     Args:
         names: of the metrics.

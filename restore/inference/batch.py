@@ -7,26 +7,18 @@ by frame.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from restore.errors import ExitCode
-from restore.inference.batch_job import BatchOptions, Job, Report, Restores
-from restore.inference.inputs import Contents, check_outputs, inspect
-from restore.inference.ledger import FileRecord, Ledger
+from restore.errors import ExitCode, FileError
+from restore.inference.batch_job import BatchOptions, Job, Restores
+from restore.inference.ledger import Ledger
 from restore.inference.pipeline import Outcome, Stages, run_pipeline
-from restore.inference.worker import Done, Work, Worker, explain, outputs_of
+from restore.inference.records import FileRecord
+from restore.inference.worker import Done, Work, Worker
 from restore.io.header import SALVAGED
-
-__all__ = [
-    "BatchOptions", "Contents", "Job", "Recorder", "Report", "Restores", "Summary", "Watcher", "check_outputs",
-    "explain", "inspect", "run_batch",
-]  # fmt: skip
 
 
 class Watcher(Protocol):
@@ -116,31 +108,35 @@ class Recorder:
         self.summary = Summary()
 
     def record(self, done: Done) -> None:
-        """Write the ledger's line and count the job; a result in place becomes visible only after its line."""
+        """Write the ledger's line, let the outputs appear under their names only then, and count the job."""
         try:
             record, error = self._write_record(done)
         finally:
-            if done.staged is not None:  # gone already if it became the result
-                done.staged.unlink(missing_ok=True)
+            for file in done.staged:  # gone already what became an output
+                file.discard()
         self._count(done.job, record)
         if self.watcher:
             self.watcher.finished(done.job, record, error)
 
     def _write_record(self, done: Done) -> tuple[FileRecord, Exception | None]:
-        record, error = done.record, done.error
+        self._add(done.record)
+        try:
+            for file in done.staged:
+                file.publish()
+        except (OSError, FileError) as problem:
+            failed = Work(done.job, done.record.seconds).failure(problem)
+            self._add(failed)
+            return failed, problem
+        return done.record, done.error
+
+    def _add(self, record: FileRecord) -> None:
         if self.ledger is not None and record.status != "skipped":
             self.ledger.add(record)
-        if done.staged is not None and record.status == "ok":
-            try:
-                _replace(done.staged, done.job.target)
-            except OSError as problem:
-                error, record = problem, Work(done.job, record.seconds).failure(problem)
-        return record, error
 
     def _count(self, job: Job, record: FileRecord) -> None:
         if record.status == "ok":
             self.summary.ok += 1
-            self.summary.salvaged += any(note.startswith(SALVAGED) for note in record.warnings)
+            self.summary.salvaged += any(SALVAGED in note for note in record.warnings)
         elif record.status == "skipped":
             self.summary.kept += record.key is not None
             self.summary.skipped += record.key is None
@@ -165,13 +161,10 @@ class _Batch:
 
     def decode(self, work: Work) -> Work:
         ledger = self.recorder.ledger
-        self.worker.identify(work)
-        if ledger is not None and work.key is not None:
-            if ledger.is_done(work.key, outputs_of(work)):
-                work.keep()
-            else:
-                for target in work.job.targets.values():
-                    ledger.clear_leftovers(target)
+        self.worker.identify(work, ledger.history if ledger is not None else None)
+        if ledger is not None and work.record is None:
+            for target in work.job.written:
+                ledger.clear_leftovers(target)
         self.worker.decode(work)
         return work
 
@@ -198,8 +191,3 @@ class _Batch:
         """Release what an early end left on its way."""
         for work in self._begun:
             work.close()
-
-
-def _replace(staged: Path, target: Path) -> None:
-    shutil.copymode(target, staged)
-    staged.replace(os.path.realpath(target))

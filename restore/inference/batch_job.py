@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from restore.errors import FileError
+from restore.io.atomic import AtomicFile
 from restore.io.options import ReadOptions, SaveOptions
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSink, PictureSource
@@ -75,7 +77,7 @@ class Job:
         in_place: the main output replaces the first source, which is its target.
         compare: where to put a before/after picture of the first input and the main output, if anywhere.
         skip: why it is left alone (not a picture), "" if it is not.
-        problem: why it cannot be done and fails, "" if it can.
+        problem: why it cannot be done and fails, if so.
         sequence: sources may be folders, each one sequence of frames; so are then the targets.
     """
 
@@ -86,7 +88,7 @@ class Job:
     in_place: bool = False
     compare: Path | None = None
     skip: str = ""
-    problem: str = ""
+    problem: FileError | None = None
     sequence: bool = False
 
     @property
@@ -104,6 +106,21 @@ class Job:
         """Where the main output goes; the source itself for a job that writes nothing."""
         return next(iter(self.targets.values()), self.source)
 
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """All files and folders that are written."""
+        return (*self.targets.values(), *([self.compare] if self.compare else ()))
+
+    @property
+    def compare_name(self) -> str:
+        """The before/after picture as the ledger calls it: it lies beside the main output."""
+        name = self.compare.name if self.compare else ""
+        return Path(self.outputs[self.main]).with_name(name).as_posix()
+
+    def replaces_source(self, name: str) -> bool:
+        """Whether this output takes the first source's place."""
+        return self.in_place and name == self.main
+
     @cached_property
     def of_folders(self) -> bool:
         """Whether folders of frames are read and written."""
@@ -115,11 +132,11 @@ class BatchOptions:
     """What a batch does with files; what is done to pixels is the restorer's.
 
     Attributes:
-        overwrite: existing outputs may be replaced (a resumed run needs it for what changed).
+        overwrite: existing outputs may be replaced, whoever wrote them.
         workers: see `run_pipeline`.
         measure: how often a sequence is measured: "each" frame by itself, "once" for all of them, or "auto": pages
             of a stack each, numbered frames once.
-        compare: writes a comparison (before, after, path) for jobs with a `compare`.
+        compare: writes a comparison (before, after, file) for jobs with a `compare`.
     """
 
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -127,7 +144,7 @@ class BatchOptions:
     overwrite: bool = False
     workers: int = 2
     measure: Literal["auto", "each", "once"] = "auto"
-    compare: Callable[[PictureSource, PictureSource, Path], None] | None = None
+    compare: Callable[[PictureSource, PictureSource, AtomicFile], None] | None = None
 
     def measures_once(self, job: Job) -> bool:
         """Whether the frames of this job share one measurement."""

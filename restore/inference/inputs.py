@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import FileError, UnsupportedError
+from restore.errors import FileError, UnsupportedError, counted
 from restore.inference.batch_job import BatchOptions, Job
-from restore.inference.ledger import OutputFiles
+from restore.inference.headers import common_info
+from restore.inference.history import History
+from restore.inference.records import OutputFiles
 from restore.io.codecs import check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
@@ -95,11 +98,12 @@ def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> 
 
     Raises:
         RestoreError: as `PictureFile.infos`, `FrameFolder.infos`, `target_info` and `check_stack` do; sequences of
-            different lengths; frames that differ where they are restored together.
+            different lengths; pictures or frames that differ where they are restored together.
     """
     if inputs.are_sequences:
         return _survey_sequences(inputs, job, spec, options)
     infos = tuple(file.info for file in inputs.files)
+    common_info(infos)
     return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
 
 
@@ -118,11 +122,29 @@ def _survey_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchO
         frames += 1
     for path, other in zip(job.sources[1:], others, strict=True):
         if other.count != frames:
-            raise UnsupportedError(f"has {other.count} frames, and the first input has {frames}", where=path)
+            raise UnsupportedError(f"has {counted(other.count, 'frame')}, and the first input has {frames}", where=path)
     sequence = frames > 1 or isinstance(first, FrameFolder)
     infos = tuple(one.info for one in (first, *others))
-    notes = tuple(note for file in inputs.files if isinstance(file, FrameFolder) for note in file.notes)
+    common_info(infos)
+    folders = ((file.path, file.notes) for file in inputs.files if isinstance(file, FrameFolder))
+    notes = tuple(note for path, found in folders for note in notes_about(path, found, job.source))
     return Contents(infos, frames, sequence, nbytes, outputs, notes)
+
+
+def notes_of(job: Job, pictures: Sequence[PictureSource]) -> list[str]:
+    """What was noticed about the pictures of a job, of each source one; each note says of which, but for the first."""
+    each = zip(job.sources, pictures, strict=False)  # none are held of a sequence
+    return [note for path, picture in each for note in notes_about(path, picture.info.notes, job.source)]
+
+
+def notes_about(path: Path, notes: Sequence[str], first: Path) -> list[str]:
+    """Notes about a source; the first one's name goes without saying, in messages as in the ledger."""
+    return [note if path == first else f"{path}: {note}" for note in notes]
+
+
+def says_where(job: Job, note: str) -> bool:
+    """Whether a note of this job begins with the source (or frame of it) it is about."""
+    return note.startswith(tuple(f"{path}{sign}" for path in job.sources[1:] for sign in (": ", ", page ", os.sep)))
 
 
 def _with_look_ahead(first: StackFrames | FrameFolder, job: Job) -> Iterator[PictureInfo]:
@@ -191,13 +213,33 @@ def check_outputs(job: Job, *, replace: bool) -> None:
             check_folder(target, overwrite=replace)
             _refuse_same(first, target)
         else:
-            check_output(first, target, in_place=job.in_place and name == job.main, overwrite=replace)
+            check_output(first, target, in_place=job.replaces_source(name), overwrite=replace)
         for other in others:
             _refuse_same(other, target)
     if job.compare is not None:
         check_output(first, job.compare, overwrite=replace)
         for other in others:
             _refuse_same(other, job.compare)
+
+
+def check_ours(job: Job, contents: Contents, history: History) -> None:
+    """Raise `FileError` if an output is there that no earlier run wrote, or that was changed since."""
+    files = {job.outputs[name]: files for name, files in contents.outputs.items() if not job.replaces_source(name)}
+    if job.compare is not None:
+        files[job.compare_name] = OutputFiles(job.compare)
+    for name, there in files.items():
+        if _is_there(there) and not history.wrote(name, there):
+            known = "no ledger says that restore wrote it" if history.empty else "it is not as an earlier run wrote it"
+            raise FileError(
+                "exists already", where=there.path, why=known,
+                fix="Move it away, or give --overwrite in place of --resume to replace it",
+            )  # fmt: skip
+
+
+def _is_there(files: OutputFiles) -> bool:
+    if files.frames:
+        return files.path.is_dir() and any(files.path.iterdir())
+    return files.path.exists() or files.path.is_symlink()
 
 
 def _refuse_same(source: Path, target: Path) -> None:

@@ -1,111 +1,34 @@
-"""The ledger of a folder run: one JSON line per finished job, appended and synced once its outputs are safe.
+"""The ledger of a folder run: one JSON line per finished job, appended and synced once its outputs are complete.
 
-A run may be killed at any instant: a torn last line is ignored when the ledger is read, and outputs
-without a line are simply done again. A job counts as done only while every output still has its recorded
-size and hash. Opening the ledger locks its folder against a second run.
+A job's outputs get their names only after its line is safe. A run may be killed at any instant: a torn last line is
+ignored when the ledger is read, and outputs without a line are simply done again. What earlier runs wrote is a
+`restore.inference.history.History`. Opening the ledger locks its folder against a second run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from restore.closing import Closing
 from restore.errors import ExitCode, FileError
+from restore.inference.history import History, read_ledger
+from restore.inference.records import LEDGER_NAME, FileRecord
 from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
-from restore.io.hashes import combined_sha256, file_sha256
 
-LEDGER_NAME = "restore-ledger.jsonl"
 _LEFTOVER = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}(?:\.\w+)?)+", re.DOTALL)
-Status = Literal["ok", "failed", "skipped"]
 
 
 class LedgerError(FileError):
     """The ledger cannot be opened: nothing was started."""
 
     exit_code = ExitCode.NOTHING_RAN
-
-
-@dataclass(frozen=True)
-class Written:
-    """One output that was written: where (as the ledger calls it), the hash and the number of its bytes."""
-
-    path: str
-    sha256: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class OutputFiles:
-    """Where one output is.
-
-    Attributes:
-        path: the file, or the folder of `frames`.
-        frames: names of a sequence's files in the folder, in order; what else the folder holds does not count.
-    """
-
-    path: Path
-    frames: tuple[str, ...] = ()
-
-    def written(self, name: str) -> Written:
-        """Hash what is there, as `name`. Raises `OSError` if it is not."""
-        if not self.frames:
-            return Written(name, file_sha256(self.path), self.path.stat().st_size)
-        files = [self.path / frame for frame in self.frames]
-        hashes = map(file_sha256, files)
-        sha256 = combined_sha256(zip(self.frames, hashes, strict=True))
-        return Written(name, sha256, sum(file.stat().st_size for file in files))
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """What became of one job; one line of the ledger, one entry of `--json`.
-
-    Attributes:
-        status: "ok", "failed", or "skipped" (not a picture, or already done by an earlier run).
-        inputs: paths relative to the run's folders, as the user would write them.
-        outputs: what was written, by the outputs' names, the main one first.
-        input_sha256: of the files' bytes, of each input.
-        decisions, run, warnings: what was measured and chosen, warnings; device, precision and tiles in `run`.
-        key: see `work_key`; None if the input could not even be read.
-        error: {"code", "line"} of a failure.
-        reason: of a skip.
-    """
-
-    status: Status
-    inputs: tuple[str, ...]
-    outputs: dict[str, Written] = field(default_factory=dict)
-    key: str | None = None
-    input_sha256: tuple[str, ...] = ()
-    seconds: float = 0.0
-    decisions: dict[str, str] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    error: dict[str, str] | None = None
-    reason: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, without empty fields."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, {}, (), "")}
-
-
-def work_key(input_sha256: Sequence[str], settings: str, outputs: Mapping[str, str]) -> str:
-    """Names one piece of work: these input bytes, with these settings, to outputs of these names and paths.
-
-    For a file changed in place it is the *result's* hash that goes in: what an earlier run left there is
-    then recognised as finished, and never restored twice.
-    """
-    facts = json.dumps([list(input_sha256), settings, sorted(outputs.items())])
-    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def find_leftovers(folder: Path) -> dict[Path, list[Path]]:
@@ -132,21 +55,24 @@ class Ledger(Closing):
         folder: made if missing.
         resume: read what earlier runs did; without it every file counts as not done.
         run: facts about this run (settings, version), written as its first line.
+
+    Attributes:
+        history: what earlier runs wrote, if this one resumes.
     """
 
     def __init__(self, folder: Path, *, resume: bool = False, run: dict[str, Any] | None = None) -> None:
         self.path, self.resume = folder / LEDGER_NAME, resume
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = _open_regular(self.path)
         except OSError as error:
             raise LedgerError(
                 "the ledger cannot be written", where=self.path, why=error.strerror or str(error),
-                fix="Choose an output folder you may write to",
+                fix="Choose an output folder you may write to, or move what bears its name away",
             ) from error  # fmt: skip
         try:
             _lock(self._file, self.path)
-            self._done = _read_done(self.path) if resume else {}
+            self.history = History(folder) if resume else None
             self._leftovers = find_leftovers(folder) if resume else {}
             self._repair_end()
             self._append({"start": {"pid": os.getpid(), "time": _now(), **(run or {})}})
@@ -157,17 +83,6 @@ class Ledger(Closing):
     def close(self) -> None:
         """Release the folder."""
         self._file.close()
-
-    def is_done(self, key: str, outputs: Mapping[str, OutputFiles]) -> bool:
-        """Whether this work was finished and every one of its outputs is still there, byte for byte."""
-        digest = self._done.get(bytes.fromhex(key))
-        if digest is None:
-            return False
-        try:
-            there = {name: files.written("") for name, files in outputs.items()}
-        except OSError:
-            return False
-        return digest == _digest({name: (one.bytes, one.sha256) for name, one in there.items()})
 
     def clear_leftovers(self, target: Path) -> None:
         """Remove what a killed run left half-written of this output."""
@@ -202,30 +117,18 @@ class Ledger(Closing):
             self._file.write(b"\n")
 
 
-def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a ledger, in order; torn or foreign lines are left out."""
-    with path.open("rb") as file:
-        for line in file:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    yield entry
-
-
-def _read_done(path: Path) -> dict[bytes, bytes]:
-    """work key -> digest of the outputs, for what was finished; 32 + 16 bytes a job, whatever its lines hold."""
-    done: dict[bytes, bytes] = {}
-    for entry in read_ledger(path):
-        if entry.get("status") == "ok":
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a line of another layout
-                outputs = {name: (one["bytes"], one["sha256"]) for name, one in entry["outputs"].items()}
-                done[bytes.fromhex(entry["key"])] = _digest(outputs)
-    return done
-
-
-def _digest(outputs: Mapping[str, tuple[int, str]]) -> bytes:
-    facts = json.dumps(sorted((name, *fact) for name, fact in outputs.items()))
-    return hashlib.blake2b(facts.encode(), digest_size=16).digest()
+def _open_regular(path: Path) -> BinaryIO:
+    """The ledger, open to read and append. Nothing that only bears its name is written to: no link, no device."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
+        flags |= getattr(os, flag, 0)
+    if path.is_symlink():
+        raise OSError("it is a link")
+    file = os.fdopen(os.open(path, flags, 0o666), "a+b")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("it is no regular file")
+    return file
 
 
 def _now() -> str:

@@ -34,8 +34,12 @@ def parse_crop(text: str) -> Box:
     return x, y, width, height
 
 
+def _is_size(size: int | float) -> bool:
+    return size > 0 and (isinstance(size, int) or size <= 1)
+
+
 _CROP = Parsed("X,Y,W,H", parse_crop, "Give x, y, width, height in pixels", lambda box: len(box) == 4)
-_MEMORY = Parsed("SIZE", parse_memory, "Give bytes, or a share of what is free from 0 to 1", lambda size: size > 0)
+_MEMORY = Parsed("SIZE", parse_memory, "Give bytes, a share of what is free (0.8), or 4G, 512M, 80%", _is_size)
 
 
 @dataclass(frozen=True)

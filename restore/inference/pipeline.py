@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from restore.interrupts import deferred_interrupts
+from restore.interrupts import deferred_interrupts, raise_if_interrupted
 
 Item = TypeVar("Item")
 Decoded = TypeVar("Decoded")
@@ -61,6 +61,7 @@ def run_pipeline(
     """
     if workers <= 1:
         for item in items:
+            raise_if_interrupted()
             _serial(item, stages, done)
         return
     with (
@@ -76,6 +77,7 @@ def run_pipeline(
                     ahead.append((item, decoders.submit(stages.decode, item)))
                 if not ahead:
                     break
+                raise_if_interrupted()
                 while behind and (len(behind) > workers or behind[0][1].done()):
                     _report(behind, done)
                 _compute(*ahead.popleft(), stages, encoders, behind)

@@ -70,8 +70,11 @@ def choose_core(
     halo = ceil_to(halo_and_ramp(spec)[0], spec.multiple_of)
     most = (budget - memory.base) / memory.per_pixel
     best: tuple[float, Core] | None = None
+    least = math.inf  # pixels of the smallest tile
+    least_width = max(min(LEAST_CORE, width) + 2 * halo, width if spec.tiling == "rows" else 0)
     for rows in range(1, math.ceil(height / LEAST_CORE) + 1):
         core_height = _even_core(height, halo, rows, spec.multiple_of)
+        least = min(least, (core_height + 2 * halo) * ceil_to(least_width, spec.multiple_of))
         core_width = int(most / (core_height + 2 * halo)) // spec.multiple_of * spec.multiple_of - 2 * halo
         if spec.tiling == "rows" and core_width + 2 * halo < width:
             continue
@@ -83,13 +86,19 @@ def choose_core(
         if best is None or cost < best[0]:
             best = cost, core
     if best is None:
-        need = memory.peak((LEAST_CORE + 2 * halo) ** 2)
+        number, unit = _rounded_up(memory.peak(int(least)))
         raise LimitError(
-            f"not even the smallest tile fits the memory budget of {budget / 2**20:.0f} MiB",
-            why=f"it takes about {need / 2**20:.0f} MiB",
-            fix="Raise --max-memory, close other programs, or choose a lighter method (--preset fast)",
+            f"not even the smallest tile fits the memory budget of {' '.join(map(str, _rounded_up(budget)))}iB",
+            why=f"it takes about {number} {unit}iB",
+            fix=f"Give --max-memory {number}{unit} or more, close other programs, or choose a lighter method",
         )
     return best[1]
+
+
+def _rounded_up(size: float) -> tuple[int, str]:
+    """Bytes as a number of K or M, as --max-memory takes them."""
+    unit = "M" if size >= 1 << 20 else "K"
+    return math.ceil(size / (1 << (20 if unit == "M" else 10))), unit
 
 
 def _even_core(size: int, halo: int, tiles: int, multiple: int) -> int:

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from restore.errors import ConfigError, ModelError, UnsupportedError
+from restore.errors import ConfigError, ModelError, UnsupportedError, counted
 from restore.inference.alpha import ColourView
 from restore.inference.bands import BandReader, BandWriter
 from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
+from restore.inference.headers import common_info, crop_box
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
 from restore.inference.options import RunOptions
 from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
@@ -75,7 +76,7 @@ def prepare(
     if len(sources) == engine.spec.window:
         sources = [sources[engine.spec.window // 2]]
     if len(sources) != len(engine.spec.inputs):
-        raise UnsupportedError(f"this task takes {len(engine.spec.inputs)} pictures at once, got {len(sources)}")
+        raise _wrong_number(len(engine.spec.inputs), len(sources))
     if changes_nothing(engine.spec, options):
         return Condition(ValueScale.nominal(sources[0].info))
     _check_strength(engine.spec, options)
@@ -110,16 +111,19 @@ def apply(
     if changes_nothing(engine.spec, options):
         engine = Unchanged(engine.spec)
     dtype = choose_dtype(options.precision, condition.spec or engine.spec, device)
-    tiles = TileRunner(engine, condition, dtype, device, options.strength)
+    sources = list(sources) * (engine.spec.window if len(sources) == 1 else 1)
+    paths = [source.info.path for source in sources]
+    tiles = TileRunner(engine, condition, dtype, device, options.strength, paths)
     spec = tiles.spec
-    sources = list(sources) * (spec.window if len(sources) == 1 else 1)
-    info = _common_info(sources, spec)
+    if len(sources) != spec.pictures:
+        raise _wrong_number(spec.pictures, len(sources))
+    info = common_info([source.info for source in sources])
     report = RunReport(device=str(device), precision=str(dtype).removeprefix("torch."))
     report.decisions.update(condition.decisions)
     if condition.scale.note:
         report.decisions["range"] = condition.scale.note
 
-    box = _box(options.crop, info)
+    box = crop_box(options.crop, info)
     result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
     with ExitStack() as undo, torch.inference_mode():
         sinks = []
@@ -158,6 +162,10 @@ def run(
 def changes_nothing(spec: ModelSpec, options: RunOptions) -> bool:
     """Whether the strength asked for makes every output the input itself."""
     return options.strength == 0 and spec.scale == 1 and all(output.mixes for output in spec.outputs)
+
+
+def _wrong_number(wanted: int, given: int) -> UnsupportedError:
+    return UnsupportedError(f"this task takes {counted(wanted, 'picture')} at once, got {given}")
 
 
 def _check_strength(spec: ModelSpec, options: RunOptions) -> None:
@@ -241,43 +249,6 @@ def _run_band(
             writer.put(y, row, col)
     for writer in writers:
         writer.end()
-
-
-def _common_info(sources: Sequence[PictureSource], spec: ModelSpec) -> PictureInfo:
-    if len(sources) != spec.pictures:
-        raise UnsupportedError(f"this task takes {spec.pictures} pictures at once, got {len(sources)}")
-    info = sources[0].info
-    for other in (source.info for source in sources[1:]):
-        if _kind(other) != _kind(info):
-            raise UnsupportedError(
-                f"the pictures differ: {_in_words(info)} and {_in_words(other)}",
-                where=other.path,
-                fix="Give pictures of one size, depth and number of channels",
-            )
-    return info
-
-
-def _kind(info: PictureInfo) -> tuple[object, ...]:
-    return info.height, info.width, info.samples, info.dtype, info.bits
-
-
-def _in_words(info: PictureInfo) -> str:
-    depth = "floats" if info.dtype == "float32" else f"{info.bits} bits"
-    return f"{info.width} x {info.height} ({info.samples} channels, {depth})"
-
-
-def _box(crop: tuple[int, int, int, int] | None, info: PictureInfo) -> tuple[int, int, int, int]:
-    """x, y, width, height -> top, bottom, left, right, checked."""
-    if crop is None:
-        return 0, info.height, 0, info.width
-    x, y, width, height = crop
-    if x < 0 or y < 0 or width < 1 or height < 1 or x + width > info.width or y + height > info.height:
-        raise UnsupportedError(
-            f"the crop {x},{y},{width},{height} is not inside the picture of {info.width} x {info.height}",
-            where=info.path,
-            fix="Give --crop x,y,width,height in pixels",
-        )
-    return y, y + height, x, x + width
 
 
 def _auto_core(tiles: TileRunner, info: PictureInfo, box: tuple[int, int, int, int], limit: int | float | None) -> Core:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from restore.errors import FileError, RestoreError
+from restore.errors import FileError, RestoreError, counted
 from restore.inference.batch_job import CreateSink, Progress, Report, Restores
 from restore.picture import FrameSource, PictureInfo, PictureSource
 
@@ -61,7 +61,7 @@ def restore_sequence(
     with closing(_groups(inputs, restorer.spec.window)) as groups:
         for group in groups:
             part = parts.next()
-            notes = [note for source in _restored_frames(group, restorer.spec.window) for note in source.info.notes]
+            notes = _notes(_restored_frames(group, restorer.spec.window), inputs, done)
             try:
                 if once:
                     report = restorer.apply(condition, group, create_sink, part)
@@ -213,9 +213,16 @@ def _restored_frames(group: Sequence[PictureSource], window: int) -> Sequence[Pi
     return group[window // 2 : window // 2 + 1] if window > 1 else group
 
 
+def _notes(group: Sequence[PictureSource], inputs: Sequence[FrameSource], index: int) -> list[str]:
+    """What was noticed about frames that are restored together; of another input than the first, about which frame."""
+    first, *others = group
+    about = ((frames.where(index), source.info.notes) for frames, source in zip(inputs[1:], others, strict=True))
+    return [*first.info.notes, *(f"{where}: {note}" for where, notes in about for note in notes)]
+
+
 def _shortened(warnings: list[str]) -> list[str]:
     if len(warnings) > _WARNINGS:
-        warnings[_WARNINGS:] = [f"{len(warnings) - _WARNINGS} more warnings about other frames"]
+        warnings[_WARNINGS:] = [f"{counted(len(warnings) - _WARNINGS, 'more warning')} about other frames"]
     return warnings
 
 

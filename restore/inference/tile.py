@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
-from restore.errors import ModelError
+from restore.analysis.value_range import FINITE_FIX
+from restore.errors import ModelError, UnsupportedError
 from restore.inference.engine import Condition, Engine, Outputs, Place
+from restore.inference.tiling import border_index
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
@@ -23,6 +26,7 @@ class TileRunner:
     Args:
         spec: of the engine under this condition.
         strength: 0 (the input, plainly enlarged where the scale is not 1) to 1, for the outputs that mix.
+        paths: of the N pictures of x, as far as they have one, for messages.
     """
 
     def __init__(
@@ -32,9 +36,10 @@ class TileRunner:
         dtype: torch.dtype,
         device: torch.device,
         strength: float = 1.0,
+        paths: Sequence[Path | None] = (),
     ) -> None:
         self.engine, self.condition, self.dtype, self.device = engine, condition, dtype, device
-        self.strength = strength
+        self.strength, self.paths = strength, tuple(paths)
         spec = condition.spec or engine.spec
         enlarged = strength != 1 and spec.scale != 1
         self.spec: ModelSpec = replace(spec, radius=max(spec.radius, ENLARGE_REACH)) if enlarged else spec
@@ -45,9 +50,15 @@ class TileRunner:
         return self.engine.cast(torch.float32, self.device)
 
     def __call__(self, x: torch.Tensor, place: Place, note: Callable[[str], None]) -> list[torch.Tensor]:
-        """1 x N x C x H x W unit values -> C_m x sH x sW float32 of every output of the spec, in its order."""
+        """1 x N x C x H x W unit values -> C_m x sH x sW float32 of every output of the spec, in its order.
+
+        Raises:
+            UnsupportedError: the outputs are not finite because x is not.
+            ModelError: they are not, though x is; or they have a wrong shape.
+        """
         outputs = self._forward(self._cast, x, [place])
         if not _finite(outputs):
+            self._require_finite(x, place)
             if self.dtype is not torch.float32:
                 note(f"a tile was not finite in {_name(self.dtype)} and was redone in float32")
                 outputs = self._forward(self._float32_engine, x, [place])
@@ -59,6 +70,20 @@ class TileRunner:
                 )
         self._check_range(x, outputs)
         return [self._mixed(x, outputs[output.name][0].float(), output.mixes) for output in self.spec.outputs]
+
+    def _require_finite(self, x: torch.Tensor, place: Place) -> None:
+        """Raise `UnsupportedError` for the first sample of the pictures that is not finite."""
+        broken = (~torch.isfinite(x[0])).nonzero()
+        if not len(broken):
+            return
+        picture, channel, row, column = broken[0].tolist()
+        value = float(x[0, picture, channel, row, column])
+        left, top = border_index(place.left + column, place.width), border_index(place.top + row, place.height)
+        raise UnsupportedError(
+            f"the sample at x {left}, y {top} of channel {channel + 1} is {value}",
+            where=self.paths[picture] if self.paths else None,
+            fix=FINITE_FIX,
+        )
 
     def _mixed(self, x: torch.Tensor, y: torch.Tensor, mixes: bool) -> torch.Tensor:
         if self.strength == 1 or not mixes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,20 +17,21 @@ from typing import Any
 
 from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
-from restore.inference.inputs import Contents, Inputs, check_outputs, survey
-from restore.inference.ledger import FileRecord, OutputFiles, Written, work_key
+from restore.inference.history import History
+from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, inspect, notes_of, survey
+from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
-from restore.io.atomic import AtomicFile
+from restore.io.atomic import AtomicFile, StagedFile
 from restore.io.codecs import create, create_stack, open_picture, target_info
-from restore.io.frame_folder import FolderSink
+from restore.io.frame_folder import FolderSink, StagedFolder
 from restore.io.options import ReadOptions
 from restore.picture import FrameSink, MemorySink, PictureInfo, PictureSink, PictureSource
 
 BIG = 128 << 20
 """Decoded bytes above which a picture is not decoded ahead of its turn."""
 
-IsDone = Callable[[str, Mapping[str, OutputFiles]], bool]
-"""Whether the work of this key was finished, with these outputs (`Ledger.is_done`)."""
+_COMPARE = " comparison"
+"""What the comparison is called among the staged outputs: nothing that an output can be called."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,13 @@ class Done:
 
     Attributes:
         error: what the failure in the record was.
-        staged: the finished result that is to replace the job's target once the record is kept, of a job in place;
-            every other output is where it belongs.
+        staged: the outputs, complete under temporary names: to be published once the record is kept, or discarded.
     """
 
     job: Job
     record: FileRecord
     error: Exception | None = None
-    staged: Path | None = None
+    staged: tuple[StagedFile | StagedFolder, ...] = ()
 
 
 @dataclass(eq=False)
@@ -81,13 +81,14 @@ class Work:
         self.record = FileRecord("skipped", self.job.names, key=self.key, reason="already done")
 
     def finish(self, error: Exception | None = None) -> Done:
-        """What became of it; the staged result in place is from then on the caller's to move or remove."""
+        """What became of it; the staged outputs are from then on the caller's to publish or discard."""
         self.release()
         if error is not None or self.record is None:
             error = error or RuntimeError("no result")
             return Done(self.job, self.failure(error), error)
-        main = self.staged.pop(self.job.main) if self.job.in_place and self.staged else None
-        return Done(self.job, self.record, staged=main.partial if main else None)
+        staged = tuple(out.staged for out in self.staged.values())
+        self.staged = {}
+        return Done(self.job, self.record, staged=staged)
 
     def failure(self, error: Exception) -> FileRecord:
         """The record of a job that this stopped."""
@@ -121,13 +122,11 @@ class Worker:
         self.settings = settings_hash(restorer.fingerprint, options)
         self._of_folder: Any = None
 
-    def do(self, job: Job, is_done: IsDone | None = None, progress: Progress | None = None) -> Done:
+    def do(self, job: Job, history: History | None = None, progress: Progress | None = None) -> Done:
         """A whole job; only what is no `Exception` (an interrupt) leaves it, and then nothing half-written stays."""
         work = Work(job)
         try:
-            self.identify(work)
-            if work.key is not None and is_done is not None and is_done(work.key, outputs_of(work)):
-                work.keep()
+            self.identify(work, history)
             self.decode(work)
             self.compute(work, progress)
             self.encode(work)
@@ -137,20 +136,39 @@ class Worker:
         finally:
             work.close()
 
-    def identify(self, work: Work) -> None:
-        """Open the sources, read their headers and hash them; or refuse, or skip."""
+    def look(self, job: Job, history: History | None = None) -> Contents | None:
+        """What a job holds and would write, without doing it; None if an earlier run did it. Raises as it would."""
+        if history is None:
+            check_outputs(job, replace=self.options.overwrite)
+            return inspect(job, self.restorer.spec, self.options)
+        work = Work(job)
+        try:
+            self.identify(work, history)
+            return work.contents if work.record is None else None
+        finally:
+            work.close()
+
+    def identify(self, work: Work, history: History | None = None) -> None:
+        """Open the sources, read their headers and hash them; or refuse, or skip what an earlier run did."""
         job = work.job
         with work.clock():
             if job.skip:
                 work.record = FileRecord("skipped", job.names, reason=job.skip)
                 return
-            if job.problem:
-                raise FileError(job.problem, where=job.source, fix="Give each picture its counterpart, or move it away")
-            check_outputs(job, replace=self.options.overwrite)
+            if job.problem is not None:
+                raise job.problem
+            check_outputs(job, replace=self.options.overwrite or history is not None)
             work.inputs = Inputs(job, self.options.read, hashed=True)
             work.contents = survey(work.inputs, job, self.restorer.spec, self.options)
             work.input_sha256 = work.inputs.sha256()
             work.key = work_key(work.input_sha256, self.settings, job.outputs)
+            if history is None:
+                return
+            compared = job.in_place or job.compare is None or job.compare.exists()
+            if compared and history.is_done(work.key, work.contents.outputs, in_place=job.in_place):
+                work.keep()
+            elif not self.options.overwrite:
+                check_ours(job, work.contents, history)
 
     def decode(self, work: Work) -> None:
         """Read ordinary pictures into memory; big ones and sequences are read while they are restored."""
@@ -181,18 +199,15 @@ class Worker:
                 work.inputs.check_unchanged()
 
     def encode(self, work: Work) -> None:
-        """Write what is in memory; when all outputs are complete, put them in place; say what was done."""
+        """Write what is in memory, under temporary names; when all outputs are complete, say what was done."""
         if work.record is not None:
             return
         with work.clock():
             for name, sink in work.memory.items():
                 self._write(work, name, sink)
             written = {name: self._written(work, name) for name in work.job.targets}
-            for name, out in work.staged.items():
-                if not (work.job.in_place and name == work.job.main):
-                    out.publish()
-            extra = self._compare(work)
-        work.record = self._success(work, written, extra)
+            compare, notes = self._compare(work)
+        work.record = self._success(work, written, compare, notes)
 
     def _condition(self, sources: Sequence[PictureSource], progress: Progress | None) -> Any:
         """What is measured of the sources; or what was, if it holds for the whole folder."""
@@ -246,7 +261,7 @@ class Worker:
         if not frames:
             return create_stack(target, contents.nbytes[name], save, self._staged_file(work, name))
         _make_folder(target.parent)
-        sink = FolderSink(target, frames, save, overwrite=self.options.overwrite, held=True)
+        sink = FolderSink(target, frames, save, overwrite=True, held=True)  # whether it may be was checked
         work.staged[name] = sink
         return sink
 
@@ -260,7 +275,9 @@ class Worker:
         frames = outputs_of(work)[name].frames
         return OutputFiles(work.staged[name].partial, frames).written(work.job.outputs[name])
 
-    def _success(self, work: Work, written: dict[str, Written], extra: tuple[str, ...]) -> FileRecord:
+    def _success(
+        self, work: Work, written: dict[str, Written], compare: Written | None, extra: tuple[str, ...]
+    ) -> FileRecord:
         report, job = work.report, work.job
         if report is None:
             raise RuntimeError("nothing was restored")
@@ -268,30 +285,31 @@ class Worker:
         if job.in_place:
             key = work_key((written[job.main].sha256, *work.input_sha256[1:]), self.settings, job.outputs)
         facts = report.as_dict()
-        notes = [note for source in work.sources for note in source.info.notes]
+        notes = notes_of(job, work.sources)
         notes += work.contents.notes if work.contents is not None else ()
         return FileRecord(
-            "ok", job.names, written, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),
+            "ok", job.names, written, compare, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),
             {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
-            tuple(dict.fromkeys((*notes, *report.warnings, *extra))),
+            tuple(dict.fromkeys((*notes, *report.warnings, *extra))), in_place=job.in_place,
         )  # fmt: skip
 
-    def _compare(self, work: Work) -> tuple[str, ...]:
+    def _compare(self, work: Work) -> tuple[Written | None, tuple[str, ...]]:
         """Write the before/after picture, of a sequence's first frame; its failure is a warning, the result is safe."""
-        compare, target = self.options.compare, work.job.compare
+        compare, job, target = self.options.compare, work.job, work.job.compare
         if compare is None or target is None or work.inputs is None:
-            return ()
-        main = work.job.main
-        path = work.staged[main].partial if work.job.in_place else work.job.target
-        frames = outputs_of(work)[main].frames
+            return None, ()
+        path, frames = work.staged[job.main].partial, outputs_of(work)[job.main].frames
         try:
+            work.staged[_COMPARE] = file = AtomicFile(target, held=True)
             before = work.sources[0] if work.sources else work.inputs.frames()[0].frame(0)
             after = open_picture(path / frames[0] if frames else path, ReadOptions(frames="first"))
             with closing(before), closing(after):
-                compare(before, after, target)
+                compare(before, after, file)
         except Exception as error:
-            return (f"no comparison was written: {explain(error, target)}",)
-        return ()
+            if _COMPARE in work.staged:
+                work.staged.pop(_COMPARE).discard()
+            return None, (f"no comparison was written: {explain(error, target)}",)
+        return OutputFiles(file.partial).written(job.compare_name), ()
 
 
 def outputs_of(work: Work) -> dict[str, OutputFiles]:

@@ -16,8 +16,10 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from restore.io.options import ReadOptions, SaveOptions
-    from restore.picture import Picture
+    from restore.picture import Picture, PictureInfo
 
 
 def read_picture(path: str | os.PathLike[str], options: ReadOptions | None = None) -> Picture:
@@ -35,6 +37,8 @@ def read_picture(path: str | os.PathLike[str], options: ReadOptions | None = Non
 def write_picture(picture: Picture, path: str | os.PathLike[str], save: SaveOptions | None = None) -> None:
     """Write a picture atomically, in the format of the extension; nothing half-written stays.
 
+    Samples are converted if another depth is asked for: white to white, rounded to even and clipped for integers.
+
     Raises:
         UnsupportedError: the format does not hold such samples (see `codecs.target_info`). FileError.
     """
@@ -42,7 +46,21 @@ def write_picture(picture: Picture, path: str | os.PathLike[str], save: SaveOpti
 
     sink = create(path, picture.info, save)
     try:
-        sink.write_rows(picture.pixels)
+        sink.write_rows(_converted(picture, sink.info))
         sink.commit()
     finally:
         sink.abort()
+
+
+def _converted(picture: Picture, target: PictureInfo) -> np.ndarray:
+    """The samples of a picture in the depth of a target."""
+    import numpy as np
+
+    from restore.picture import ValueScale
+
+    info = picture.info
+    if (info.dtype, info.bits) == (target.dtype, target.bits):
+        return picture.pixels
+    unit = ValueScale.nominal(info).to_unit(picture.pixels.astype(np.float64))
+    stored = ValueScale.nominal(target).from_unit(unit)
+    return (stored if target.dtype == "float32" else np.rint(stored).clip(0, target.white)).astype(target.dtype)

@@ -1,11 +1,16 @@
-"""A file that appears under its name only when it is complete, durable and checked."""
+"""A file that appears under its name only when it is complete, durable and checked.
+
+`AtomicFile` writes it; once it is complete it is a `StagedFile`, which whoever decides about it publishes or discards.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from restore.errors import FileError
@@ -16,6 +21,31 @@ NAME_CARRIED = 200
 """Bytes of an output's name that its temporary names carry."""
 
 
+@dataclass(frozen=True)
+class StagedFile:
+    """A complete file under a temporary name. It can be pickled, to be published by another process.
+
+    Attributes:
+        path: its name in messages.
+        partial: where it is.
+        target: where it goes.
+    """
+
+    path: Path
+    partial: Path
+    target: Path
+
+    def publish(self) -> None:
+        """Give the file its name. On failure it is gone."""
+        with undone_on_failure(self.discard, self.path):
+            self.partial.replace(self.target)
+        sync_folder(self.target.parent)
+
+    def discard(self) -> None:
+        """Remove the file, unless it was published."""
+        self.partial.unlink(missing_ok=True)
+
+
 class AtomicFile:
     """A temporary file beside `path`, renamed over it by `commit`, or later by `publish` if it is held.
 
@@ -24,11 +54,12 @@ class AtomicFile:
 
     Args:
         held: `commit` makes the file complete, durable and checked, but leaves it under its temporary name: what
-            belongs together is written first, and published when all of it is there.
+            belongs together is written first, and published (`staged.publish()`) when all of it is there.
         target: where the file goes if not to `path`, which is then only its name in messages.
 
     Attributes:
         partial: the temporary file.
+        staged: the same file, as it is when `commit` has succeeded.
     """
 
     def __init__(self, path: Path, *, held: bool = False, target: Path | None = None) -> None:
@@ -41,6 +72,7 @@ class AtomicFile:
         if self._target.is_dir():
             raise FileError("cannot write: a folder has this name", where=path, fix="Name a file")
         self.partial = partial_path(self._target)
+        self.staged = StagedFile(path, self.partial, self._target)
         try:
             handle = os.open(self.partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
@@ -49,31 +81,16 @@ class AtomicFile:
 
     def commit(self, check: Callable[[Path], None]) -> None:
         """Flush to the disk, let `check` read the file back (it raises if wrong), and rename unless it is held."""
-        try:
+        with undone_on_failure(self.discard, self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
             check(self.partial)
-        except OSError as error:
-            self.discard()
-            raise write_error(error, self.path) from error
-        except BaseException:
-            self.discard()
-            raise
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(self._target, self.partial)  # what is replaced keeps its permissions
         self._committed = True
         if not self._held:
-            self.publish()
-
-    def publish(self) -> None:
-        """Give the finished file its name. On failure it is gone."""
-        try:
-            self.partial.replace(self._target)
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise write_error(error, self.path) from error
-            raise
-        sync_folder(self._target.parent)
+            self.staged.publish()
 
     def abort(self) -> None:
         """Leave no trace. Safe to call at any time; after `commit` it does nothing."""
@@ -84,8 +101,7 @@ class AtomicFile:
         """Remove the temporary file, also one that was committed and is held."""
         with contextlib.suppress(OSError):
             self.file.close()  # flushing may fail again on a full disk; the file goes anyway
-        with contextlib.suppress(FileNotFoundError):
-            self.partial.unlink()
+        self.staged.discard()
 
 
 def make_folder(folder: Path) -> None:
@@ -109,6 +125,18 @@ def partial_path(target: Path) -> Path:
     """A new temporary name beside a file or folder that is to be written."""
     stem = os.fsdecode(os.fsencode(target.name)[:NAME_CARRIED])
     return target.with_name(f".{stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+
+
+@contextlib.contextmanager
+def undone_on_failure(undo: Callable[[], None], path: Path) -> Iterator[None]:
+    """Call `undo` where the block raises anything; an `OSError` is raised on as `write_error` of `path`."""
+    try:
+        yield
+    except BaseException as error:
+        undo()
+        if isinstance(error, OSError):
+            raise write_error(error, path) from error
+        raise
 
 
 def write_error(error: OSError, path: Path) -> FileError:

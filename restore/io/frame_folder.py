@@ -6,15 +6,44 @@ import contextlib
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from restore.errors import FileError
-from restore.io.atomic import AtomicFile, partial_path, sync_folder, write_error
+from restore.io.atomic import AtomicFile, partial_path, sync_folder, undone_on_failure, write_error
 from restore.io.codecs import create
 from restore.io.options import SaveOptions
 from restore.picture import PictureInfo, PictureSink
+
+
+@dataclass(frozen=True)
+class StagedFolder:
+    """A complete folder of frames under a temporary name, as `restore.io.atomic.StagedFile` is a file."""
+
+    path: Path
+    partial: Path
+    target: Path
+    names: tuple[str, ...]
+
+    def publish(self) -> None:
+        """Give the folder its name, or replace its frames one by one if it is there. On failure it is gone."""
+        with undone_on_failure(self.discard, self.path):
+            with contextlib.suppress(OSError):
+                self.target.rmdir()  # only if it is empty
+            if self.target.is_dir():
+                for name in self.names:
+                    (self.partial / name).replace(self.target / name)
+                self.partial.rmdir()
+            else:
+                self.partial.rename(self.target)
+        sync_folder(self.target)
+        sync_folder(self.target.parent)
+
+    def discard(self) -> None:
+        """Remove the folder, unless it was published."""
+        shutil.rmtree(self.partial, ignore_errors=True)
 
 
 class FolderSink:
@@ -23,12 +52,13 @@ class FolderSink:
     Args:
         path: the folder to be; with `overwrite` its frames are replaced one by one, and what else it holds stays.
         names: file names of the frames, in order.
-        held: `commit` only checks that all frames are there; `publish` gives the folder its name.
+        held: `commit` only checks that all frames are there; `staged.publish()` gives the folder its name.
     Raises:
         FileError: `path` is a file, or holds something and may not be overwritten, or cannot be written beside.
 
     Attributes:
         partial: the hidden folder.
+        staged: the same folder, as it is when `commit` has succeeded.
     """
 
     def __init__(
@@ -37,9 +67,10 @@ class FolderSink:
         check_folder(path, overwrite=overwrite)
         self.path, self.names, self.options = path, tuple(names), options
         self._held, self._committed = held, False
-        self._target = Path(os.path.realpath(path))
         self._frames: list[_Frame] = []
-        self.partial = partial_path(self._target)
+        target = Path(os.path.realpath(path))
+        self.partial = partial_path(target)
+        self.staged = StagedFolder(path, self.partial, target, self.names)
         try:
             self.partial.mkdir()
         except OSError as error:
@@ -70,26 +101,7 @@ class FolderSink:
         sync_folder(self.partial)
         self._committed = True
         if not self._held:
-            self.publish()
-
-    def publish(self) -> None:
-        """Give the folder its name, or replace its frames one by one if it is there. On failure it is gone."""
-        try:
-            with contextlib.suppress(OSError):
-                self._target.rmdir()  # only if it is empty
-            if self._target.is_dir():
-                for name in self.names:
-                    (self.partial / name).replace(self._target / name)
-                self.partial.rmdir()
-            else:
-                self.partial.rename(self._target)
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise write_error(error, self.path) from error
-            raise
-        sync_folder(self._target)
-        sync_folder(self._target.parent)
+            self.staged.publish()
 
     def abort(self) -> None:
         """Leave no trace. Safe to call at any time; after `commit` it does nothing."""
@@ -100,7 +112,7 @@ class FolderSink:
         """Remove the hidden folder, also after a commit that was held."""
         if self._frames:
             self._frames[-1].sink.abort()
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.staged.discard()
 
     def _check_turn(self) -> None:
         if self._committed or not self.partial.exists():

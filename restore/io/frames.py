@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from restore.errors import FileError, UnsupportedError
+from restore.errors import FileError, UnsupportedError, counted
 from restore.io.hashes import combined_sha256
 from restore.io.options import ReadOptions
 from restore.io.paths import Skipped, list_pictures
@@ -85,8 +85,9 @@ class StackFrames:
 class FrameFolder:
     """The numbered pictures of a folder as a `FrameSource`: `frame_1.png`, `frame_2.png`, `frame_10.png`.
 
-    Names may differ in their numbers only, which give the order; numbers may be missing. All frames have one size
-    and kind. Hidden and system files are passed over, other files that are no pictures are named in `notes`.
+    Names may differ in their numbers only, which give the order; numbers may be missing, and are named in `notes`. All
+    frames have one size and kind. Hidden and system files are passed over, other files that are no pictures are named
+    in `notes`.
 
     Args:
         hashed: hash the files while their headers are read, so that both take one opening.
@@ -99,7 +100,7 @@ class FrameFolder:
         others: list[Skipped] = []
         names = [path.name for path in list_pictures(self.path, others.append)]
         self.names = in_order(names, self.path)
-        self.notes = _left_out([other.path.name for other in others if not other.clutter])
+        self.notes = _missing(self.names) + _left_out([other.path.name for other in others if not other.clutter])
         self._info: PictureInfo | None = None
         self._hashed = hashed
         self._sha256 = ""
@@ -192,7 +193,7 @@ def in_order(names: Iterable[str], folder: Path) -> tuple[str, ...]:
         if text != common:
             other = next(one for one in texts if texts[one] == common)
             raise _no_frame(f"its name differs from {other} in more than the number", folder / name)
-    numbers = {name: tuple(map(int, pieces[1::2])) for name, pieces in parts.items()}
+    numbers = {name: _numbers(name) for name in parts}
     ordered = sorted(numbers, key=lambda name: (numbers[name], name))
     for one, other in pairwise(ordered):
         if numbers[one] == numbers[other]:
@@ -200,6 +201,25 @@ def in_order(names: Iterable[str], folder: Path) -> tuple[str, ...]:
                 f"has the same number as {one}", where=folder / other, fix="Keep one picture for each number"
             )
     return tuple(ordered)
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", Path(name).stem)))
+
+
+def _missing(names: Sequence[str]) -> tuple[str, ...]:
+    """Which numbers are missing between neighbours that differ in one number; a sequence may count in larger steps."""
+    gaps = []
+    for one, other in pairwise(map(_numbers, names)):
+        changed = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+        gaps += changed if len(changed) == 1 else []
+    step = min((b - a for a, b in gaps), default=1)
+    runs = [(a + step, b - step) for a, b in gaps if b - a > step]
+    if not runs:
+        return ()
+    shown = ", ".join(f"{a}" if a >= b else f"{a} to {b}" for a, b in runs[:_NAMED])
+    more = f" and {len(runs) - _NAMED} more gaps" if len(runs) > _NAMED else ""
+    return (f"numbers are missing between the frames: {shown}{more}",)
 
 
 def _no_frame(why: str, where: Path) -> FileError:
@@ -222,7 +242,8 @@ def _kind(info: PictureInfo) -> tuple[int, int, int, bool, str]:
 
 
 def _shape(info: PictureInfo) -> str:
-    return f"{info.width} x {info.height} with {info.channels} channels{' and alpha' * info.alpha} of {info.dtype}"
+    samples = counted(info.channels, "channel") + " and alpha" * info.alpha
+    return f"{info.width} x {info.height} with {samples} of {info.dtype}"
 
 
 def _left_out(names: list[str]) -> tuple[str, ...]:

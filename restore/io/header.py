@@ -46,7 +46,7 @@ _TRUNCATED = re.compile(
     r"|unexpected eof|eof while|buffer is not large",
     re.I,
 )
-SALVAGE_FIX = "Copy the file again, or add --salvage to use the part that is readable"
+SALVAGE_FIX = "Copy the file again, or use --salvage for the part that is readable"
 
 
 @contextmanager

@@ -29,6 +29,7 @@ READABLE = {*WRITABLE, ".jpe", ".jfif", ".apng", ".gif", ".heic", ".heif", ".hif
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx"}
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)", re.I)
 _NAME_MAX = 255
+_UNREACHABLE = "cannot be reached"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Skipped:
     reason: str
     clutter: bool = False
     """Hidden, system and temporary files: to be expected, hardly worth reporting."""
+    lost: bool = False
+    """It may hold pictures, and cannot be read: not what the user expects."""
 
 
 def find_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], None] | None = None) -> Iterator[Path]:
@@ -79,7 +82,7 @@ def list_pictures(folder: str | os.PathLike[str], on_skip: Callable[[Skipped], N
         if reason == "":
             yield path
         else:
-            on_skip(Skipped(path, reason or "a folder"))
+            on_skip(Skipped(path, reason or "a folder", lost=(reason or "").startswith(_UNREACHABLE)))
 
 
 def _entries(folder: Path, names: list[str], on_skip: Callable[[Skipped], None]) -> Iterator[tuple[Path, str | None]]:
@@ -97,7 +100,7 @@ def _walk(folder: Path, on_skip: Callable[[Skipped], None], above: tuple[tuple[i
         status = folder.stat()
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths: memory for 100,000 files
     except OSError as error:
-        on_skip(Skipped(folder, f"cannot list the folder: {error.strerror}"))
+        on_skip(Skipped(folder, f"cannot list this folder: {error.strerror}", lost=True))
         return
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -109,7 +112,7 @@ def _walk(folder: Path, on_skip: Callable[[Skipped], None], above: tuple[tuple[i
         elif reason is None:
             yield from _walk(path, on_skip, (*above, here))
         else:
-            on_skip(Skipped(path, reason))
+            on_skip(Skipped(path, reason, lost=reason.startswith(_UNREACHABLE)))
 
 
 def _skip_reason(path: Path) -> str | None:
@@ -117,7 +120,7 @@ def _skip_reason(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return f"cannot be reached: {error.strerror}"
+        return f"{_UNREACHABLE}: {error.strerror}"
     if stat.S_ISDIR(mode):
         return None
     if not stat.S_ISREG(mode):
@@ -157,7 +160,7 @@ def check_output(
             raise FileError(
                 "is the input itself: writing would replace it",
                 where=target,
-                fix="Name another output or add --in-place",
+                fix="Name another output",
             )
         return
     if target.is_dir():

@@ -11,11 +11,11 @@ from functools import cached_property
 from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
 
+from restore.closing import Closing
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, UnsupportedError
 from restore.io import tiff
 from restore.io.formats import kind_of, read_header
@@ -29,7 +29,7 @@ Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of change of a file: what differs if it was written to or replaced."""
 
 
-class PictureFile:
+class PictureFile(Closing):
     """An open picture file. Use as a context manager, or close it when the pictures were read.
 
     Opening checks that it is a file and within `options.max_bytes`; every header is checked against the other
@@ -44,14 +44,6 @@ class PictureFile:
         with reading(self.path):
             self._file = _open(self.path, self.options)
             self.stamp = stamp_of(os.fstat(self._file.fileno()))
-
-    def __enter__(self) -> PictureFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file; pictures read by rows end with it. Safe to call twice."""
@@ -207,7 +199,7 @@ def _within_limits(header: Header, options: ReadOptions) -> Header:
     if info.pixels > options.max_pixels:
         raise LimitError(
             f"is {info.width} x {info.height} = {info.pixels:,} pixels, more than the limit of {options.max_pixels:,}",
-            fix=f"Add --max-pixels {info.pixels} if you trust this file",
+            fix=f"Use --max-pixels {info.pixels} if you trust this file",
         )
     return header
 
@@ -218,10 +210,10 @@ def _several(kind: str, options: ReadOptions) -> UnsupportedError:
         return UnsupportedError(
             "is an animation, and only TIFF stacks are read whole", fix="Use --frames first to take its first picture"
         )
-    every = "--frames all to use every page, or " if kind == "tiff" else ""
+    every = "--frames all for every page, or " if kind == "tiff" else ""
     return UnsupportedError(
         "holds more than one picture (animation or pages)",
-        fix=f"Add {every}--frames first to use the first one only",
+        fix=f"Use {every}--frames first for the first one only",
     )
 
 

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin
 
-from restore.errors import DecodeError, LimitError, UnsupportedError
+from restore.errors import DecodeError, LimitError, UnsupportedError, counted
 from restore.io.header import MAX_METADATA_BYTES, Header, truncated
 from restore.io.metadata import SanitisedMetadata, cicp_notes, cmyk_to_rgb, sanitise
 from restore.io.options import ReadOptions
@@ -139,7 +139,7 @@ def read_webp(file: BinaryIO, options: ReadOptions) -> Header:
     carried = sanitise(exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), icc=chunks.get(b"ICCP"))
     notes = list(carried.notes)
     if size > declared + 1:
-        notes.append(f"{size - declared} bytes after the end of the WebP ignored")
+        notes.append(f"{counted(size - declared, 'byte')} after the end of the WebP ignored")
     info = PictureInfo(height, width, 3, alpha, format="webp", metadata=carried.metadata, notes=tuple(notes))
 
     def decode(salvage: bool) -> np.ndarray:

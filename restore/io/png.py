@@ -12,7 +12,7 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
-from restore.errors import DecodeError, LimitError
+from restore.errors import DecodeError, LimitError, counted
 from restore.io.header import MAX_METADATA_BYTES, Header, truncated
 from restore.io.metadata import cicp_notes, sanitise
 from restore.io.options import ReadOptions
@@ -107,7 +107,7 @@ def _walk(file: BinaryIO) -> _Chunks:
     if b"IHDR" not in chunks.payloads:
         raise truncated("PNG", "it ends inside its header", fix="Copy the file again")
     if chunks.trailing:
-        chunks.notes.append(f"{chunks.trailing} bytes after the end of the PNG ignored")
+        chunks.notes.append(f"{counted(chunks.trailing, 'byte')} after the end of the PNG ignored")
     return chunks
 
 

@@ -6,9 +6,8 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -18,7 +17,7 @@ import numpy as np
 
 from restore.errors import FileError
 from restore.io import tags
-from restore.io.atomic import AtomicFile, write_error
+from restore.io.atomic import AtomicFile, undone_on_failure
 from restore.io.metadata import sized_exif
 from restore.io.options import SaveOptions
 from restore.io.png import SIGNATURE, XMP_KEYWORD, chunk
@@ -56,7 +55,7 @@ class Sink(ABC):
         self._written = 0
         self._closed = False
         self._out: Output = out or AtomicFile(path)
-        with self._leaving_no_trace():
+        with undone_on_failure(self.abort, self._path):
             self._begin()
 
     @property
@@ -77,7 +76,7 @@ class Sink(ABC):
             raise ValueError(f"more than {self._info.height} rows were written")
         self._written += len(rows)
         if len(rows):
-            with self._leaving_no_trace():
+            with undone_on_failure(self.abort, self._path):
                 self._write(np.ascontiguousarray(rows))
 
     def commit(self) -> None:
@@ -86,7 +85,7 @@ class Sink(ABC):
         if self._written != self._info.height:
             self.abort()
             raise ValueError(f"{self._written} of {self._info.height} rows were written")
-        with self._leaving_no_trace():
+        with undone_on_failure(self.abort, self._path):
             self._finish()
             self._out.commit(self._check)
         self._closed = True
@@ -94,17 +93,6 @@ class Sink(ABC):
     def abort(self) -> None:
         self._closed = True
         self._out.abort()
-
-    @contextmanager
-    def _leaving_no_trace(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.abort()
-            raise write_error(error, self._path) from error
-        except BaseException:
-            self.abort()
-            raise
 
     @property
     def _metadata(self) -> Metadata:

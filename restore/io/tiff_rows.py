@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
-from restore.errors import DecodeError
+from restore.errors import DecodeError, counted
 from restore.io.header import decoding, truncated
 from restore.picture import PictureInfo
 
@@ -78,7 +78,7 @@ class TiffRows:
             self._file.seek(offset)
             data = self._file.read(count)
         if len(data) < count and not self._salvage:
-            raise truncated("TIFF", f"{count - len(data)} bytes are missing at offset {offset}")
+            raise truncated("TIFF", f"{counted(count - len(data), 'byte')} missing at offset {offset}")
         return data
 
     def _read_plain(self, start: int, stop: int) -> np.ndarray:

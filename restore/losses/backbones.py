@@ -14,7 +14,6 @@ eval mode, computed in float32, and kept out of checkpoints (their weights are b
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from restore.io.weights_file import read_weights
 from restore.losses.files import WeightsFile, find
 from restore.losses.pixel import at_least_float32
 from restore.losses.ssim import TooSmallError
+from restore.naming import imported
 
 Vector = tuple[float, float, float]
 IMAGENET: tuple[Vector, Vector] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -63,9 +63,9 @@ class Backbone:
 
     def blank(self) -> nn.Sequential:
         """Its layers with arbitrary weights; the caller's random state is left alone."""
-        module, _, function = self.layers.partition(":")
+        create = imported(self.layers, {}, "list of layers", "my_layers")
         with torch.random.fork_rng(devices=[]):
-            return getattr(importlib.import_module(module), function)()
+            return create()
 
     def fitting(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What of a file's tensors are the features, with every key and shape checked. Raises `ValueError`."""

@@ -5,12 +5,12 @@ values = measure(["psnr", "ssim"], x, y, border=0, rounded=True)    # {"psnr": B
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from restore.errors import ConfigError, nearest
+from restore.naming import imported
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,8 +125,7 @@ def measure(
 
 def function_of(name: str) -> Callable[..., Tensor]:
     """The function behind a full name."""
-    module, function = METRICS[name].function.split(":")
-    return getattr(importlib.import_module(module), function)
+    return imported(METRICS[name].function, {}, "metric", "my_metric")
 
 
 def require_weights(names: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from torch import Tensor, cat, nn
 
-from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import (
     DeconvolutionNetwork,
     Deconvolved,
@@ -32,6 +31,8 @@ class DWDN(DeconvolutionNetwork):
         exact_moments: see `FeatureWiener`; False is what the published weights were trained with.
     """
 
+    paper = "https://arxiv.org/abs/2103.09962"
+
     def __init__(self, exact_moments: bool = False) -> None:
         super().__init__()
         self.features = stage(3, 16)
@@ -48,14 +49,3 @@ class DWDN(DeconvolutionNetwork):
         coarse = self.refine(self.unet(self.at_half(resized(maps, half_size(x)))))
         joined = cat([maps, resized(coarse, (x.shape[-2], x.shape[-1]))], 1)
         return Deconvolved([self.tail(coarse), self.tail(self.refine(self.unet(self.at_full(joined))))])
-
-    def spec(self) -> ModelSpec:
-        count = sum(p.numel() for p in self.parameters())
-        return ModelSpec(
-            task="deconv",
-            paper="https://arxiv.org/abs/2103.09962",
-            conditions=("psf", "noise_level"),
-            channels=3,
-            tiling="local",
-            parameters=count,
-        )

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.models.blocks import ResidualBlock
-from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import (
     DeconvolutionNetwork,
     Deconvolved,
@@ -155,6 +154,9 @@ class INFWIDE(DeconvolutionNetwork):
         exact_moments: see `FeatureWiener`; False is what the published weights were trained with.
     """
 
+    paper = "https://arxiv.org/abs/2207.08201"
+    min_size = 2
+
     def __init__(self, exact_moments: bool = False) -> None:
         super().__init__()
         self.wiener = FeatureWiener(exact_moments)
@@ -171,18 +173,6 @@ class INFWIDE(DeconvolutionNetwork):
         from_features = self.refine(self.wiener(self.features(x), psf))
         denoised = self.denoise(torch.cat([x, noise_map(x)], 1))
         return Deconvolved(self.merge(self.wiener(denoised, psf), from_features), denoised)
-
-    def spec(self) -> ModelSpec:
-        count = sum(p.numel() for p in self.parameters())
-        return ModelSpec(
-            task="deconv",
-            paper="https://arxiv.org/abs/2207.08201",
-            conditions=("psf", "noise_level"),
-            channels=3,
-            min_size=2,
-            tiling="local",
-            parameters=count,
-        )
 
 
 def noise_map(x: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ the papers' equations; the published code has no licence.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.models.blocks import ResidualBlock
+from restore.models.spec import ModelSpec
 from restore.physics.batch import crop_or_pad
 from restore.physics.fourier import otf
 
@@ -33,7 +34,14 @@ class Deconvolved(NamedTuple):
 
 
 class DeconvolutionNetwork(nn.Module, ABC):
-    """A network that takes out a known blur, and whose intermediate results are trained too."""
+    """A network that takes out a known blur, and whose intermediate results are trained too.
+
+    Attributes:
+        paper, min_size: of its `ModelSpec`.
+    """
+
+    paper: ClassVar[str] = ""
+    min_size: ClassVar[int] = 1
 
     @abstractmethod
     def stages(self, x: Tensor, psf: Tensor, noise_level: Tensor) -> Deconvolved:
@@ -48,6 +56,17 @@ class DeconvolutionNetwork(nn.Module, ABC):
             noise_level: std of the noise in units of [0, 1], B x 1 x 1 x 1; of a map B x 1 x H x W the mean counts.
         """
         return self.stages(x, psf, noise_level).pictures[-1].float()
+
+    def spec(self) -> ModelSpec:
+        return ModelSpec(
+            task="deconv",
+            paper=self.paper,
+            conditions=("psf", "noise_level"),
+            channels=3,
+            min_size=self.min_size,
+            tiling="local",  # in the Fourier domain every pixel depends on all
+            parameters=sum(p.numel() for p in self.parameters()),
+        )
 
 
 class ConvReLU(nn.Conv2d):

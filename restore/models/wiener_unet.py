@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from restore.errors import ConfigError
 from restore.models.blocks import ResidualBlock
 from restore.models.plain_unet import PlainUNet
-from restore.models.spec import ModelSpec
 from restore.models.wiener_layer import DeconvolutionNetwork, Deconvolved
 from restore.physics.batch import per_sample
 from restore.physics.fourier import data_step, difference_power, otf
@@ -103,11 +102,6 @@ class WienerUNet(DeconvolutionNetwork):
                 else:
                     own_state[name] = value
             net.load_state_dict(own_state)
-
-    def spec(self) -> ModelSpec:
-        count = sum(p.numel() for p in self.parameters())
-        conditions = ("psf", "noise_level")
-        return ModelSpec("deconv", conditions=conditions, channels=3, tiling="local", parameters=count)
 
 
 def _correction(net: PlainUNet, x: Tensor, level: Tensor, *maps: Tensor) -> Tensor:

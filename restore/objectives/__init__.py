@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore.building import made, validated
-from restore.errors import ConfigError
+from restore.building import made, validated, with_tuples
+from restore.errors import ConfigError, brief
 from restore.naming import imported
 
 if TYPE_CHECKING:
@@ -61,11 +61,10 @@ def build(
             raise ConfigError(f"the objective {name!r} does not use {where}", fix="Leave it out")
     given |= {} if losses is None else {"losses": build_losses(losses)}
     given |= {} if degradation is None else {"degradation": degradation}
-    rest = dict(arguments or {})
+    rest = with_tuples(arguments or {})
     if "discriminator" in takes:
         given["discriminator"] = _discriminator(network, rest.pop("discriminator", {}))
     supplied = (next(iter(takes), "network"), "losses", "degradation", "discriminator")
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
     what = f"objective {name!r}"
     arguments = validated(what, constructor, rest, supplied=supplied)
     return made(what, functools.partial(constructor, network), given | arguments)
@@ -77,6 +76,6 @@ def _discriminator(network: nn.Module, described: Any) -> nn.Module:
 
     if not isinstance(described, Mapping):
         fix = "Give its arguments, for example {width: 32}, and its name if it is another"
-        raise ConfigError(f"objective.arguments.discriminator cannot be {described!r:.60}", fix=fix)
+        raise ConfigError(f"objective.arguments.discriminator cannot be {brief(described)}", fix=fix)
     arguments = {"channels": spec_of(network).channels or 3, **described}
     return build_network(arguments.pop("name", DISCRIMINATOR), **arguments)

@@ -28,7 +28,7 @@ from restore.physics.random import generator_for
 if TYPE_CHECKING:
     from restore.data.batches import Batch
 
-_POINTS = 0x9E  # tells the penalty's draws from those of the damage
+_POINTS = 0x9E  # keeps the penalty's draws apart from those of the damage
 
 
 class Adversarial(Supervised):

@@ -1,4 +1,4 @@
-"""PatchDiscriminator: tells restored pictures from clean ones, patch by patch.
+"""PatchDiscriminator: distinguishes restored pictures from clean ones, patch by patch.
 
 Source: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017,
 https://arxiv.org/abs/1611.07004. Difference: spectral normalisation (Miyato et al., ICLR 2018,

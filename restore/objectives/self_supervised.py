@@ -68,7 +68,7 @@ class SelfSupervised(Objective):
 
 
 class Noise2Void(SelfSupervised):
-    """Some pixels are replaced by a neighbour and must be told from what is around them: mean square there.
+    """Some pixels are replaced by a neighbour and must be predicted from what is around them: mean square there.
 
     Args:
         share: of the pixels that are replaced.
@@ -178,13 +178,13 @@ class Blind2Unblind(SelfSupervised):
     def hidden(self, x: Tensor) -> Tensor:
         """Every pixel from the pass that does not see it: B x C x H x W."""
         around = _neighbour_mean(x)
-        found = torch.zeros_like(x)
+        restored = torch.zeros_like(x)
         for place in range(_CELL * _CELL):
             row, column = divmod(place, _CELL)
             mask = torch.zeros_like(x[:1, :1])
             mask[..., row::_CELL, column::_CELL] = 1
-            found = found + mask * self.seen(torch.lerp(x, around, mask))
-        return found
+            restored = restored + mask * self.seen(torch.lerp(x, around, mask))
+        return restored
 
 
 def _neighbour_mean(x: Tensor) -> Tensor:

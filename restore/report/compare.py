@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from restore.errors import UnsupportedError
+from restore.io.atomic import AtomicFile
 from restore.io.codecs import SaveOptions, create
 from restore.picture import PictureInfo, PictureSource
 
@@ -19,7 +19,7 @@ _ROWS = 64
 def write_comparison(
     before: PictureSource,
     after: PictureSource,
-    path: Path,
+    file: AtomicFile,
     crop: tuple[int, int, int, int] | None = None,
 ) -> None:
     """Write an 8-bit PNG with `before` on the left and `after` on the right.
@@ -29,14 +29,23 @@ def write_comparison(
     of `before` becomes a square of that side.
 
     Args:
+        file: where it is written; committed, or discarded on any error.
         crop: x, y, width, height of the part of `before` that `after` shows.
     Raises:
         UnsupportedError: `after` is not so many times as large. FileError.
     """
-    x, y, width, height = crop or (0, 0, before.info.width, before.info.height)
+    try:
+        _write(before, after, file, crop or (0, 0, before.info.width, before.info.height))
+    except BaseException:
+        file.abort()
+        raise
+
+
+def _write(before: PictureSource, after: PictureSource, file: AtomicFile, crop: tuple[int, int, int, int]) -> None:
+    x, y, width, height = crop
     scale = max(after.info.width // width, 1)
     if (after.info.width, after.info.height) != (scale * width, scale * height):
-        raise UnsupportedError("before and after differ in size", where=path)
+        raise UnsupportedError("before and after differ in size", where=file.path)
     channels = 3 if min(before.info.channels, after.info.channels) >= 3 else 1
     low, high = _range(before)
     kept = (after.info.dtype, after.info.bits) == (before.info.dtype, before.info.bits)
@@ -45,21 +54,17 @@ def write_comparison(
         scale * height, 2 * scale * width + GAP, channels, metadata=replace(before.info.metadata, dpi=None)
     )
     step = max(_ROWS // scale, 1)
-    sink = create(path, info, SaveOptions())
-    try:
-        for top in range(0, height, step):
-            stop = min(top + step, height)
-            left = before.read_rows(y + top, y + stop)[:, x : x + width, :channels]
-            left = left.repeat(scale, axis=0).repeat(scale, axis=1)
-            right = after.read_rows(scale * top, scale * stop)[:, :, :channels]
-            gap = np.full((len(right), GAP, channels), 255, np.uint8)
-            sink.write_rows(
-                np.concatenate([_to_bytes(left, low, high), gap, _to_bytes(right, low_after, high_after)], axis=1)
-            )
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
+    sink = create(file.path, info, SaveOptions(), file)
+    for top in range(0, height, step):
+        stop = min(top + step, height)
+        left = before.read_rows(y + top, y + stop)[:, x : x + width, :channels]
+        left = left.repeat(scale, axis=0).repeat(scale, axis=1)
+        right = after.read_rows(scale * top, scale * stop)[:, :, :channels]
+        gap = np.full((len(right), GAP, channels), 255, np.uint8)
+        sink.write_rows(
+            np.concatenate([_to_bytes(left, low, high), gap, _to_bytes(right, low_after, high_after)], axis=1)
+        )
+    sink.commit()
 
 
 def _range(source: PictureSource) -> tuple[float, float]:

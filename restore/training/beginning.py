@@ -24,14 +24,14 @@ def begin_with(network: nn.Module, name: str, model: ModelSettings) -> tuple[Tra
         WeightsError: there are none, or they are of another network.
     """
     from restore.zoo.resolver import resolve
-    from restore.zoo.weights import label_of, load_weights
+    from restore.zoo.weights import label_of, read_network
 
     path = resolve(name)
     take = getattr(network, "take_denoiser", None)
     label = label_of(path) if path.suffix == ".safetensors" else None
     denoises = label is not None and label.card.task == "denoise" and label.model != model.name
     if take is not None and denoises:
-        loaded = load_weights(path)
+        loaded = read_network(path)
         try:
             take(loaded.net.state_dict())
         except (RuntimeError, KeyError) as error:
@@ -39,6 +39,6 @@ def begin_with(network: nn.Module, name: str, model: ModelSettings) -> tuple[Tra
             why = " ".join(str(error).split())[:200]
             raise WeightsError("these weights do not fit into the U-Nets", where=path, why=why, fix=fix) from error
     else:
-        loaded = load_weights(path, model.name, model.arguments)
+        loaded = read_network(path, model.name, model.arguments)
         network.load_state_dict(loaded.net.state_dict())
     return loaded.card.all_runs() if loaded.card else ()

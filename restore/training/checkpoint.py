@@ -49,16 +49,16 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     Raises `FileError` if there is none, or if it cannot be read or is none of this program: then it names the one
     before, which is taken once the user has removed the newest.
     """
-    found = checkpoints(folder)
-    if not found:
+    paths = checkpoints(folder)
+    if not paths:
         raise FileError("there is no checkpoint to resume from", where=folder, fix="Leave out --resume to start anew")
-    before = f"Delete it to go on from {found[-2].name}" if len(found) > 1 else "Delete it and start anew"
+    before = f"Delete it to go on from {paths[-2].name}" if len(paths) > 1 else "Delete it and start anew"
     what = "this checkpoint cannot be read"
     try:
-        state = load_pickled(found[-1])
+        state = load_pickled(paths[-1])
     except WeightsError as error:
-        raise FileError(what, where=found[-1], why=error.why or error.what, fix=before) from error
-    with foreign_errors(found[-1], "this is no checkpoint of a training", FileError, before):
+        raise FileError(what, where=paths[-1], why=error.why or error.what, fix=before) from error
+    with foreign_errors(paths[-1], "this is no checkpoint of a training", FileError, before):
         Progress(**state["progress"])
         dict(state["facts"])
-        return found[-1], state
+        return paths[-1], state

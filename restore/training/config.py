@@ -176,11 +176,6 @@ def find_config(config: str | Path) -> Path:
     )
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a config, for editors."""
-    return TypeAdapter(Settings).json_schema()
-
-
 def _locate(tree: dict[str, Any], folder: Path) -> None:
     """Files of code that a config names lie beside it, not where the program was started."""
     named = ("model", "objective", "degradation")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from restore.training.runtime import Runtime
     from restore.training.schedule import Progress
 
+Notify = Callable[[dict[str, Any]], None]
+"""Called with each entry of the log."""
+
 
 MAX_LOG = 1 << 30
 """Bytes of a log that a run goes on with."""
@@ -31,7 +34,7 @@ class Log:
     Only the first process writes; what it writes are means over all of them.
 
     Args:
-        tell: called with each object, too.
+        notify: called with each object, too.
         at: the step the run goes on from; what was logged of later steps is dropped, they are done again.
         pending: what `pending` gave at that step.
     """
@@ -39,12 +42,12 @@ class Log:
     def __init__(
         self,
         folder: Path,
-        tell: Callable[[dict[str, Any]], None],
+        notify: Notify,
         runtime: Runtime,
         at: int = 0,
         pending: dict[str, tuple[float, int]] | None = None,
     ) -> None:
-        self._tell, self._runtime = tell, runtime
+        self._notify, self._runtime = notify, runtime
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         for name, (total, count) in (pending or {}).items():
@@ -109,7 +112,7 @@ class Log:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, progress.step)
-        self._tell(entry)
+        self._notify(entry)
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:

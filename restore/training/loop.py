@@ -22,7 +22,7 @@ from restore.interrupts import stop_requested
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint, save_checkpoint
 from restore.training.learner import Learner
-from restore.training.log import Log
+from restore.training.log import Log, Notify
 from restore.training.runtime import Runtime, share
 from restore.training.schedule import Progress, learning_rate, schedule_share
 from restore.training.settings import TrainSettings
@@ -40,7 +40,7 @@ def train(
     validation: Sequence[Batch] = (),
     resume: bool = False,
     facts: dict[str, Any] | None = None,
-    tell: Callable[[dict[str, Any]], None] = lambda entry: None,
+    notify: Notify = lambda entry: None,
 ) -> Progress:
     """Train until the schedule ends or a signal asks to stop; either way the last state is on disk.
 
@@ -50,7 +50,7 @@ def train(
         validation: batches to validate on every `validate_every` steps and at the end.
         resume: go on from the newest checkpoint in `folder`.
         facts: plain data kept in every checkpoint (the resolved configuration, versions).
-        tell: called with each entry of the log.
+        notify: called with each entry of the log.
     Raises:
         FileError: there is nothing to resume from.
         ModelError: gradients were not finite for `bad_steps` steps in a row; the last batch is in `bad_batch.pt`.
@@ -62,7 +62,7 @@ def train(
         path, state = load_checkpoint(folder)
         learner.restore(state, path)
         progress, pending = Progress(**state["progress"]), state.get("log", {})
-    log = Log(folder, tell, runtime, progress.step, pending)
+    log = Log(folder, notify, runtime, progress.step, pending)
     started, saved, bad, seen = time.monotonic() - progress.seconds, time.monotonic(), 0, -1
     rate = settings.learning_rate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.beginning import begin_with
 from restore.training.checkpoint import load_checkpoint
+from restore.training.log import Notify
 from restore.training.loop import Progress, train
 from restore.training.provenance import commit, machine
 from restore.training.settings import Settings
 from restore.version import __version__
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 def run(
@@ -36,7 +35,7 @@ def run(
     stages: Sequence[dict[str, Any]] = (),
     before: Sequence[dict[str, Any]] = (),
     command: str = "",
-    tell: Tell = lambda entry: None,
+    notify: Notify = lambda entry: None,
     cached: Cached | None = None,
     left_out: LeftOut = lambda line: None,
 ) -> Progress:
@@ -48,7 +47,7 @@ def run(
         stages, before: runs that `init_from` went through, as `run_of`: of the same training, and of the weights
             that one began with. A resumed run knows its own.
         command: that repeats the training, for the card.
-        tell: see `restore.training.loop.train`.
+        notify: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
         left_out: called with a line for every picture that is not learned from.
     """
@@ -71,7 +70,14 @@ def run(
         "machine": machine(), "commit": commit(), "command": command, "stages": stages, "before": before,
     }  # fmt: skip
     return train(
-        objective, draw, settings.train, folder, validation=validation, resume=resume, facts=_plain(facts), tell=tell
+        objective,
+        draw,
+        settings.train,
+        folder,
+        validation=validation,
+        resume=resume,
+        facts=_plain(facts),
+        notify=notify,
     )
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from restore.data.sources import Cached, LeftOut
 from restore.training.checkpoint import checkpoints, load_checkpoint
+from restore.training.log import Notify
 from restore.training.loop import Progress, schedule_share
-from restore.training.run import Tell, run, run_of, trained_network
+from restore.training.run import run, run_of, trained_network
 from restore.training.settings import Settings
 
 
@@ -25,7 +26,7 @@ def train_stages(
     *,
     resume: bool = False,
     command: str = "",
-    tell: Tell = lambda entry: None,
+    notify: Notify = lambda entry: None,
     cached: Cached | None = None,
     left_out: LeftOut = lambda line: None,
 ) -> Progress:
@@ -34,7 +35,7 @@ def train_stages(
     Args:
         stages: of `restore.training.config.load_stages`.
         resume: go on where the last call stopped.
-        command, tell, cached, left_out: as of `restore.training.run.run`.
+        command, notify, cached, left_out: as of `restore.training.run.run`.
     """
     folders = stage_folders(stages, folder)
     current = max((number for number, each in enumerate(folders) if checkpoints(each)), default=0) if resume else 0
@@ -44,7 +45,7 @@ def train_stages(
         current, resume = current + 1, False
     while True:
         progress = run(
-            stages[current], folders[current], resume=resume, command=command, tell=tell, cached=cached,
+            stages[current], folders[current], resume=resume, command=command, notify=notify, cached=cached,
             left_out=left_out, **handed,
         )  # fmt: skip
         if progress.interrupted or current == len(stages) - 1:

@@ -81,12 +81,12 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
 
 def verify_all() -> list[Verified]:
     """Load every named weights file, as `restore weights verify` does: sha256, header, shapes, values."""
-    from restore.zoo.weights import load_weights
+    from restore.zoo.weights import read_network
 
     results = []
     for name, path in available().items():
         try:
-            results.append(Verified(name, path, load_weights(path).card, None))
+            results.append(Verified(name, path, read_network(path).card, None))
         except WeightsError as error:
             results.append(Verified(name, path, None, error))
     return results

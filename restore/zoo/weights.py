@@ -89,8 +89,8 @@ def save_weights(
     return card
 
 
-def load_weights(path: str | Path, model: str | None = None, arguments: Mapping[str, Any] | None = None) -> Loaded:
-    """The network of a weights file.
+def read_network(path: str | Path, model: str | None = None, arguments: Mapping[str, Any] | None = None) -> Loaded:
+    """The network of a weights file, whatever its task (for restoring: `restore.zoo.load`).
 
     Args:
         path: a file (see `restore.zoo.resolver.resolve` for names).

@@ -57,7 +57,7 @@ def test_a_few_highlights_above_one_are_high_dynamic_range_and_not_counts():
 def test_values_that_are_not_finite_are_refused(value):
     picture = np.zeros((9, 9), np.float32)
     picture[4, 4] = value
-    with pytest.raises(UnsupportedError, match="1 samples are NaN or infinite"):
+    with pytest.raises(UnsupportedError, match="1 sample is NaN or infinite"):
         _scale(picture)
 
 

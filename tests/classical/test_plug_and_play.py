@@ -13,15 +13,15 @@ from .blurred import circular, psnr, scene, shake
 
 
 def test_the_levels_fall_to_the_noise_evenly():
-    told = []
+    levels = []
 
     def watch(x, level):
-        told.append(level)
+        levels.append(level)
         return x
 
     plug_and_play(torch.rand(1, 1, 20, 24), torch.ones(1, 1), 5 / 255, watch, iterations=6)
-    steps = torch.tensor(told).log().diff()
-    assert told[0] == pytest.approx(49 / 255) and told[-1] == pytest.approx(5 / 255)
+    steps = torch.tensor(levels).log().diff()
+    assert levels[0] == pytest.approx(49 / 255) and levels[-1] == pytest.approx(5 / 255)
     assert torch.allclose(steps, steps[:1].expand(5), atol=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_the_data_step_is_the_minimum():
 
 
 def test_a_denoiser_is_worth_its_time():
-    """A plain smoother of the told level in its place: still better than Wiener's best."""
+    """A plain smoother of the given level in its place: still better than Wiener's best."""
     import cv2
 
     def smoother(x, level):

@@ -288,7 +288,7 @@ def test_refusals(restore, flat, tmp_path, words, message):
 def test_unclipped_values_need_a_file_that_holds_them(restore, flat, tmp_path):
     ran = restore("degrade", "gaussian", flat, tmp_path / "out.png", "--unclipped")
     assert ran.code == 1 and not (tmp_path / "out.png").exists()
-    assert "PNG with 8 bits cannot hold values below black or above white. Write a .tif with --depth float" in ran.err
+    assert "PNG with 8 bits cannot hold values below black or above white. Give a float picture, write" in ran.err
 
 
 def test_names_are_those_of_the_physics() -> None:

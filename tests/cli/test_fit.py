@@ -83,7 +83,6 @@ def test_nothing_to_learn_from(restore, folder, tmp_path):
         ("a b out --fit c", "self-supervised", "c"),
         ("a b out --adapt", "self-supervised", ["a", "b"]),
         ("a b out --adapt --verbose", "self-supervised", ["a", "b"]),
-        ("--adapt= a b out", "self-supervised", ["a", "b"]),
         ("a b out --method self-supervised", "self-supervised", ["a", "b"]),
         ("a out --budget 5m", "self-supervised", ["a"]),
         ("a out", "network", None),

@@ -165,16 +165,16 @@ def test_unexpected_errors_stay_with_their_file(restore, photo, folder, monkeypa
     def broken(*args):
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("restore.engines.denoise.auto.measure_level", broken)
+    monkeypatch.setattr("restore.engines.denoise.network_choice.measure_level", broken)
     ran = restore("inspect", photo)
     assert ran.code == 1 and "unexpected ZeroDivisionError (surprise)" in ran.err and "Traceback" not in ran.err
     assert "Traceback" in restore("inspect", photo, "-v").err
 
 
 def test_an_interrupt_ends_it_with_what_was_done(restore, folder, monkeypatch):
-    from restore.engines.denoise import auto
+    from restore.engines.denoise import network_choice
 
-    seen, measure = [], auto.measure_level
+    seen, measure = [], network_choice.measure_level
 
     def second_is_interrupted(*args):
         seen.append(args)
@@ -182,6 +182,6 @@ def test_an_interrupt_ends_it_with_what_was_done(restore, folder, monkeypatch):
             raise KeyboardInterrupt
         return measure(*args)
 
-    monkeypatch.setattr(auto, "measure_level", second_is_interrupted)
+    monkeypatch.setattr(network_choice, "measure_level", second_is_interrupted)
     ran = restore("inspect", folder, "--json")
     assert ran.code == 130 and ran.json["summary"]["interrupted"] is True and ran.json["summary"]["ok"] == 1

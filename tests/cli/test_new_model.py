@@ -13,7 +13,7 @@ import pytest
 from restore.cli.new_model import TEMPLATES
 from restore.errors import ConfigError, WeightsError
 from restore.naming import beside, imported, portable
-from restore.zoo.weights import load_weights
+from restore.zoo.weights import read_network
 from tests.cli.conftest import environment
 from tests.data.conftest import save, scene
 from tests.documents import ROOT, lines
@@ -85,10 +85,10 @@ def test_weights_alone_never_run_code(here, restore):
     assert not (here / "was-run").exists()
     (here / "copy").mkdir()
     (here / "my_net.py").rename(here / "copy" / "my_net.py")  # what was imported before is another file
-    assert load_weights(weights, "copy/my_net.py:MyNet").card is not None
+    assert read_network(weights, "copy/my_net.py:MyNet").card is not None
     assert (here / "was-run").exists()
     with pytest.raises(WeightsError, match=r"of 'my_net.py:MyNet', not 'copy/my_net.py:Path'"):
-        load_weights(weights, "copy/my_net.py:Path")
+        read_network(weights, "copy/my_net.py:Path")
 
 
 @pytest.mark.parametrize("name", ["MyNet", "my-net", "2net", "class", "../net", "a b"])

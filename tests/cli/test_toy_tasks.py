@@ -15,7 +15,8 @@ import pytest
 import tifffile
 
 import restore as package
-from restore.inference.ledger import LEDGER_NAME, read_ledger
+from restore.inference.history import read_ledger
+from restore.inference.ledger import LEDGER_NAME
 from restore.inference.tile import TileRunner
 from restore.picture import Picture
 from tests.cli.conftest import command, environment
@@ -324,3 +325,4 @@ def test_a_picture_object_gives_a_result(tmp_path):
     assert result.provenance["task"] == "split"
     package.write(result, tmp_path / "r.png")
     assert np.array_equal(read(tmp_path / "r.png"), 255 - x)
+    assert np.array_equal(read(tmp_path / "r_spread.png"), spread(x))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from restore.training.checkpoint import checkpoints, load_checkpoint
-from restore.zoo.weights import load_weights
+from restore.zoo.weights import read_network
 from tests.cli.conftest import command, environment
 from tests.data.conftest import save, scene
 from tests.training.test_loop import assert_same
@@ -43,7 +43,7 @@ def test_from_photographs_to_weights(here, restore):
     assert ran.code == 0, ran.err
     assert (ran.json["step"], ran.json["skipped"], ran.json["weights"]) == (12, 0, "runs/tiny/tiny.safetensors")
     assert ran.json["validation"].keys() == {"psnr", "psnr_input"}
-    loaded = load_weights(here / "runs/tiny/tiny.safetensors")
+    loaded = read_network(here / "runs/tiny/tiny.safetensors")
     assert loaded.card is not None and loaded.card.steps == 12
     assert loaded.card.command == "restore train tiny.yaml"
     average = load_checkpoint(here / "runs/tiny")[1]["average"]
@@ -62,7 +62,7 @@ def test_init_from_starts_a_fresh_schedule_from_weights(here, restore):
     weights = "runs/tiny/tiny.safetensors"
     words = ("train", "tiny.yaml", "train.steps=1", "train.learning_rate=1e-9", "train.ema=0", "-q")
     assert restore(*words, "--init-from", weights, "--out", "second").code == 0
-    first, second = (load_weights(path).net.state_dict() for path in (weights, "second/tiny.safetensors"))
+    first, second = (read_network(path).net.state_dict() for path in (weights, "second/tiny.safetensors"))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-3, rtol=1e-3)
     torch.save(first, "mine.pth")

@@ -74,7 +74,7 @@ def test_every_place_is_equally_likely():
     assert counts.min() > 60 and counts.max() < 145
 
 
-def test_small_pictures_are_left_out_and_too_large_crops_told():
+def test_small_pictures_are_left_out_and_too_large_crops_refused():
     clean = CropBatches(clean_of(unique(10, 60, 0), unique(20, 20, 1)), 16)(0, 0, 50).clean
     assert (clean[:, 2] == 1).all()
     with pytest.raises(ConfigError, match=r"data\.crop, 24 px.*Set data\.crop to 20"):

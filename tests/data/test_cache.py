@@ -102,7 +102,7 @@ def test_excludes_by_pattern_and_keeps_scales(photos, tmp_path):
     assert np.abs(half - box).max() <= 0.5
 
 
-def test_folders_without_pictures_and_wrong_scales_are_told(photos, tmp_path):
+def test_folders_without_pictures_and_wrong_scales_are_refused(photos, tmp_path):
     with pytest.raises(FileError, match="no pictures"):
         open_cache([photos], tmp_path / "cache", exclude=["*"])
     with pytest.raises(FileError, match="not a folder"):
@@ -198,7 +198,7 @@ def test_of_several_processes_one_builds(tmp_path, photos):
         save(photos / f"more{number}.png", scene(number, 300, 400))
     words = [sys.executable, "-c", code, str(photos), str(tmp_path / "cache")]
     started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate(timeout=60)[0].split() for process in started]
-    assert sorted(count for count, _ in told) == ["0", "0", "33"]
-    assert len({digest for _, digest in told}) == 1
+    printed = [process.communicate(timeout=60)[0].split() for process in started]
+    assert sorted(count for count, _ in printed) == ["0", "0", "33"]
+    assert len({digest for _, digest in printed}) == 1
     assert len(list((tmp_path / "cache").glob("*.bin"))) == 1

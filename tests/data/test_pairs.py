@@ -42,7 +42,7 @@ def test_one_folder_by_endings(tmp_path):
     assert found.mismatches() == [f"{tmp_path / 'y_real.png'}: no clean partner"]
 
 
-def test_two_files_of_one_name_are_told(folders):
+def test_two_files_of_one_name_are_refused(folders):
     noisy, clean = folders
     save(clean / "a.bmp", scene(1))
     found = match_pairs(noisy, clean)

@@ -19,7 +19,7 @@ from restore.models.spec import ModelSpec, Output
 from restore.physics.level import KNOTS, MAP_RADIUS
 from restore.picture import Picture
 from restore.zoo.card import WeightsCard
-from restore.zoo.weights import load_weights, save_weights
+from restore.zoo.weights import read_network, save_weights
 from tests.inference.engines import picture, restore
 
 CPU = torch.device("cpu")
@@ -288,7 +288,7 @@ def test_weights_from_a_file_give_the_same_bytes(tmp_path):
     card = WeightsCard(name="w", task="denoise", summary="", date=datetime.date(2026, 1, 1), licence="CC0")
     path, net = tmp_path / "w.safetensors", small(**arguments)
     sha256 = save_weights(path, net, "plain_unet", arguments, card).sha256
-    loaded = load_weights(path)
+    loaded = read_network(path)
     run = DenoisingNetwork(loaded.net, loaded.spec, "w", loaded.sha256)
     assert run.fingerprint == f"network:w:{sha256}"
     source = picture(40, 50, 3, "uint8")

@@ -73,7 +73,7 @@ def test_the_index_counts_all_pictures_of_the_folder(tmp_path):
     assert cropped.truth.shape == (16, 16, 3) and np.array_equal(cropped.truth, CLEAN[:16, :16])
 
 
-def test_poisson_level_is_measured_for_those_who_must_be_told(tmp_path):
+def test_poisson_level_is_measured_for_methods_that_need_it(tmp_path):
     write(tmp_path / "a.png", np.full((100, 100, 3), 128, np.uint8))
     (source,) = clean_sources(tmp_path, EvaluationProtocol())
     expected = np.sqrt(128 / 255 / 30) * 255

@@ -159,9 +159,9 @@ def _read_config(path: Path) -> object:
 
 
 def _read_weights(path: Path) -> object:
-    from restore.zoo.weights import load_weights
+    from restore.zoo.weights import read_network
 
-    return load_weights(path, None if path.suffix == ".safetensors" else "plain_unet", _tiny_arguments(path))
+    return read_network(path, None if path.suffix == ".safetensors" else "plain_unet", _tiny_arguments(path))
 
 
 def _tiny_arguments(path: Path) -> dict[str, Any] | None:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import restore.inference.worker as worker_module
-from restore.errors import ExitCode, ModelError
+from restore.errors import ExitCode, FileError, ModelError
 from restore.inference.batch import BatchOptions, Job, Recorder, run_batch
-from restore.inference.ledger import LEDGER_NAME, FileRecord, Ledger, find_leftovers
+from restore.inference.history import History
+from restore.inference.ledger import LEDGER_NAME, Ledger, find_leftovers
+from restore.inference.records import FileRecord
 from restore.inference.worker import Worker
 from restore.io import read_picture
+from restore.io.atomic import StagedFile
 from restore.io.codecs import PictureFile, ReadOptions
 from restore.models.spec import ModelSpec
 
@@ -39,7 +42,7 @@ def jobs_of(folder: Path, out: Path | None):
 def run(folder, out, restorer=None, *, resume=False, **options):
     restorer = restorer or two_outputs()
     with Ledger(out or folder, resume=resume) as ledger:
-        settings = BatchOptions(**({"overwrite": resume, "workers": 1} | options))
+        settings = BatchOptions(**({"workers": 1} | options))
         return run_batch(jobs_of(folder, out), restorer, settings, ledger=ledger), restorer
 
 
@@ -97,58 +100,96 @@ def test_a_result_that_cannot_be_written_takes_the_other_with_it(photos, tmp_pat
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("instant", ["before publishing", "between the names", "before the line", "after the line"])
+@pytest.mark.parametrize("instant", ["before the line", "after the line", "between the names", "after the names"])
 def test_resume_after_a_kill_does_exactly_the_missing_work(photos, tmp_path, monkeypatch, instant, workers):
     class Killed(BaseException):
         pass
 
     whole, out = tmp_path / "whole", tmp_path / "out"
     run(photos, whole)
-    publish, add = worker_module.AtomicFile.publish, Ledger.add
+    publish, discard, add = StagedFile.publish, StagedFile.discard, Ledger.add
+    killed = []
+
+    def die():
+        killed.append(True)
+        raise Killed
 
     def publish_and_die(self):
-        if self.path.name == {"before publishing": "2.png", "between the names": "2_map.png"}.get(instant):
-            raise Killed
+        if self.path.name == "2_map.png" and instant == "between the names":
+            die()
         publish(self)
+        if self.path.name == "2_map.png" and instant == "after the names":
+            die()
 
     def add_and_die(self, record: FileRecord):
-        if instant == "after the line":
-            add(self, record)
-        if record.inputs == ("2.png",) and instant.endswith("the line"):
-            raise Killed
-        if instant != "after the line":
-            add(self, record)
+        if record.inputs == ("2.png",) and instant == "before the line":
+            die()
+        add(self, record)
+        if record.inputs == ("2.png",) and instant == "after the line":
+            die()
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker_module.AtomicFile, "publish", publish_and_die)
-        patch.setattr(worker_module.AtomicFile, "discard", lambda self: self.file.close())  # as a kill leaves it
+        patch.setattr(StagedFile, "publish", publish_and_die)
+        patch.setattr(StagedFile, "discard", lambda self: None if killed else discard(self))  # as a kill leaves it
         patch.setattr(Ledger, "add", add_and_die)
         with pytest.raises(Killed):
             run(photos, out, workers=workers)
     before = {name: (out / name).stat().st_mtime_ns for name in ("0.png", "0_map.png", "1.png", "1_map.png")}
     _, restorer = run(photos, out, resume=True, workers=workers)
-    assert names(restorer) == (["3.png"] if instant == "after the line" else ["2.png", "3.png"])
+    assert names(restorer) == (["3.png"] if instant == "after the names" else ["2.png", "3.png"])
     assert contents(out) == contents(whole) and find_leftovers(out) == {}
     assert before == {name: (out / name).stat().st_mtime_ns for name in before}
 
 
 @pytest.mark.parametrize("lost", ["2.png", "2_map.png"])
-@pytest.mark.parametrize("how", ["gone", "changed"])
-def test_a_job_is_done_only_with_every_output(photos, tmp_path, lost, how):
+def test_a_job_is_done_only_with_every_output(photos, tmp_path, lost):
     out = tmp_path / "out"
     run(photos, out)
     expected = contents(out)
-    (out / lost).unlink() if how == "gone" else (out / lost).write_bytes(expected[lost][:-1] + b"?")
+    (out / lost).unlink()
     assert names(run(photos, out, resume=True)[1]) == ["2.png"]
     assert contents(out) == expected
 
 
-def test_lines_of_the_old_layout_are_not_done(photos, tmp_path):
+@pytest.mark.parametrize("changed", ["2.png", "2_map.png"])
+def test_a_result_that_was_changed_by_hand_is_not_replaced(photos, tmp_path, changed):
+    out = tmp_path / "out"
+    run(photos, out)
+    (out / changed).write_bytes((out / changed).read_bytes() + b"?")
+    before = contents(out)
+    summary, restorer = run(photos, out, resume=True)
+    assert names(restorer) == [] and contents(out) == before
+    assert [line for _, line in summary.failures] == [
+        f"{out / changed}: exists already (it is not as an earlier run wrote it). "
+        "Move it away, or give --overwrite in place of --resume to replace it"
+    ]
+    assert run(photos, out, resume=True, overwrite=True)[0].ok == 1
+
+
+def test_what_a_run_refused_is_refused_when_it_is_resumed(photos, tmp_path):
+    out = tmp_path / "out"
+    write_picture(out / "2.png", 99)
+    before = (out / "2.png").read_bytes()
+    for resume in (False, True, True):
+        summary, _ = run(photos, out, resume=resume)
+        assert len(summary.failures) == 1 and (out / "2.png").read_bytes() == before
+
+
+def test_what_an_earlier_run_wrote_is_replaced_when_its_input_changed(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    write_picture(photos / "2.png", 99)
+    assert names(run(photos, out, resume=True)[1]) == ["2.png"]
+    assert np.array_equal(read_picture(out / "2.png").pixels, 255 - read_picture(photos / "2.png").pixels)
+
+
+def test_lines_of_another_layout_say_nothing(photos, tmp_path):
     out = tmp_path / "out"
     run(photos, out)
     old = (out / LEDGER_NAME).read_text().replace('"outputs"', '"output"')
     (out / LEDGER_NAME).write_text(old)
-    assert len(run(photos, out, resume=True)[1].calls) == 4
+    lines = [line for _, line in run(photos, out, resume=True)[0].failures]
+    assert len(lines) == 4 and all("(no ledger says that restore wrote it)" in line for line in lines)
 
 
 def test_in_place_replaces_the_input_and_puts_the_other_output_beside_it(photos):
@@ -160,7 +201,7 @@ def test_in_place_replaces_the_input_and_puts_the_other_output_beside_it(photos)
     after = contents(photos)
     assert len(after) == 8 and run(photos, None, resume=True)[1].calls == [] and contents(photos) == after
     (photos / "1_map.png").unlink()
-    assert names(run(photos, None, resume=True)[1]) == ["1.png"], "the lost map is made again"
+    assert run(photos, None, resume=True)[1].calls == [], "what the map was made of is gone"
 
 
 # --- two inputs ----------------------------------------------------------------------------------------------
@@ -182,7 +223,7 @@ def test_two_inputs_go_in_together(photos, tmp_path):
     for resume in (False, True):
         with Ledger(out, resume=resume) as ledger:
             jobs = [pair_of(photos, out / "d.png")]
-            summary = run_batch(jobs, restorer, BatchOptions(overwrite=resume), ledger=ledger)
+            summary = run_batch(jobs, restorer, BatchOptions(), ledger=ledger)
         assert (summary.ok, summary.kept) == ((0, 1) if resume else (1, 0))
     one, other = (read_picture(photos / f"{n}.png").pixels for n in (0, 1))
     assert np.array_equal(read_picture(out / "d.png").pixels, one - np.minimum(one, other))
@@ -196,7 +237,7 @@ def test_a_change_of_either_input_is_other_work(photos, tmp_path, changed):
     out, restorer = tmp_path / "out", difference()
     for resume in (False, True):
         with Ledger(out, resume=resume) as ledger:
-            run_batch([pair_of(photos, out / "d.png")], restorer, BatchOptions(overwrite=resume), ledger=ledger)
+            run_batch([pair_of(photos, out / "d.png")], restorer, BatchOptions(), ledger=ledger)
         write_picture(photos / changed, 99)
     assert len(restorer.calls) == 2
 
@@ -216,10 +257,16 @@ def test_a_missing_input_is_named(photos, tmp_path):
 
 def test_a_job_with_a_problem_fails_and_says_why(photos, tmp_path):
     with Ledger(tmp_path / "out") as ledger:
-        job_ = Job((photos / "0.png",), {}, ("0.png",), {}, problem="has no counterpart in b")
+        job_ = Job(
+            (photos / "0.png",),
+            {},
+            ("0.png",),
+            {},
+            problem=FileError("has no counterpart in b", where=photos / "0.png", fix="Move it"),
+        )
         summary = run_batch([job_], difference(), ledger=ledger)
     assert summary.exit_code == ExitCode.SOME_FAILED
-    assert summary.failures[0][1].startswith(f"{photos / '0.png'}: has no counterpart in b. ")
+    assert summary.failures[0][1].startswith(f"{photos / '0.png'}: has no counterpart in b. Move it")
     assert records(tmp_path / "out")[0]["status"] == "failed"
 
 
@@ -236,29 +283,30 @@ def test_a_job_travels_to_another_process_and_back(photos, tmp_path):
     jobs = [pickle.loads(pickle.dumps(job(photos / f"{n}.png", out / f"{n}.png"))) for n in range(2)]
     (photos / "1.png").write_bytes(b"")
     done, failed = (pickle.loads(pickle.dumps(worker.do(one))) for one in jobs)
-    assert (done.record.status, done.error, done.staged) == ("ok", None, None)
-    assert np.array_equal(cv2.imread(str(out / "0.png")), 255 - cv2.imread(str(photos / "0.png")))
+    assert (done.record.status, done.error, len(done.staged)) == ("ok", None, 1) and not (out / "0.png").exists()
     assert failed.record.status == "failed" and str(failed.error) == failed.record.error["line"]
-    assert worker.do(jobs[0], is_done=lambda key, outputs: key == done.record.key).error is not None, "exists already"
     recorder = Recorder()
     recorder.record(done)
     recorder.record(failed)
     assert (recorder.summary.ok, len(recorder.summary.failures)) == (1, 1)
+    assert np.array_equal(cv2.imread(str(out / "0.png")), 255 - cv2.imread(str(photos / "0.png")))
+    assert str(worker.do(jobs[0]).error).startswith(f"{out / '0.png'}: exists already. ")
 
 
 def test_a_worker_leaves_the_input_to_the_recorder(photos):
     before = contents(photos)
     done = Worker(Negative(), BatchOptions()).do(job(photos / "0.png", photos / "0.png", in_place=True))
-    assert done.staged is not None and contents(photos).keys() == before.keys() | {done.staged.name}
+    assert contents(photos).keys() == before.keys() | {file.partial.name for file in done.staged}
     assert (photos / "0.png").read_bytes() == before["0.png"]
     Recorder().record(done)
     assert contents(photos).keys() == before.keys() and (photos / "0.png").read_bytes() != before["0.png"]
 
 
 def test_what_is_done_is_not_read_again(photos, tmp_path):
-    worker, one = Worker(Negative(), BatchOptions(overwrite=True)), job(photos / "0.png", tmp_path / "0.png")
-    first = worker.do(one)
-    again = worker.do(one, is_done=lambda key, outputs: key == first.record.key)
+    worker, one = Worker(Negative(), BatchOptions()), job(photos / "0.png", tmp_path / "out/0.png")
+    with Ledger(tmp_path / "out") as ledger:
+        Recorder(ledger).record(worker.do(one))
+    again = worker.do(one, History(tmp_path / "out"))
     assert (again.record.status, again.record.reason) == ("skipped", "already done")
     assert worker.restorer.calls == ["0.png"]
 
@@ -285,8 +333,9 @@ def test_the_file_is_closed_before_its_turn_if_it_is_in_memory(photos, tmp_path,
     """A lookahead holds pixels, not handles; a comparison then reads the pixels."""
     seen = []
 
-    def compare(before, after, path):
+    def compare(before, after, file):
         seen.append(np.array_equal(after.read_rows(0, 16), 255 - before.read_rows(0, 16)))
+        file.commit(lambda path: None)
 
     worker = Worker(Negative(), BatchOptions(compare=compare))
     one = job(photos / "0.png", tmp_path / "0.png", compare=tmp_path / "c.png")

@@ -1,6 +1,7 @@
 """Automatic tiles: within the budget, without waste, and memory measured rather than guessed."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,18 @@ def test_less_memory_means_smaller_tiles_until_nothing_fits():
     assert areas == sorted(areas, reverse=True) and areas[-1] < areas[0] / 10
     with pytest.raises(LimitError, match=r"not even the smallest tile fits the memory budget of 2 MiB .it takes about"):
         _plan(5000, 5000, 2 << 20)
+
+
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, tiling="rows"), replace(SPEC, radius=0, multiple_of=24)], ids=str)
+@pytest.mark.parametrize("size", [(5000, 5000), (40, 3000), (31, 20), (900, 33)])
+def test_the_memory_that_is_asked_for_is_the_least_that_is_enough(spec, size):
+    with pytest.raises(LimitError, match=r"Give --max-memory (\d+[KM]) or more") as caught:
+        _plan(*size, 900, spec)
+    number, unit = re.search(r"--max-memory (\d+)([KM])", str(caught.value)).groups()
+    least = int(number) << (20 if unit == "M" else 10)
+    _plan(*size, least, spec)
+    with pytest.raises(LimitError):
+        _plan(*size, least - (2 << (20 if unit == "M" else 10)), spec)
 
 
 def test_halving_ends():

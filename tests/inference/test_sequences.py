@@ -151,7 +151,7 @@ def test_odd_frames_and_foreign_files(tmp_path):
     odd.write_bytes(corpus.encoded("png", clip(1, size=(12, 17))[0][:, :, None]))
     restorer = averaging(1)
     summary = run(sequence(source, target), restorer, overwrite=True)
-    assert summary.failures[0][1].startswith(f"{odd}: is 17 x 12 with 1 channels of uint8, unlike the first frame")
+    assert summary.failures[0][1].startswith(f"{odd}: is 17 x 12 with 1 channel of uint8, unlike the first frame")
     assert restorer.calls == [], "it is refused before any work"
 
 

@@ -12,7 +12,8 @@ import tifffile
 
 import restore.inference.worker as worker_module
 from restore.errors import ExitCode, FileError, LimitError, ModelError, UnsupportedError
-from restore.inference.batch import BatchOptions, inspect, run_batch
+from restore.inference.batch import BatchOptions, run_batch
+from restore.inference.inputs import inspect
 from restore.inference.ledger import LEDGER_NAME, Ledger
 from restore.inference.sequences import restore_sequence
 from restore.io.codecs import PictureFile, ReadOptions, SaveOptions, open_picture
@@ -67,7 +68,7 @@ def jobs_of(folder: Path, out: Path | None, compare: bool = False):
 
 def run(folder, out, restorer=None, *, resume=False, watcher=None, compare=None, **options):
     restorer = restorer or Frames()
-    settings = BatchOptions(**({"overwrite": resume, "read": ALL, "compare": compare} | options))
+    settings = BatchOptions(**({"read": ALL, "compare": compare} | options))
     with Ledger(out or folder, resume=resume) as ledger:
         jobs = jobs_of(folder, out, compare is not None)
         return run_batch(jobs, restorer, settings, ledger=ledger, watcher=watcher), restorer
@@ -179,8 +180,9 @@ def test_the_first_frame_is_compared(scans, tmp_path):
     folder, arrays = scans
     seen = []
 
-    def compare(before, after, path):
-        seen.append((before.read_rows(0, 12)[:, :, 0], after.read_rows(0, 12)[:, :, 0], path.name))
+    def compare(before, after, file):
+        seen.append((before.read_rows(0, 12)[:, :, 0], after.read_rows(0, 12)[:, :, 0], file.path.name))
+        file.commit(lambda path: None)
 
     summary, _ = run(folder, tmp_path / "out", compare=compare, workers=1)
     before, after, name = seen[1]

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from restore.inference.batch import Job
-from restore.inference.ledger import LEDGER_NAME, read_ledger
+from restore.inference.history import read_ledger
+from restore.inference.ledger import LEDGER_NAME
 from restore.models.spec import ModelSpec, Output
 
 

@@ -23,6 +23,23 @@ from tests import corpus
 from .stacks import pages, same, write
 
 
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["f1", "f2", "f4"], "3"),
+        (["f01", "f05", "f06", "f10"], "2 to 4, 7 to 9"),
+        (["f0", "f10", "f30"], "20"),  # every tenth
+        (["f0", "f10", "f20"], ""),
+        (["take1_f1", "take1_f2", "take2_f9", "take2_f11"], "10"),
+        ([f"f{3 * n + k}" for n in range(7) for k in (0, 1)], "2, 5, 8, 11, 14 and 1 more gaps"),
+        (["f7"], ""),
+    ],
+)
+def test_missing_numbers_are_told(tmp_path, names, missing):
+    frames = FrameFolder(folder_of(tmp_path / "a", [f"{name}.png" for name in names]))
+    assert frames.notes == ((f"numbers are missing between the frames: {missing}",) if missing else ())
+
+
 def folder_of(folder: Path, names: list[str], **options) -> Path:
     folder.mkdir()
     for seed, name in enumerate(names):
@@ -125,7 +142,7 @@ def test_foreign_files_and_clutter(tmp_path):
     ("odd", "says"),
     [
         (corpus.pattern(9, 12), "is 12 x 9 with 3 channels of uint8, unlike the first frame, which is 11 x 9"),
-        (corpus.pattern(9, 11, 1), "with 1 channels of uint8"),
+        (corpus.pattern(9, 11, 1), "with 1 channel of uint8"),
         (corpus.pattern(9, 11, 4), "with 3 channels and alpha of uint8"),
     ],
 )
@@ -205,7 +222,7 @@ def test_a_held_folder_waits_for_its_name(tmp_path):
         assert not sink.path.exists() and sorted(entry.name for entry in sink.partial.iterdir()) == [
             "0.png", "1.png", "2.png",
         ]  # fmt: skip
-        getattr(sink, how)()
+        getattr(sink.staged, how)()
         assert not sink.partial.exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["publish"]
 

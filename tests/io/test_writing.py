@@ -14,7 +14,7 @@ import pytest
 
 from restore.errors import ConfigError, FileError, UnsupportedError
 from restore.io.codecs import SaveOptions, create, open_picture, probe, target_info
-from restore.picture import Picture, PictureInfo
+from restore.picture import Picture, PictureInfo, PictureSink
 from tests import corpus
 
 WRITABLE = [".png", ".tif", ".jpg", ".webp", ".bmp", ".avif"]
@@ -133,12 +133,18 @@ def test_too_few_rows_are_not_a_picture(extension: str, tmp_path: Path) -> None:
 # --- atomic --------------------------------------------------------------------------------------------------
 
 
+def replacing(path: Path, rows: int) -> PictureSink:
+    """A sink with so many of 48 rows, over a file that is there already."""
+    path.write_bytes(b"precious")
+    sink = create(path, picture().info)
+    sink.write_rows(picture().pixels[:rows])
+    return sink
+
+
 @pytest.mark.parametrize("extension", WRITABLE)
 def test_abort_leaves_the_old_file_and_no_trace(extension: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{extension}"
-    path.write_bytes(b"precious")
-    sink = create(path, picture().info)
-    sink.write_rows(picture().pixels[:20])
+    sink = replacing(path, rows=20)
     assert path.read_bytes() == b"precious"
     sink.abort()
     sink.abort()
@@ -157,9 +163,7 @@ def test_abort_after_commit_keeps_the_result(extension: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("fault", ["fsync", "replace", "header"])
 def test_a_fault_at_the_end_leaves_the_old_file(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(b"precious")
-    sink = create(path, picture().info)
-    sink.write_rows(picture().pixels)
+    sink = replacing(path, rows=48)
 
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")

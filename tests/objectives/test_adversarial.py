@@ -108,13 +108,13 @@ def test_the_network_may_learn_more_slowly(tmp_path):
 
 def test_the_discriminator_tells_and_the_network_learns(tmp_path):
     """Without an adversarial weight: real and fake come apart until the network is good; its pixel loss falls."""
-    told: list[dict] = []
+    entries: list[dict] = []
     objective = gan(adversarial_weight=0.0)
     untrained = phases_of(objective, "discriminate", 0)
-    train(objective, draw, settings(steps=60, log_every=10), tmp_path, tell=told.append)
+    train(objective, draw, settings(steps=60, log_every=10), tmp_path, notify=entries.append)
     assert abs(untrained["real"] - untrained["fake"]) < 0.3
-    assert told[0]["discriminate_real"] - told[0]["discriminate_fake"] > 1
-    assert told[-1]["restore_loss"] < 0.5 * told[0]["restore_loss"]
+    assert entries[0]["discriminate_real"] - entries[0]["discriminate_fake"] > 1
+    assert entries[-1]["restore_loss"] < 0.5 * entries[0]["restore_loss"]
 
 
 def test_resume_is_exact(tmp_path):
@@ -140,7 +140,7 @@ def test_resume_is_exact(tmp_path):
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
         gan(kind="hing")
 

@@ -21,15 +21,15 @@ from tests.training.tiny import Described
 
 
 class Given(DeconvolutionNetwork):
-    """Gives what it was told to give."""
+    """Gives a fixed result, and keeps what it was called with."""
 
     def __init__(self, result):
         super().__init__()
-        self.result, self.told = result, []
+        self.result, self.calls = result, []
         self.parameter = torch.nn.Parameter(torch.zeros(()))
 
     def stages(self, x, psf, noise_level):
-        self.told.append((x, psf, noise_level))
+        self.calls.append((x, psf, noise_level))
         return self.result
 
     def spec(self):
@@ -90,7 +90,7 @@ def test_the_network_is_told_psf_and_measured_noise():
     network = Given(Deconvolved([torch.zeros(2, 3, 48, 48)]))
     objective = Deconvolution(network, degradation=BlurDegradation(sigma=(10, 10), clipped=0, bank=8))
     found = objective(batch(), "restore", 0)
-    _, psf, level = network.told[0]
+    _, psf, level = network.calls[0]
     assert torch.equal(psf, objective.sample(batch()).conditions["psf"])
     assert level.shape == (2, 1, 1, 1) and torch.allclose(level, torch.full((2, 1, 1, 1), 10 / 255), rtol=0.2)
     assert "blurred" not in found

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +10,7 @@ from torch import Tensor
 from restore.physics.color import LUMA, linear_to_srgb, srgb_to_linear, to_luma
 from restore.physics.filters import filter_each, gaussian_kernels, gaussian_taps
 from restore.physics.random import generator_for
+from tests.fresh import printed_by
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -118,5 +116,4 @@ def test_kornia_is_not_imported_before_it_is_used(work):
         "import torch; from restore.physics.color import to_luma; to_luma(torch.zeros(1, 3, 2, 2))\n"
         "print(before, 'kornia' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False True"
+    assert printed_by(code).splitlines()[-1] == "False True"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from restore.errors import UnsupportedError
+from restore.io.atomic import AtomicFile
 from restore.io.codecs import open_picture
 from restore.picture import Picture
 from restore.report.compare import GAP, write_comparison
@@ -38,7 +39,7 @@ def halves(path):
     ids=["8", "8-16", "8-float", "16-8", "narrow 16", "float"],
 )
 def test_both_halves_show_the_same_values_alike(tmp_path, before, after):
-    write_comparison(Picture.from_array(before), Picture.from_array(after), tmp_path / "c.png")
+    write_comparison(Picture.from_array(before), Picture.from_array(after), AtomicFile(tmp_path / "c.png"))
     left, right = halves(tmp_path / "c.png")
     assert np.abs(left.astype(int) - EIGHT).max() <= 1
     assert np.array_equal(right, left[::-1])
@@ -47,11 +48,11 @@ def test_both_halves_show_the_same_values_alike(tmp_path, before, after):
 def test_crop_grey_and_alpha(tmp_path):
     rgba = np.dstack([EIGHT, RNG.integers(0, 256, (150, 21, 1), np.uint8)])
     after = Picture.from_array(rgba[10:40, 5:16])
-    write_comparison(Picture.from_array(rgba), after, tmp_path / "rgba.png", (5, 10, 11, 30))
+    write_comparison(Picture.from_array(rgba), after, AtomicFile(tmp_path / "rgba.png"), (5, 10, 11, 30))
     left, right = halves(tmp_path / "rgba.png")
     assert np.array_equal(left, EIGHT[10:40, 5:16]) and np.array_equal(left, right)
     grey = Picture.from_array(EIGHT[:, :, 0])
-    write_comparison(grey, grey, tmp_path / "grey.png")
+    write_comparison(grey, grey, AtomicFile(tmp_path / "grey.png"))
     assert open_picture(tmp_path / "grey.png").info.channels == 1
 
 
@@ -61,7 +62,7 @@ def test_an_enlarged_result_is_beside_the_enlarged_input(tmp_path, scale, crop):
     x, y, width, height = crop or (0, 0, 21, 150)
     part = EIGHT[y : y + height, x : x + width]
     after = RNG.integers(0, 256, (scale * height, scale * width, 3), np.uint8)
-    write_comparison(Picture.from_array(EIGHT), Picture.from_array(after), tmp_path / "c.png", crop)
+    write_comparison(Picture.from_array(EIGHT), Picture.from_array(after), AtomicFile(tmp_path / "c.png"), crop)
     left, right = halves(tmp_path / "c.png")
     assert np.array_equal(right, after)
     assert all(np.array_equal(left[i::scale, j::scale], part) for i in range(scale) for j in range(scale))
@@ -70,13 +71,15 @@ def test_an_enlarged_result_is_beside_the_enlarged_input(tmp_path, scale, crop):
 @pytest.mark.parametrize("shape", [(300, 21), (150, 42), (300, 43), (75, 10)])
 def test_only_whole_enlargements_are_compared(tmp_path, shape):
     with pytest.raises(UnsupportedError, match="differ in size"):
-        write_comparison(Picture.from_array(EIGHT), Picture.from_array(np.zeros(shape, np.uint8)), tmp_path / "c.png")
+        write_comparison(
+            Picture.from_array(EIGHT), Picture.from_array(np.zeros(shape, np.uint8)), AtomicFile(tmp_path / "c.png")
+        )
 
 
 def test_sizes_must_agree_and_nothing_half_written_stays(tmp_path):
     small = Picture.from_array(EIGHT[:10])
     with pytest.raises(UnsupportedError, match="differ in size"):
-        write_comparison(Picture.from_array(EIGHT), small, tmp_path / "c.png")
+        write_comparison(Picture.from_array(EIGHT), small, AtomicFile(tmp_path / "c.png"))
 
     class Broken(Picture):
         def read_rows(self, start, stop):
@@ -84,5 +87,5 @@ def test_sizes_must_agree_and_nothing_half_written_stays(tmp_path):
 
     broken = Broken(replace(Picture.from_array(EIGHT).info), EIGHT)
     with pytest.raises(OSError, match="gone"):
-        write_comparison(Picture.from_array(EIGHT), broken, tmp_path / "c.png")
+        write_comparison(Picture.from_array(EIGHT), broken, AtomicFile(tmp_path / "c.png"))
     assert list(tmp_path.iterdir()) == []

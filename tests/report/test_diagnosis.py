@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from restore.engines.denoise.auto import diagnose
+from restore.engines.denoise.network_choice import diagnose
 from restore.inference.alpha import ColourView
 from restore.io.codecs import open_picture
 from restore.picture import Picture, ValueScale

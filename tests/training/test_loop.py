@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import restore.training.log as log
 import restore.training.loop as loop
 from restore.data.batches import Batch
 from restore.errors import ConfigError, FileError, ModelError
@@ -124,7 +125,7 @@ def test_each_part_of_the_batch_is_drawn_once(tmp_path):
     assert drawn[:6] == [(0, 0, 2), (0, 2, 2), (0, 4, 2), (1, 0, 2), (1, 2, 2), (1, 4, 2)]
 
 
-def test_a_batch_that_does_not_divide_is_told(tmp_path):
+def test_a_batch_that_does_not_divide_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"train\.batch 4 does not divide.*Make it a multiple of 3"):
         train(Pairs(network()), draw, settings(batch=4, accumulate=3), tmp_path)
 
@@ -242,14 +243,14 @@ def test_a_budget_ends_on_a_finished_schedule(tmp_path, monkeypatch):
     """By a clock that goes on by a hundredth of a second whenever it is read."""
     now = iter(range(10**9))
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(now) / 100))
-    told: list[dict] = []
+    entries: list[dict] = []
     chosen = settings(steps=10**6, budget=2.0, log_every=1, save_every=1e9)
-    progress = train(Pairs(network()), draw, chosen, tmp_path, tell=told.append)
+    progress = train(Pairs(network()), draw, chosen, tmp_path, notify=entries.append)
     assert 2.0 <= progress.seconds < 2.05 and 50 < progress.step < 300 and not progress.interrupted
-    rates = [entry["learning_rate"] for entry in told]
+    rates = [entry["learning_rate"] for entry in entries]
     assert max(rates) > 0.98e-2 and rates[-1] < 1e-2 * 1e-3 and rates[-1] == min(rates)
-    assert told[-1]["left_seconds"] == 0 and told[-1]["done"] > 0.98
-    assert told[len(told) // 2]["left_seconds"] == pytest.approx(1, abs=0.2)
+    assert entries[-1]["left_seconds"] == 0 and entries[-1]["done"] > 0.98
+    assert entries[len(entries) // 2]["left_seconds"] == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("65m", 3900), ("1.5h", 5400), ("2D", 172800)])
@@ -258,24 +259,27 @@ def test_budgets_are_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "h", "-2h", "0", "2 weeks", "inf", "nan"])
-def test_wrong_budgets_are_told(text):
+def test_wrong_budgets_are_refused(text):
     with pytest.raises(ConfigError, match="Write it as 90s, 65m or 2h"):
         seconds_of(text)
 
 
-def test_the_log_says_how_long_was_waited_for_data(tmp_path):
-    def slow(step: int, first: int, count: int) -> Batch:
-        time.sleep(0.03)
-        return draw(step, first, count)
+def test_the_log_says_how_long_was_waited_for_data(tmp_path, monkeypatch):
+    """By a clock that a batch moves on by 3 s, a step by 1 s, and nothing else."""
+    clock, entries = SimpleNamespace(now=0.0), []
 
-    shares = {}
-    for name, source in (("slow", slow), ("fast", draw)):
-        told: list[dict] = []
-        objective = Pairs(network(), before=lambda step, batch: time.sleep(0.003))
-        train(objective, source, settings(steps=10), tmp_path / name, tell=told.append)
-        shares[name] = told[-1]["data_share"]
-        assert told[-1]["seconds_per_step"] > 0.003
-    assert shares["slow"] > 0.6 > 0.4 > shares["fast"]
+    def spend(seconds: float) -> None:
+        clock.now += seconds
+
+    @contextmanager
+    def one_by_one(draw, requests, count: int):
+        yield (spend(3.0) or draw(step, first, count) for step, first in requests)
+
+    monkeypatch.setattr(log, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(loop, "prefetched", one_by_one)
+    objective = Pairs(network(), before=lambda step, batch: spend(1.0))
+    train(objective, draw, settings(steps=10, log_every=5), tmp_path, notify=entries.append)
+    assert [(entry["seconds_per_step"], entry["data_share"]) for entry in entries] == [(4.0, 0.75)] * 2
 
 
 def test_tensorboard_files_are_written(tmp_path):
@@ -308,13 +312,13 @@ def test_resuming_takes_the_settings_of_now(tmp_path):
     assert group["weight_decay"] == 0.3
 
 
-def test_resuming_another_network_is_told(tmp_path):
+def test_resuming_another_network_is_refused(tmp_path):
     train(Pairs(network()), draw, settings(steps=1), tmp_path)
     with pytest.raises(ModelError, match=r"of another run \(.*--init-from"):
         train(Pairs(nn.Conv2d(3, 3, 1)), draw, settings(), tmp_path, resume=True)
 
 
-def test_resuming_nothing_is_told(tmp_path):
+def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"no checkpoint to resume from\. Leave out --resume"):
         train(Pairs(network()), draw, settings(), tmp_path, resume=True)
 

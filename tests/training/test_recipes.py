@@ -20,7 +20,7 @@ from restore.training.loop import Progress
 from restore.training.settings import Settings
 from restore.training.stages import finished, stage_folders, train_stages
 from restore.zoo.resolver import PACKAGED
-from restore.zoo.weights import label_of, load_weights
+from restore.zoo.weights import label_of, read_network
 from tests.data.conftest import save, scene
 
 loaded = functools.cache(load_settings)
@@ -107,6 +107,12 @@ def test_every_config_loads_and_can_be_built(config):
     assert f"restore train {config} " in find_config(config).read_text(), "its first lines say how it is run"
 
 
+def test_configs_of_deconvolution_are_evaluated_alike():
+    cases = {name: loaded(f"deconv/{name}").evaluation for name in ("wiener_unet", "dwdn", "infwide")}
+    assert len(cases["wiener_unet"].cases) == 6
+    assert cases["dwdn"] == cases["infwide"] == cases["wiener_unet"]
+
+
 def test_stages_divide_the_schedule_and_words_hold_for_all(tmp_path):
     words = ["train.steps=159", "train.budget=53m", "train.learning_rate=1e-5", "model.arguments.steps=3"]
     stages = load_stages("deconv/wiener_unet_low_light", words)
@@ -158,7 +164,7 @@ def staged(tmp_path, photos) -> Path:
 def states(folder: Path, stages: tuple[Settings, ...], **facts: str) -> dict[str, torch.Tensor]:
     path = folder / "out.safetensors"
     export(stage_folders(stages, folder)[-1], stages[-1], path, **facts)
-    return load_weights(path).net.state_dict()
+    return read_network(path).net.state_dict()
 
 
 def stopped_after(steps: int, stages: tuple[Settings, ...], folder: Path, resume: bool = False) -> Progress:
@@ -169,7 +175,7 @@ def stopped_after(steps: int, stages: tuple[Settings, ...], folder: Path, resume
             signal.raise_signal(signal.SIGINT)
 
     logged = tuple(replace(each, train=replace(each.train, log_every=1)) for each in stages)
-    return train_stages(logged, folder, resume=resume, tell=stop)
+    return train_stages(logged, folder, resume=resume, notify=stop)
 
 
 def test_stages_follow_each_other_and_resume_exactly(staged, tmp_path):
@@ -189,11 +195,11 @@ def test_stages_follow_each_other_and_resume_exactly(staged, tmp_path):
     assert train_stages(stages, parts, resume=True).step == 6
     expected, got = states(tmp_path / "whole", stages), states(parts, stages)
     assert all(torch.equal(got[name], value) for name, value in expected.items())
-    first = load_weights(tmp_path / "whole.safetensors").net.state_dict()
+    first = read_network(tmp_path / "whole.safetensors").net.state_dict()
     export(tmp_path / "whole" / "stage1", stages[0], tmp_path / "one.safetensors")
     assert any(
         not torch.equal(first[name], v)
-        for name, v in load_weights(tmp_path / "one.safetensors").net.state_dict().items()
+        for name, v in read_network(tmp_path / "one.safetensors").net.state_dict().items()
     )
 
 
@@ -204,10 +210,10 @@ def test_a_stage_begins_with_the_average_of_the_one_before(staged, tmp_path):
     begun = [*still, f"begin={tmp_path / 'first.safetensors'}"]
     stages = load_stages(staged, begun)
     train_stages(stages, tmp_path / "second", command="second")
-    got, expected = states(tmp_path / "second", stages), load_weights(tmp_path / "first.safetensors").net.state_dict()
+    got, expected = states(tmp_path / "second", stages), read_network(tmp_path / "first.safetensors").net.state_dict()
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, atol=1e-3, rtol=1e-3)
-    card = load_weights(tmp_path / "second" / "out.safetensors").card
+    card = read_network(tmp_path / "second" / "out.safetensors").card
     assert card is not None
     assert [(each.steps, each.command) for each in card.runs] == [(9, "first"), (3, "second"), (6, "second")]
     assert card.steps == 9

@@ -141,7 +141,7 @@ def test_resume_is_exact_with_roles(config, tmp_path, words):
     chosen = load_settings(config, words)
     check_buildable(chosen)
     run(chosen, tmp_path / "whole")
-    run(load_settings(config, [*words, "train.steps=6"]), tmp_path / "parts", tell=_stop(at=4))
+    run(load_settings(config, [*words, "train.steps=6"]), tmp_path / "parts", notify=_stop(at=4))
     assert load_checkpoint(tmp_path / "parts")[1]["progress"]["step"] < 6
     run(chosen, tmp_path / "parts", resume=True)
     whole, parts = (load_checkpoint(tmp_path / name)[1] for name in ("whole", "parts"))
@@ -155,11 +155,11 @@ def _stop(at: int):
     import os
     import signal
 
-    def tell(entry: dict) -> None:
+    def notify(entry: dict) -> None:
         if entry["step"] == at and "loss" in entry:
             os.kill(os.getpid(), signal.SIGINT)
 
-    return tell
+    return notify
 
 
 class TwoRates(Objective):

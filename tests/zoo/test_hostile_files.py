@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from restore.errors import WeightsError
-from restore.zoo.weights import load_weights, save_weights, tensors_sha256
+from restore.zoo.weights import read_network, save_weights, tensors_sha256
 from tests.zoo.tiny import ARGUMENTS, CARD, message, tiny
 
 # ---- damaged and hostile safetensors files
@@ -146,7 +146,7 @@ def test_pickled_code_is_never_run(tmp_path, how):
 def test_state_dicts_are_found_in_their_wrappings(tmp_path, wrap):
     path = tmp_path / "x.pth"
     torch.save(wrap(tiny().state_dict()), path)
-    net, spec, card, sha256, _ = load_weights(path, "plain_unet", ARGUMENTS)
+    net, spec, card, sha256, _ = read_network(path, "plain_unet", ARGUMENTS)
     assert all(torch.equal(v, tiny().state_dict()[n]) for n, v in net.state_dict().items())
     assert (card, spec.task) == (None, "denoise")
     assert sha256 == tensors_sha256(tiny().state_dict())
@@ -215,7 +215,7 @@ def test_random_damage_is_always_answered(tmp_path, kind):
             data[at : at + rng.randrange(9)] = data[at : at + rng.randrange(9)]
         path.write_bytes(data)
         try:
-            loaded = load_weights(path, "plain_unet", ARGUMENTS)
+            loaded = read_network(path, "plain_unet", ARGUMENTS)
         except WeightsError as error:
             assert str(path) in str(error)
         else:

@@ -7,7 +7,7 @@ import torch
 
 from restore.models.infwide import INFWIDE
 from restore.zoo.published import recognised
-from restore.zoo.weights import load_weights
+from restore.zoo.weights import read_network
 
 DOWN, UP = "MergeRefineModule.XRFUnet.XRD", "MergeRefineModule.XRFUnet.XRU"
 
@@ -78,7 +78,7 @@ def test_infwide_loads_under_its_authors_names(tmp_path, by_scale):
                 theirs[f"{official}.{kind}"] = ours[f"{own}.{kind}"]
     assert len(theirs) == len(ours)
     torch.save({"state_dict": theirs, "config": {"name": "INFWIDE"}}, tmp_path / "model_infwide.pth")
-    loaded = load_weights(tmp_path / "model_infwide.pth")
+    loaded = read_network(tmp_path / "model_infwide.pth")
     assert loaded.spec.task == "deconv" and loaded.spec.parameters == 15_742_342
     assert all(torch.equal(value, ours[name]) for name, value in loaded.net.state_dict().items())
 

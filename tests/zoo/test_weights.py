@@ -17,7 +17,7 @@ from restore.io.weights_file import Stored
 from restore.models.probe import verify_spec
 from restore.models.spec import ModelSpec
 from restore.zoo import weights
-from restore.zoo.weights import load_weights, save_weights, tensors_sha256
+from restore.zoo.weights import read_network, save_weights, tensors_sha256
 from tests.zoo.tiny import ARGUMENTS, CARD, message, tiny
 
 
@@ -35,7 +35,7 @@ def rewritten(path: Path, *, state: dict[str, torch.Tensor] | None = None, label
 
 
 def test_round_trip_is_exact(saved):
-    net, spec, card, sha256, path = load_weights(saved)
+    net, spec, card, sha256, path = read_network(saved)
     original = tiny()
     x, level = torch.rand(1, 1, 12, 16), torch.rand(1, 1, 12, 16)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_half_storage_loads_as_float32(tmp_path):
     header = 8 + int.from_bytes(half.read_bytes()[:8], "little")
     values = tiny().spec().parameters
     assert half.stat().st_size == header + 2 * values
-    net = load_weights(half).net
+    net = read_network(half).net
     for name, value in tiny().state_dict().items():
         assert net.state_dict()[name].dtype == torch.float32
         assert torch.equal(net.state_dict()[name], value.half().float())
@@ -72,7 +72,7 @@ def test_loading_leaves_the_callers_seed_alone(saved):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    load_weights(saved)
+    read_network(saved)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -80,7 +80,7 @@ def test_measured_types_of_the_card_win(tmp_path):
     path = tmp_path / "tiny.safetensors"
     card = CARD.model_copy(update={"dtypes": ("float32", "bfloat16")})
     save_weights(path, tiny(), "plain_unet", ARGUMENTS, card)
-    assert load_weights(path).spec.dtypes == ("float32", "bfloat16")
+    assert read_network(path).spec.dtypes == ("float32", "bfloat16")
 
 
 def test_the_hash_covers_names_shapes_and_values():
@@ -176,7 +176,7 @@ def test_weights_that_are_not_finite(saved):
 def test_other_stored_types_load_as_float32(tmp_path, dtype):
     path = tmp_path / "x.safetensors"
     safetensors.torch.save_file({n: v.to(dtype) for n, v in tiny().state_dict().items()}, path)
-    net, _, card, *_ = load_weights(path, "plain_unet", ARGUMENTS)
+    net, _, card, *_ = read_network(path, "plain_unet", ARGUMENTS)
     assert card is None
     assert torch.equal(net.get_parameter("head.bias"), tiny().get_parameter("head.bias").to(dtype).float())
 
@@ -230,7 +230,7 @@ def test_a_file_never_chooses_code(tmp_path):
     Foreign.built = 0
     assert "If you trust that code, name it" in message(path)
     assert Foreign.built == 0
-    assert isinstance(load_weights(path, model=name).net, Foreign)
+    assert isinstance(read_network(path, model=name).net, Foreign)
 
 
 def test_weights_of_another_network_name_both(saved):

@@ -14,7 +14,7 @@ from torch import nn
 from restore.errors import WeightsError
 from restore.models import build
 from restore.zoo.card import DataSource, Result, WeightsCard
-from restore.zoo.weights import load_weights
+from restore.zoo.weights import read_network
 
 ARGUMENTS = {"channels": 1, "condition_channels": 1, "widths": [4, 6], "blocks": [1, 1, 1]}
 CARD = WeightsCard(
@@ -41,7 +41,7 @@ def message(path: Path, **named: Any) -> str:
     """The error of loading `path`, which takes less than a CPU second and names the file."""
     start = time.process_time()
     with pytest.raises(WeightsError) as caught:
-        load_weights(path, **named)
+        read_network(path, **named)
     assert time.process_time() - start < 1
     assert str(caught.value).startswith(str(path))
     assert caught.value.fix or caught.value.why

@@ -54,8 +54,9 @@ class DeconvolutionEngine:
     Args:
         options: `psf` may be a file (picture of any depth, .npy, or .npz of PSFs that vary over the picture), a folder
             of files named as the pictures, a description (`restore.physics.psf`), an array h x w, or "estimate…".
-        method: "auto" takes the shipped network for the noise and clipping measured; for an estimated PSF, or without
-            those weights, Richardson-Lucy with a model of clipping where pixels are clipped, else hyper-Laplacian.
+        method: "auto" (the task's method "measured") takes the shipped network for the noise and clipping measured; for
+            an estimated PSF, or without those weights, Richardson-Lucy with a model of clipping where pixels are
+            clipped, else hyper-Laplacian.
     """
 
     def __init__(self, options: DeconvOptions, method: str = "auto") -> None:

@@ -1,4 +1,8 @@
-"""Which method of deconvolution for what was measured, and the method as a function of circular pictures."""
+"""Which algorithm for what was measured of a picture (the task's method "measured"), and each as a function of circular
+pictures.
+
+The method of the task is chosen before, from the options alone: `restore.tasks.choose_method`.
+"""
 
 from __future__ import annotations
 

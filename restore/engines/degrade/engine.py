@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from restore.analysis.value_range import find_scale, iterate_rows
-from restore.degradations.noise import describe, recipe_of
+from restore.degradations.noise import describe, recipe_of, without_colour
 from restore.engines.degrade.options import DegradeOptions
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
@@ -42,7 +42,7 @@ class DegradeEngine:
     """
 
     def __init__(self, options: DegradeOptions, kind: str) -> None:
-        self._recipe = recipe_of(kind, asdict(options))
+        self._recipe, self._random = recipe_of(kind, asdict(options)), kind == "random"
         self._clip = True if options.clip else False if options.unclipped else None
         self.fingerprint = f"degrade:{kind}:{sorted(asdict(options).items())}"
         self.spec = ModelSpec("degrade", tiling="rows", multiple_of=_CONTEXT, radius=_CONTEXT)
@@ -55,9 +55,11 @@ class DegradeEngine:
         source = sources["picture"]
         info, scale = source.info, find_scale(source)
         seed = hash_seed(options.seed or 0, _digest(source))
-        plan = plan_noise(self._recipe, [generator_for(seed)])
+        odd = info.channels not in (1, 3)
+        recipe = without_colour(self._recipe) if odd and self._random else self._recipe
+        plan = plan_noise(recipe, [generator_for(seed)])
         kind = KINDS[plan.kinds[0]]
-        if info.channels not in (1, 3) and (kind == "camera" or plan.formats[0] != NO_JPEG):
+        if odd and (kind == "camera" or plan.formats[0] != NO_JPEG):
             raise UnsupportedError(
                 f"{'a camera' if kind == 'camera' else 'JPEG'} has grey or RGB, this picture {info.channels} channels",
                 where=info.path, fix="Use gaussian, poisson, speckle, salt-pepper, correlated or resize",
@@ -75,8 +77,9 @@ class DegradeEngine:
         if self._clip is False and not holds:
             raise UnsupportedError(
                 f"{target.format.upper()} with {target.bits} bits cannot hold values below black or above white",
-                where=target.path, fix="Write a .tif with --depth float, or leave out --unclipped",
-            )  # fmt: skip
+                where=target.path,
+                fix="Give a float picture, write a .tif with --depth float, or leave out --unclipped",
+            )
         clip = not holds if self._clip is None else self._clip
         warnings = []
         if target.format in ("jpeg", "webp"):

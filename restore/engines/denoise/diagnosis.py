@@ -1,4 +1,4 @@
-"""The noise of a picture, for people and programs; `diagnose` of `auto.py` makes it."""
+"""The noise of a picture, for people and programs; `diagnose` of `network_choice.py` makes it."""
 
 from __future__ import annotations
 

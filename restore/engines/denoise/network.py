@@ -67,7 +67,7 @@ def network_of(weights: str | Path, model: str | None = None, sigma: float | Non
     """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`.
 
     Args:
-        model: the network's class, for weights of one outside this program (`restore.zoo.weights.load`).
+        model: the network's class, for weights of one outside this program (`restore.zoo.weights.read_network`).
     """
     loaded = load(weights, "denoise", model, otherwise=WITHOUT_WEIGHTS)
     return DenoisingNetwork(loaded.net, loaded.spec, loaded.name, loaded.sha256, sigma)

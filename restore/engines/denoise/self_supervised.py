@@ -40,7 +40,7 @@ from restore.picture import PictureSource
 from restore.zoo import load
 from restore.zoo.card import DataSource, Result, WeightsCard
 from restore.zoo.resolver import resolve
-from restore.zoo.weights import Loaded, label_of, load_weights, save_weights
+from restore.zoo.weights import Loaded, label_of, read_network, save_weights
 
 _VALIDATED, _SCORED = 500_000, 3_000_000  # pixels of the pictures that are scored while it learns, and at the end
 _WEAK = 2.0  # held-out error over the noise's variance: beyond, scenes are harder to guess than the noise is strong
@@ -133,14 +133,14 @@ def load_or_learn(
     learner, settings, seed = LEARNERS[name], FitSettings(budget=own.budget), options.seed or 0
     load(learner.begin, "denoise", otherwise=WITHOUT_WEIGHTS)  # a clear error where it is missing
     begin = resolve(learner.begin)
-    facts = [_VERSION, asdict(settings), name, learner.crop, learner.batch, seed, load_weights(begin).sha256, digest]
+    facts = [_VERSION, asdict(settings), name, learner.crop, learner.batch, seed, read_network(begin).sha256, digest]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     place = home() / "fits" / f"{key}.safetensors"
     reused = place.is_file()
     if not reused:
         check_writable(place)
         _learn(pictures, noise, name, settings, place, paths, options)
-    return choose(load_weights(place), own.sigma, reused=reused, limited=own.budget is not None)
+    return choose(read_network(place), own.sigma, reused=reused, limited=own.budget is not None)
 
 
 def _learn(
@@ -157,7 +157,7 @@ def _learn(
     begin = resolve(learner.begin)
     label = label_of(begin)
     arguments = {**label.arguments, **learner.arguments}
-    start = load_weights(begin, label.model, arguments)
+    start = read_network(begin, label.model, arguments)
     crop = crop_side(pictures, learner.crop, learner.multiple)
     side = block_side(noise.correlation_length if noise.correlated else 0.0)
     held_out = [hold_out(x, side, generator_for(seed, i)) for i, x in enumerate(pictures)]

@@ -7,6 +7,7 @@ import pytest
 
 import restore
 from restore.errors import ConfigError, UnsupportedError
+from restore.picture import Picture
 from restore.tasks import TASKS
 
 KINDS = tuple(TASKS["degrade"].methods)
@@ -97,6 +98,17 @@ def test_random_is_one_of_the_kinds_as_drawn_for_the_picture():
         decisions = engine.restore(np.full((24, 24, 3), shade, np.uint8)).decisions
         kinds.add(decisions["damage"].split(",")[0].split(" ")[0])
     assert len(kinds) >= 5
+
+
+@pytest.mark.parametrize("channels", [2, 8])
+def test_random_draws_only_what_the_channels_allow(channels):
+    engine, kinds = restore.load("degrade", method="random", device="cpu"), set()
+    for shade in range(40, 240, 5):
+        source = Picture.from_array(np.full((24, 24, channels), shade, np.uint8), alpha=False)
+        kinds.add(engine.restore(source).decisions["damage"].split(",")[0].split(" ")[0])
+    assert kinds == {"gaussian", "poisson", "speckle", "salt-pepper", "correlated", "resize"}
+    with pytest.raises(UnsupportedError, match=f"JPEG has grey or RGB, this picture {channels} channels"):
+        restore.load("degrade", method="random", jpeg=50).restore(source)
 
 
 def test_values_beyond_the_range():

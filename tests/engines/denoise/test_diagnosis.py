@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from restore.engines.denoise.auto import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
+from restore.engines.denoise.network_choice import GENERAL, WHITE, DiagnosingDenoiser, diagnose, is_white
 from restore.engines.denoise.noise_level import Level
 from restore.errors import UnsupportedError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
-from tests.engines.denoise.test_auto import network, noisy
+from tests.engines.denoise.test_network_choice import network, noisy
 
 
 def shaded(low=40.0, high=210.0, shape=(256, 320)):
@@ -79,7 +79,7 @@ def test_the_engine_does_what_the_diagnosis_says(kind, sigma, weights, why):
 
 def test_the_rule_has_one_place(monkeypatch):
     """An engine that asked anything else than `is_white` would not follow it."""
-    monkeypatch.setattr("restore.engines.denoise.auto.is_white", lambda level: (False, "we say so"))
+    monkeypatch.setattr("restore.engines.denoise.network_choice.is_white", lambda level: (False, "we say so"))
     engine = DiagnosingDenoiser(network("general", 0), network("fine", 1))
     condition = engine.prepare({"picture": noisy("white")}, EngineOptions())
     assert condition.decisions["method"] == "network general: we say so" and condition.data[0] is False
@@ -128,5 +128,5 @@ def test_the_summary_is_json_in_8_bit_units():
 def test_samples_that_are_no_numbers_are_refused():
     broken = np.full((64, 64), 0.5, np.float32)
     broken[3, 4] = np.nan
-    with pytest.raises(UnsupportedError, match="1 samples are NaN or infinite"):
+    with pytest.raises(UnsupportedError, match="1 sample is NaN or infinite"):
         diagnose(Picture.from_array(broken))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engines.denoise.auto import DiagnosingDenoiser, by_network
 from restore.engines.denoise.network import DenoisingNetwork
+from restore.engines.denoise.network_choice import DiagnosingDenoiser, by_network
 from restore.engines.denoise.options import NetworkOptions
 from restore.inference.engine import EngineOptions
 from restore.models import build

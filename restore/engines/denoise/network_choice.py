@@ -1,4 +1,6 @@
-"""The shipped denoisers as one engine: a network for white noise and one for all other, chosen by what is measured.
+"""Which shipped network for the noise of a picture: one for white noise and one for all other, as one engine.
+
+The method is chosen before, from the options alone: `restore.tasks.choose_method`.
 
 White noise and the coarse noise of developed photographs pull one network apart: what is coarse may be texture.
 """

@@ -171,7 +171,7 @@ def _sources_below(root: Path, exclude: Sequence[str], lost: Callable[[str, str]
         return not any(fnmatch.fnmatch(relative, pattern) for pattern in exclude)
 
     def skipped(entry: Skipped) -> None:
-        if entry.reason.startswith("cannot ") and wanted(entry.path):  # the other reasons say that it is no picture
+        if entry.lost and wanted(entry.path):
             lost(str(entry.path), entry.reason)
 
     for path in filter(wanted, find_pictures(root, skipped)):

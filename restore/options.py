@@ -116,7 +116,7 @@ class Text(Kind):
         return text
 
     def accepts(self, value: Any) -> bool:
-        return value != ""
+        return not isinstance(value, str) or value != ""  # an array is neither
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def _read_ledger(path: Path) -> object:
     from restore.inference.ledger import Ledger
 
     with Ledger(path.parent, resume=True) as ledger:
-        return ledger.history is not None and ledger.history.is_done("cd" * 32, {})
+        return ledger.history and ledger.history.is_done("cd" * 32, {})
 
 
 def _import_weights(path: Path) -> object:

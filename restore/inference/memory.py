@@ -118,6 +118,10 @@ def _peak_bytes(run: Callable[[], object], device: torch.device) -> int:
 class _LiveBytes(TorchDispatchMode):
     """Counts the bytes of tensors alive at once, by watching every operator's outputs."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its compiler here: 2 s and 130 MB, and nothing is compiled
+
     def __init__(self) -> None:
         super().__init__()
         self.alive = self.peak = 0

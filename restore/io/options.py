@@ -26,8 +26,8 @@ _PIXELS = Parsed("COUNT", parse_pixels, "Give a number of pixels, 1 or more", la
 class ReadOptions(Options):
     """How files are read.
 
-    Beside its flags: `max_bytes`, the largest file, and `stream_above`, decoded bytes above which a TIFF is read by
-    rows instead of into memory.
+    Beside its flags: `max_bytes`, the largest file, and `stream_above`, decoded bytes above which a TIFF or PNG is
+    read by rows instead of into memory.
     """
 
     frames: Annotated[Literal["one", "first", "all"], OneOf("one", "first", "all")] = "one"

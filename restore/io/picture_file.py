@@ -71,7 +71,7 @@ class PictureFile(Closing):
             return _upright_info(self._header, self.path)
 
     def picture(self, *, close_file: bool = False) -> PictureSource:
-        """The one picture: in memory, or by rows if it is a TIFF larger than `options.stream_above`.
+        """The one picture: in memory, or by rows if it is a TIFF or PNG larger than `options.stream_above`.
 
         Args:
             close_file: the picture closes the file with itself, or has already done so if it is in memory.

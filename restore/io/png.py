@@ -16,10 +16,10 @@ from restore.errors import DecodeError, LimitError, counted
 from restore.io.header import MAX_METADATA_BYTES, Header, truncated
 from restore.io.metadata import cicp_notes, sanitise
 from restore.io.options import ReadOptions
+from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
+from restore.io.png_rows import Layout, PngRows
 from restore.picture import PictureInfo
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-XMP_KEYWORD = b"XML:com.adobe.xmp"
 _MAX_CHUNKS = 1_000_000
 _KEPT_KINDS = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"pHYs", b"iTXt", b"acTL", b"cICP", b"gAMA", b"sRGB"}
 _COLOUR_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
@@ -79,7 +79,30 @@ def read_header(file: BinaryIO, options: ReadOptions) -> Header:
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         return pixels[:, :, [0, 3] if alpha else [0]] if grey_palette else pixels
 
-    return Header(info, decode, carried.orientation, max(1, frames))
+    layout = _layout(chunks, colour_type, depth, grey=grey_palette)
+    by_rows = not interlace and carried.orientation <= 2 and layout is not None  # from the top, which comes first
+    rows = (lambda: PngRows(file, info, layout)) if by_rows and layout is not None else None
+    return Header(info, decode, carried.orientation, max(1, frames), rows)
+
+
+def _layout(chunks: _Chunks, colour_type: int, depth: int, *, grey: bool) -> Layout | None:
+    """How samples are stored; None if the palette or the transparent colour is not as it should be."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    clear = chunks.payloads.get(b"tRNS")
+    if colour_type != 3:
+        if clear is not None and len(clear) != 2 * samples:
+            return None
+        transparent = struct.unpack(f">{samples}H", clear) if clear is not None else ()
+        return Layout(colour_type, depth, samples, transparent=transparent)
+    palette = np.frombuffer(chunks.payloads.get(b"PLTE", b""), np.uint8)
+    if not 0 < len(palette) <= 768 or len(palette) % 3:
+        return None
+    colours = np.zeros((256, 3 if clear is None else 4), np.uint8)  # what is beyond the palette is black, as for libpng
+    colours[: len(palette) // 3, :3] = palette.reshape(-1, 3)
+    if clear is not None:
+        colours[:, 3] = 255
+        colours[: len(clear), 3] = np.frombuffer(clear, np.uint8)[:256]
+    return Layout(colour_type, depth, samples, palette=colours, grey=grey)
 
 
 def _walk(file: BinaryIO) -> _Chunks:
@@ -234,8 +257,3 @@ def _raw_bytes(width: int, height: int, bits_per_pixel: int, interlaced: bool) -
         if columns > 0 and rows > 0:
             total += rows * (1 + (columns * bits_per_pixel + 7) // 8)
     return total
-
-
-def chunk(kind: bytes, payload: bytes) -> bytes:
-    """One PNG chunk: length, type, payload, CRC."""
-    return struct.pack(">I4s", len(payload), kind) + payload + struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))

@@ -20,7 +20,7 @@ from restore.io import tags
 from restore.io.atomic import AtomicFile, undone_on_failure
 from restore.io.metadata import sized_exif
 from restore.io.options import SaveOptions
-from restore.io.png import SIGNATURE, XMP_KEYWORD, chunk
+from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
 from restore.picture import Metadata, PictureInfo
 
 BIG_TIFF_ABOVE = 3_900_000_000

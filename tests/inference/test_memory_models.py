@@ -13,6 +13,7 @@ from restore.picture import Picture, ValueScale
 from tests.inference.engines import restore
 
 LIMIT = 12 << 20
+from tests.fresh import printed_by
 
 
 class Chosen:
@@ -90,3 +91,13 @@ def test_an_engine_that_hid_its_cost_would_exceed_the_limit(models):
     restore(dark, flat(20), max_memory=LIMIT)
     (model,) = (model for key, model in models().items() if key[1] == "64 planes")
     assert report.tiles == 1 and model.peak(600 * 600) > LIMIT
+
+
+def test_measuring_loads_no_compiler():
+    code = """
+import sys, torch
+from restore.inference.memory import measure
+measure(lambda side: torch.rand(side, side) + 1, (8, 16), torch.device("cpu"))
+print(sorted(name for name in ("torch._dynamo", "torch._inductor", "triton") if name in sys.modules))
+"""
+    assert printed_by(code) == "[]"

@@ -1,4 +1,4 @@
-"""The Python face: `restore.denoise(picture)` and, for many pictures, `restore.load("denoise")`."""
+"""The Python API: `restore.denoise(picture)` and, for many pictures, `restore.load("denoise")`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Kind:
         """The value of a word of the command line. Raises `ValueError` (or `ConfigError`) for one that is none."""
         return text
 
-    def taken(self, value: Any) -> Any:
+    def normalised(self, value: Any) -> Any:
         """What an option holds for a value that a caller gave: the same, or what it stands for."""
         return value
 
@@ -92,7 +92,7 @@ class OneOf(Kind):
             raise ValueError(text)
         return text
 
-    def taken(self, value: Any) -> Any:
+    def normalised(self, value: Any) -> Any:
         """A whole number for the word that writes it: 8 for "8"."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -137,7 +137,7 @@ class Parsed(Kind):
             raise ValueError(text)
         return value
 
-    def taken(self, value: Any) -> Any:
+    def normalised(self, value: Any) -> Any:
         """Text as the command line reads it: "4G"."""
         if not isinstance(value, str):
             return value
@@ -199,7 +199,7 @@ class Options:
             given = getattr(self, name)
             if given is default:
                 continue
-            value = kind.taken(given)
+            value = kind.normalised(given)
             if value is not default and not kind.accepts(value):
                 raise wrong_value(flag(name), given, kind)
             object.__setattr__(self, name, value)

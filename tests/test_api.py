@@ -1,4 +1,4 @@
-"""The Python face: arrays give arrays, all else results; nothing heavy is imported before it is needed."""
+"""The Python API: arrays give arrays, all else results; nothing heavy is imported before it is needed."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ PLACEHOLDERS = {"LEVEL": "10", "TIME": "90s", "KIND": "gaussian", "PAGE": "page.
 """What the pages write for a value that the command line checks."""
 LEFT_OUT = ("…", "...", "[options]")
 SMALLER = {"1000,800,600,400": "10,8,60,40"}
-"""Places in a photograph, and places in the small pictures here."""
+"""CropPositions in a photograph, and places in the small pictures here."""
 OWN_TEST = "new_model.md"  # tests/cli/test_new_model.py runs that page from top to bottom
 WRITE = ("denoise", "deconv", "degrade")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from restore.degradations.cases import Array
 from restore.degradations.noise_cases import NoiseCase
 from restore.evaluation.methods import Method
-from restore.evaluation.pictures import unit_of
+from restore.evaluation.pictures import to_unit_picture
 from restore.evaluation.samples import Sample
 
 Peer = Callable[[Tensor, float], Tensor]  # 1 x 3 x H x W, white = 1; true sigma, 8-bit units -> the same
@@ -108,14 +108,14 @@ def like(sample: Sample, unit: Array) -> Array:
 
 
 def _unit(sample: Sample) -> Array:
-    return unit_of(sample.damaged)[0].movedim(0, -1).double().numpy()
+    return to_unit_picture(sample.damaged)[0].movedim(0, -1).double().numpy()
 
 
 def _method(peer: Peer, *, takes_level: bool = True) -> Method:
     """Poisson noise goes through Anscombe's transform for networks that take a level."""
 
     def run(sample: Sample) -> Array:
-        x = unit_of(sample.damaged).contiguous(memory_format=torch.channels_last)
+        x = to_unit_picture(sample.damaged).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             shot = takes_level and isinstance(sample.case, NoiseCase) and sample.case.noise == "poisson"
             photons = sample.case.level if shot else 0.0

@@ -192,7 +192,7 @@ class Eval:
 
     def _methods(self, settings: Settings, task: Task) -> dict[str, TaskMethod]:
         """What is evaluated, and the peers, by name."""
-        from restore.evaluation.methods import TaskMethod, parsed_options, peer, taken
+        from restore.evaluation.methods import TaskMethod, parsed_options, peer, supported_options
         from restore.models import MODELS
 
         wrong = [word for word in self.option if "=" not in word]
@@ -206,7 +206,7 @@ class Eval:
         methods = {OURS: TaskMethod(settings.task, self.method, {"device": self.device, **given, **options})}
         for name in self.peer:
             method, chosen = peer(task, name)
-            also = {"device": self.device, **taken(task, method, options), **chosen}
+            also = {"device": self.device, **supported_options(task, method, options), **chosen}
             methods[name] = TaskMethod(settings.task, method, also)
         return methods
 

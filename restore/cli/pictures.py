@@ -105,7 +105,7 @@ class Request:
         return loaded(self.name, self.chosen, given | run)
 
     @contextmanager
-    def blaming_taken_words(self) -> Iterator[None]:
+    def explaining_swallowed_paths(self) -> Iterator[None]:
         """Errors about paths that are missing say which word an option before it took for its value."""
         try:
             yield
@@ -135,7 +135,7 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
         request.check()
         files, task = request.files, request.task
         example = f"restore {request.name} {request.method + ' ' if task.subcommand else ''}in.png"
-        with request.blaming_taken_words():
+        with request.explaining_swallowed_paths():
             plan = plan_work(
                 paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
                 frames_dir=files.frames_dir, replaces=task.in_place and not request.running.crop, example=example,
@@ -245,13 +245,13 @@ class Reporter:
         say(f"restore: error: {line}")
 
     def _report_success(self, job: Job, record: FileRecord) -> None:
-        from restore.inference.inputs import says_where
+        from restore.inference.inputs import names_its_source
 
         if self._single or self._report.verbose:
             for name, value in (record.decisions | _run_facts(record.run)).items():
                 say(f"  {name}: {value}")
         for warning in record.warnings:
-            about = "" if says_where(job, warning) else f"{one_line(job.source)}: "
+            about = "" if names_its_source(job, warning) else f"{one_line(job.source)}: "
             say(f"restore: warning: {about}{one_line(warning)}")
         say(f"{one_line(job.source)} -> {one_line(job.target)} ({record.seconds:.1f} s)")
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from restore.data.cache import CropCache, Entry
-from restore.data.places import MAIN, CropSources
+from restore.data.crop_positions import MAIN, CropSources
 from restore.degradations.degradation import CLEAN, Role
 from restore.errors import ConfigError
 from restore.physics.color import LUMA
@@ -158,7 +158,7 @@ def validation_batches(
     step = math.lcm(multiple_of, sources.step)
     by_side: dict[int, list[int]] = {}
     for start in sources.windows:
-        by_side.setdefault(min(side, *sources.room(start)) // step * step, []).append(start)
+        by_side.setdefault(min(side, *sources.common_size(start)) // step * step, []).append(start)
     batches = []
     for fitting, starts in by_side.items():
         for at in range(0, len(starts) if fitting else 0, size):
@@ -172,7 +172,7 @@ def validation_batches(
 
 
 def _centre(sources: CropSources, role: str, start: int, side: int, channels: int) -> np.ndarray:
-    room, step = sources.room(start), sources.step
+    room, step = sources.common_size(start), sources.step
     if role in sources.own:
         entries, side, step = sources.caches[role].entries, sources.side(role, side), 1
         after = sorted(sources.own[role], key=lambda number: (number <= start, number))

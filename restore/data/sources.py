@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from restore.data.batches import hold_out
 from restore.data.cache import CropCache, open_cache
+from restore.data.crop_positions import MAIN
 from restore.data.pairs import align_caches, match_pairs
-from restore.data.places import MAIN
 from restore.degradations.degradation import Role
 from restore.errors import ConfigError, FileError, nearest
 from restore.naming import expanded

@@ -93,7 +93,7 @@ def parsed_options(task: Task, words: Mapping[str, str]) -> dict[str, Any]:
     return parsed
 
 
-def taken(task: Task, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def supported_options(task: Task, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some options that a method takes."""
     return {name: value for name, value in options.items() if name in option_names(task.methods[method])}
 

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitPicture:
     """A picture's colours: 1 x C x H x W float32, white = 1, without alpha; and what the file is."""
 
     values: Tensor
     info: PictureInfo
 
 
-def read_unit(path: str | Path) -> Unit:
+def read_unit(path: str | Path) -> UnitPicture:
     """The picture at `path` at full depth, its nominal white (65535 for 16 bits) as 1. Errors as of `restore.read`."""
     from restore.files import read
 
     picture = read(path)
-    return Unit(unit_of(picture), picture.info)
+    return UnitPicture(to_unit_picture(picture), picture.info)
 
 
-def unit_of(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
+def to_unit_picture(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
     """The colours of a picture or an array (H x W x C): 1 x C x H x W float32, white = 1."""
     from restore.io.tensors import to_unit
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from restore.inference.alpha import rejoin
-from restore.inference.planning import halo_and_ramp
+from restore.inference.tile_planning import halo_and_ramp
 from restore.inference.tiling import Span, border_index
 from restore.io.tensors import to_stored, to_unit
 from restore.models.spec import ModelSpec

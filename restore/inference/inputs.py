@@ -93,7 +93,7 @@ class Inputs(Closing):
         return [file for file in self.files if not isinstance(file, PictureFile)]
 
 
-def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+def read_headers(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
     """Read all headers; refuses what the targets' formats cannot hold, judged by the outputs' own sizes.
 
     Raises:
@@ -101,13 +101,13 @@ def survey(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> 
             different lengths; pictures or frames that differ where they are restored together.
     """
     if inputs.are_sequences:
-        return _survey_sequences(inputs, job, spec, options)
+        return _read_headers_of_sequences(inputs, job, spec, options)
     infos = tuple(file.info for file in inputs.files)
     common_info(infos)
     return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
 
 
-def _survey_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+def _read_headers_of_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
     alike = spec.window > 1 or options.measures_once(job)
     first, *others = inputs.frames()
     frames, nbytes, outputs = 0, dict.fromkeys(job.targets, 0), _single_outputs(job)
@@ -142,7 +142,7 @@ def notes_about(path: Path, notes: Sequence[str], first: Path) -> list[str]:
     return [note if path == first else f"{path}: {note}" for note in notes]
 
 
-def says_where(job: Job, note: str) -> bool:
+def names_its_source(job: Job, note: str) -> bool:
     """Whether a note of this job begins with the source (or frame of it) it is about."""
     return note.startswith(tuple(f"{path}{sign}" for path in job.sources[1:] for sign in (": ", ", page ", os.sep)))
 
@@ -197,9 +197,9 @@ def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> Picture
 
 
 def inspect(job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
-    """What a job holds and would write, without doing it: for a dry run. Raises as `survey` does."""
+    """What a job holds and would write, without doing it: for a dry run. Raises as `read_headers` does."""
     with Inputs(job, options.read) as inputs:
-        return survey(inputs, job, spec, options)
+        return read_headers(inputs, job, spec, options)
 
 
 def check_outputs(job: Job, *, replace: bool) -> None:
@@ -222,7 +222,7 @@ def check_outputs(job: Job, *, replace: bool) -> None:
             _refuse_same(other, job.compare)
 
 
-def check_ours(job: Job, contents: Contents, history: History) -> None:
+def check_written_by_us(job: Job, contents: Contents, history: History) -> None:
     """Raise `FileError` if an output is there that no earlier run wrote, or that was changed since."""
     files = {job.outputs[name]: files for name, files in contents.outputs.items() if not job.replaces_source(name)}
     if job.compare is not None:

@@ -20,10 +20,10 @@ from restore.inference.engine import Condition, Engine, EngineOptions, Place, Un
 from restore.inference.headers import common_info, crop_box
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
 from restore.inference.options import RunOptions
-from restore.inference.planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.precision import choose_dtype, resolve_device
 from restore.inference.scaling import target_scale
 from restore.inference.tile import TileRunner
+from restore.inference.tile_planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec

@@ -18,7 +18,15 @@ from typing import Any
 from restore.errors import FileError, LimitError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
 from restore.inference.history import History
-from restore.inference.inputs import Contents, Inputs, check_ours, check_outputs, inspect, notes_of, survey
+from restore.inference.inputs import (
+    Contents,
+    Inputs,
+    check_outputs,
+    check_written_by_us,
+    inspect,
+    notes_of,
+    read_headers,
+)
 from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
 from restore.io.atomic import AtomicFile, StagedFile
@@ -159,7 +167,7 @@ class Worker:
                 raise job.problem
             check_outputs(job, replace=self.options.overwrite or history is not None)
             work.inputs = Inputs(job, self.options.read, hashed=True)
-            work.contents = survey(work.inputs, job, self.restorer.spec, self.options)
+            work.contents = read_headers(work.inputs, job, self.restorer.spec, self.options)
             work.input_sha256 = work.inputs.sha256()
             work.key = work_key(work.input_sha256, self.settings, job.outputs)
             if history is None:
@@ -168,7 +176,7 @@ class Worker:
             if compared and history.is_done(work.key, work.contents.outputs, in_place=job.in_place):
                 work.keep()
             elif not self.options.overwrite:
-                check_ours(job, work.contents, history)
+                check_written_by_us(job, work.contents, history)
 
     def decode(self, work: Work) -> None:
         """Read ordinary pictures into memory; big ones and sequences are read while they are restored."""

@@ -219,7 +219,7 @@ def _partly_nan(spec: ModelSpec, size: tuple[int, int], like: Tensor, axis: int,
 
 
 def _touched(net: nn.Module, spec: ModelSpec, inputs: Example, axis: int) -> list[int]:
-    """Places along `axis`, in input pixels, where the output is NaN."""
+    """CropPositions along `axis`, in input pixels, where the output is NaN."""
     touched = _run(net, inputs).isnan().any(dim=1).any(dim=4 - axis).flatten().nonzero().flatten().tolist()
     if not touched:
         fix = "Give its radius by hand"

@@ -84,7 +84,7 @@ class Adversarial(Supervised):
         )
 
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
-        sample, main = self.sample(batch), self.spec.outputs[0].name
+        sample, main = self.damaged(batch), self.spec.outputs[0].name
         clean = self.truth(sample)
         if phase == "discriminate":
             with torch.no_grad():

@@ -73,7 +73,7 @@ class Deconvolution(Objective):
         return self.network
 
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
-        sample = self.sample(batch)
+        sample = self.damaged(batch)
         result = self.restored(self.network, sample)
         with torch.autocast(batch.clean.device.type, enabled=False):
             return self.compared(result, sample)
@@ -105,7 +105,7 @@ class Deconvolution(Objective):
         return Deconvolved([network(noisy, **given)])
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        sample = self.sample(batch)
+        sample = self.damaged(batch)
         shown = {
             "input": sample.inputs["picture"], "output": self.restored(network, sample).pictures[-1].float(),
             "target": sample.targets["result"],

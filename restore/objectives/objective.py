@@ -82,7 +82,7 @@ class Objective(nn.Module, ABC):
         """What a batch must hold."""
         return (self.degradation or Undamaged()).roles
 
-    def sample(self, batch: Batch) -> Sample:
+    def damaged(self, batch: Batch) -> Sample:
         """What the batch is damaged into, the same for the same (seed, step, item)."""
         degradation = self.degradation or Undamaged()
         return degradation.draw(batch.pictures, batch.seed, batch.step, batch.first_index)

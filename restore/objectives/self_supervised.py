@@ -50,13 +50,13 @@ class SelfSupervised(Objective):
         return self._degradation
 
     def noisy(self, batch: Batch) -> Tensor:
-        return self.sample(batch).inputs["picture"]
+        return self.damaged(batch).inputs["picture"]
 
     def seen(self, x: Tensor) -> Tensor:
         return self.network(x.contiguous(memory_format=torch.channels_last)).float()
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        sample = self.sample(batch)
+        sample = self.damaged(batch)
         noisy, truth = sample.inputs["picture"], sample.targets.get("result")
         shown = {"input": noisy, "output": self.answer(network, noisy)}
         shown |= {} if truth is None else {"target": truth}  # known where the pictures were damaged here

@@ -54,7 +54,7 @@ class Supervised(Objective):
         return self._degradation
 
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
-        sample = self.sample(batch)
+        sample = self.damaged(batch)
         total, parts = self.compared(self.restored(self.network, sample), sample)
         return {"loss": total} | parts
 
@@ -84,7 +84,7 @@ class Supervised(Objective):
         return dict(zip(names, y.split(sizes, 1), strict=True))
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
-        sample = self.sample(batch)
+        sample = self.damaged(batch)
         main = self.spec.outputs[0].name
         shown = {"input": main_input(sample, self.spec), "output": self.restored(network, sample)[main].float()}
         shown |= {"target": sample.targets[main]} if main in sample.targets else {}

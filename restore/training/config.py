@@ -247,7 +247,7 @@ def check_buildable(settings: Settings) -> None:
     if not 1 <= settings.data.crop <= MAX_CROP or settings.data.crop % multiple:
         fix = f"This network needs a multiple of {multiple}, at most {MAX_CROP}"
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
-    objective.sample(_grey(objective.roles, settings.data.crop))
+    objective.damaged(_grey(objective.roles, settings.data.crop))
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
     for _, loss in build_losses(settings.objective.losses or {}).values():
         loss(crop, crop)  # crops too small for a loss are named now

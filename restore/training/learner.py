@@ -51,7 +51,7 @@ class Learner:
         torch.manual_seed(hash_seed(self.settings.seed, step, self._runtime.rank))
         self._buffers = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
 
-    def teach_only(self, phase: Phase) -> None:
+    def enable_gradients_for(self, phase: Phase) -> None:
         """Gradients for this phase's parameters alone (frozen networks are in no phase and stay so)."""
         if len(self.objective.phases) == 1:
             return

@@ -131,7 +131,7 @@ def train_step(
     for phase in learner.objective.phases:
         if step % phase.every:
             continue
-        learner.teach_only(phase)
+        learner.enable_gradients_for(phase)
         means: dict[str, Tensor] = {}  # over the parts of the batch
         for number, part in enumerate(parts):
             with learner.accumulating(more=number + 1 < len(parts)):

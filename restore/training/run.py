@@ -17,8 +17,8 @@ from restore.inference.memory import tune_allocator
 from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
-from restore.training.beginning import begin_with
 from restore.training.checkpoint import load_checkpoint
+from restore.training.initial_weights import load_initial_weights
 from restore.training.log import Notify
 from restore.training.loop import Progress, train
 from restore.training.provenance import commit, machine
@@ -59,7 +59,9 @@ def run(
     elif init_from is not None:
         objective.averaged.load_state_dict(init_from)
     elif settings.begin:
-        before = [each.model_dump() for each in begin_with(objective.averaged, settings.begin, settings.model)]
+        before = [
+            each.model_dump() for each in load_initial_weights(objective.averaged, settings.begin, settings.model)
+        ]
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached, left_out)

@@ -1,4 +1,4 @@
-"""Weights by name, for a task: the one door to weights for restoring, where the task of a file is checked."""
+"""Weights by name, for a task: the only way to weights for restoring, where the task of a file is checked."""
 
 from __future__ import annotations
 

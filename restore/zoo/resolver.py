@@ -1,6 +1,6 @@
 """From a name to a weights file on this machine. Never the network.
 
-Places, in this order: the path itself if it is one, the weights folder of `home()`, the folder shipped with the
+CropPositions, in this order: the path itself if it is one, the weights folder of `home()`, the folder shipped with the
 program.
 """
 

@@ -1,4 +1,4 @@
-"""Tasks of every shape through the command line and the Python face: what goes in, what comes out, and resuming."""
+"""Tasks of every shape through the command line and the Python API: what goes in, what comes out, and resuming."""
 
 from __future__ import annotations
 

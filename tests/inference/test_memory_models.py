@@ -10,10 +10,10 @@ from restore.inference import runner
 from restore.inference.engine import Condition
 from restore.models.spec import ModelSpec
 from restore.picture import Picture, ValueScale
+from tests.fresh import printed_by
 from tests.inference.engines import restore
 
 LIMIT = 12 << 20
-from tests.fresh import printed_by
 
 
 class Chosen:

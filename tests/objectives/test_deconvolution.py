@@ -57,7 +57,7 @@ def test_the_papers_loss_by_hand():
     b = batch()
     half, full, blurred = (torch.rand(2, 3, n, n) for n in (24, 48, 48))
     objective = Deconvolution(Given(Deconvolved([half, full], blurred)), degradation=BlurDegradation(bank=8))
-    made = objective.sample(b)
+    made = objective.damaged(b)
     found = objective(b, "restore", 0)
 
     def tv(x):
@@ -91,7 +91,7 @@ def test_the_network_is_told_psf_and_measured_noise():
     objective = Deconvolution(network, degradation=BlurDegradation(sigma=(10, 10), clipped=0, bank=8))
     found = objective(batch(), "restore", 0)
     _, psf, level = network.calls[0]
-    assert torch.equal(psf, objective.sample(batch()).conditions["psf"])
+    assert torch.equal(psf, objective.damaged(batch()).conditions["psf"])
     assert level.shape == (2, 1, 1, 1) and torch.allclose(level, torch.full((2, 1, 1, 1), 10 / 255), rtol=0.2)
     assert "blurred" not in found
 
@@ -100,7 +100,7 @@ def test_any_network_learns_from_its_one_picture_with_what_its_spec_names():
     torch.manual_seed(0)
     network, blur = Sharpens(torch.nn.Conv2d(3, 3, 3, padding=1)), BlurDegradation(bank=8)
     objective, b = Deconvolution(network, degradation=blur), batch()
-    made = objective.sample(b)
+    made = objective.damaged(b)
     expected = objective.compared(Deconvolved([network(made.inputs["picture"], psf=made.conditions["psf"])]), made)[
         "loss"
     ]

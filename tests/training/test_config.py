@@ -212,7 +212,7 @@ def test_a_config_names_a_degradation_beside_it(config, monkeypatch, tmp_path):
     settings = load_settings(config)
     assert settings.degradation.name == f"{(tmp_path / 'damage.py').resolve()}:Darker"
     check_buildable(settings)
-    sample = build_objective(settings).sample(Batch({"clean": torch.ones(1, 3, 8, 8)}, 0, 0, 0))
+    sample = build_objective(settings).damaged(Batch({"clean": torch.ones(1, 3, 8, 8)}, 0, 0, 0))
     assert (sample.inputs["picture"] == 0.5).all() and (sample.targets["result"] == 1).all()
     with pytest.raises(ConfigError, match="Darker' needs the argument 'by'"):
         check_buildable(load_settings(config, ["degradation.arguments={}"]))

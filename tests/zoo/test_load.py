@@ -1,4 +1,4 @@
-"""The one door to weights: a name or a file, and a task that must be theirs."""
+"""The only way to weights: a name or a file, and a task that must be theirs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from restore.errors import LimitError
 from restore.inference import memory as memory_module
 from restore.inference.memory import MemoryModel, available_memory, measure, memory_budget, tune_allocator
-from restore.inference.planning import choose_core, halo_and_ramp, plan_picture, smaller_core
+from restore.inference.tile_planning import choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.models.spec import ModelSpec
 
 CPU = torch.device("cpu")

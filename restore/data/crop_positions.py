@@ -43,7 +43,7 @@ class CropSources:
         """Of a role's crops, where those of the main pictures have `side`."""
         return int(side * self.roles[role].ratio)
 
-    def room(self, start: int) -> tuple[int, int]:
+    def common_size(self, start: int) -> tuple[int, int]:
         """(height, width) in px of the main pictures that a window and its counterparts all cover."""
         first = [(self.caches[role].entries[start], how.ratio) for role, how in self._together.items()]
         height = min(int(entry.height / ratio) for entry, ratio in first)
@@ -57,7 +57,7 @@ class CropSources:
         before = (len(window) - frames) // 2
         return window[before : before + frames]
 
-    def places(self, role: str, crop: int) -> Places:
+    def places(self, role: str, crop: int) -> CropPositions:
         """All places of crops: of the main role and its counterparts, or of one that is independent.
 
         Raises `ConfigError` if nothing is large enough.
@@ -65,12 +65,12 @@ class CropSources:
         side = self.side(role, crop) if role in self.own else crop
         windows, step = (self.own[role], 1) if role in self.own else (self.windows, self.step)
         entries = self.caches[role].entries
-        rooms = {start: (entries[start].height, entries[start].width) if role in self.own else self.room(start)
+        rooms = {start: (entries[start].height, entries[start].width) if role in self.own else self.common_size(start)
                  for start in windows}  # fmt: skip
         fitting = {start: room for start, room in rooms.items() if min(room) >= side}
         if not fitting:
             raise _too_large(role, crop, max(map(min, rooms.values()), default=0), self.roles[role].ratio, self.step)
-        return Places(fitting, side, step)
+        return CropPositions(fitting, side, step)
 
     def crop(self, role: str, start: int, side: int, top: int, left: int) -> list[np.ndarray]:
         """P x P x 3 of each frame. Side and place are in px of the main pictures, of independent roles in their own."""
@@ -81,7 +81,7 @@ class CropSources:
         return [picture[y : y + side, x : x + side] for picture in pictures]
 
 
-class Places:
+class CropPositions:
     """All places of squares of a side in some pictures, on a grid of `step` px; each equally likely."""
 
     def __init__(self, rooms: Mapping[int, tuple[int, int]], side: int, step: int) -> None:
@@ -118,7 +118,7 @@ def _windows(entries: Sequence[Entry], frames: int) -> Windows:
         numbers.sort(key=lambda number: entries[number].file)
         for at in range(len(numbers) - frames + 1):
             window = tuple(numbers[at : at + frames])
-            if _goes_on([entries[number] for number in window]):
+            if _is_consecutive([entries[number] for number in window]):
                 windows[window[0]] = window
     if not windows:
         fix = "Name folders that hold the frames of one clip each"
@@ -126,7 +126,7 @@ def _windows(entries: Sequence[Entry], frames: int) -> Windows:
     return windows
 
 
-def _goes_on(window: Sequence[Entry]) -> bool:
+def _is_consecutive(window: Sequence[Entry]) -> bool:
     first = window[0]
     return all(
         (entry.file, entry.height, entry.width) == (first.file + i, first.height, first.width)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from restore.zoo.card import TrainingRun
 
 
-def begin_with(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:
+def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:
     """Put weights into a network that `model` describes, and say what runs they went through (none if unknown).
 
     A network with a method `take_denoiser` also begins with the weights of a denoiser.

@@ -15,6 +15,7 @@ settings.load_profile("restore")
 def pytest_addoption(parser):
     group = parser.getgroup("restore")
     group.addoption("--seconds", type=float, default=5.0, help="how long tests/faults reads damaged files")
+    group.addoption("--kills", type=int, default=4, help="how often tests/faults ends each kind of run")
     group.addoption("--seed", type=int, default=0, help="of the damage done to those files")
 
 

@@ -200,7 +200,14 @@ def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Rest
     Raises:
         ConfigError: an unknown task, method or option, a wrong value, a device that is not there.
     """
-    return loaded(task, method, {name: value for name, value in options.items() if value is not None})
+    restorer = loaded(task, method, {name: value for name, value in options.items() if value is not None})
+    for output in restorer.spec.outputs:
+        if isinstance(options.get(output.name), str | Path):
+            raise ConfigError(
+                f"{output.name} is an output of the result, and nothing is written here",
+                fix=f"Give {output.name}=True, and restore.write(result, path, output={output.name!r})",
+            )
+    return restorer
 
 
 def loaded(task: str, method: str, given: Mapping[str, Any]) -> Restorer:

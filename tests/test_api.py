@@ -203,3 +203,15 @@ def test_inspect_takes_what_denoise_takes(tmp_path):
 def test_what_is_no_picture_is_refused(wrong):
     with pytest.raises(UnsupportedError, match=f"a {type(wrong).__name__} is no picture"):
         restore.denoise(wrong)
+
+
+def test_a_path_for_an_output_is_refused_where_nothing_is_written(monkeypatch):
+    monkeypatch.setenv("RESTORE_TASKS", "tests.toys")
+    with pytest.raises(
+        ConfigError, match=r"^spread is an output of the result, and nothing is written here\. Give spread=True"
+    ):
+        restore.load("split", spread="map.png")
+    assert list(restore.load("split", spread=True).restore(np.zeros((8, 8, 3), np.uint8)).pictures) == [
+        "result",
+        "spread",
+    ]

@@ -100,11 +100,16 @@ def put(line: str) -> None:
 
 
 def put_text(text: str) -> None:
+    """Text of results, on stdout. Raises `FileError` if it cannot be written for another reason than a closed pipe."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except OSError:
+    except BrokenPipeError:
         silence_stdout()
+    except OSError as error:
+        silence_stdout()
+        why = error.strerror or str(error)
+        raise FileError("the results cannot be written to standard output", why=why, fix="Make room") from error
 
 
 def put_json(entry: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from dataclasses import dataclass
@@ -146,7 +147,11 @@ class NewModel:
         (name,) = self.paths
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
             fix = "Use small letters, digits and _, a letter first: my_net"
-            raise ConfigError(f"a model cannot be called {name!r}", fix=fix)
+            why = "Python reserves this word" if keyword.iskeyword(name) else ""
+            raise ConfigError(f"a model cannot be called {name!r}", why=why, fix=fix)
+        if importlib.util.find_spec(name) is not None:
+            why = f"Python would import your {name}.py in place of the package of that name"
+            raise ConfigError(f"a model cannot be called {name!r}", why=why, fix=f"For example: my_{name}")
         files = {self.out / template.format(name): text for template, text in TEMPLATES.items()}
         for path in files:
             if path.exists():

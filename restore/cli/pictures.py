@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,8 @@ from restore.options import ExtraOutput, FromInputs, OptionalPath, flag, kinds_o
 from restore.tasks import Task, choose_method, options_class
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from restore.api import Restorer
     from restore.inference.batch import BatchOptions, Summary
     from restore.inference.batch_job import Job
@@ -60,6 +62,9 @@ class Request:
             raise ConfigError(f"{self.name} does not replace its inputs with worse ones", fix="Name an output")
         if self.files.in_place and self.running.crop:
             raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
+        if self.files.in_place and self.reading.salvage:
+            what = "--salvage and --in-place would replace a damaged file by the part of it that can be read"
+            raise ConfigError(what, fix="Name an output")
         if self.files.overwrite and self.files.resume:
             raise ConfigError(
                 "--overwrite and --resume contradict each other", fix="--resume does only what is missing"
@@ -177,9 +182,17 @@ def _run(
         bar = stack.enter_context(Bar(quiet=report.quiet))
         reporter = Reporter(bar, report, json, total=0 if plan.single else total)
         summary = run_batch(plan.jobs(), restorer, options, ledger=ledger, watcher=reporter)
+    if not plan.single and summary.exit_code == ExitCode.NOTHING_RAN:
+        where = " and ".join(map(one_line, plan.inputs))
+        inside = " (the results' folder in it is left out)" if plan.out and _holds(plan.inputs, plan.out) else ""
+        say(f"restore: error: there are no pictures in {where}{inside}. Name a folder of pictures")
     if not plan.single or summary.interrupted:
         _report_summary(summary, report, resumable=ledger is not None)
     return summary
+
+
+def _holds(folders: Iterable[Path], path: Path) -> bool:
+    return any(folder.resolve() in path.resolve().parents for folder in folders)
 
 
 def _batch_options(plan: Plan, request: Request) -> BatchOptions:

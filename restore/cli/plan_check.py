@@ -38,7 +38,9 @@ def find_problems(plan: Plan) -> tuple[int, dict[Path, FileError]]:
             key = str(target) if job.in_place else unicodedata.normalize("NFC", target.name).casefold()
             if (home, key) in own:
                 problems.setdefault(job.source, _shared(target, "two outputs of one picture would be written here"))
-            elif other := taken[home].get(key):
+            elif (other := taken[home].get(key)) == job.source:
+                problems.setdefault(job.source, FileError("is named twice", where=job.source, fix="Name it once"))
+            elif other is not None:
                 for source in (other, job.source):
                     what = f"two pictures would be written here, {other} and {job.source}"
                     problems.setdefault(source, _shared(target, what))

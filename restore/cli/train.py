@@ -92,6 +92,7 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
     if any(map(checkpoints, folders)) and not options.resume:
         fix = "Go on with --resume, or name another folder with --out"
         raise ConfigError("this folder holds a run already", where=folder, fix=fix)
+    _check_apart(folder, stages)
     command = shlex.join(["restore", "train", *options.paths])
     first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun started
     if first:
@@ -111,6 +112,21 @@ def _train(stages: Sequence[Settings], folder: Path, options: Train) -> int:
         export(folders[-1], stages[-1], path, command=command)
         _report(progress, path, options, left_out)
     return ExitCode.SOME_FAILED if left_out.lines else ExitCode.OK
+
+
+def _check_apart(folder: Path, stages: Sequence[Settings]) -> None:
+    """Raise `ConfigError` for a folder of a run whose pictures would be learned from the next time."""
+    from restore.naming import expanded
+
+    for settings in stages:
+        data = settings.data
+        for source in (*data.train, *data.validation, *data.roles.values()):
+            home = expanded(source).resolve()
+            if home in (folder.resolve(), *folder.resolve().parents):
+                raise ConfigError(
+                    f"the run's folder {folder} lies in {source}, whose pictures are learned from",
+                    fix="Name another one with --out",
+                )
 
 
 class LeftOut:

@@ -22,6 +22,8 @@ from restore.inference.history import History, read_ledger
 from restore.inference.records import LEDGER_NAME, FileRecord
 from restore.io.atomic import NAME_CARRIED, PARTIAL_SUFFIX
 
+_MAX_BYTES = 1 << 30
+_BEGINNING = b'{"start": '
 _LEFTOVER = re.compile(rf"\.(.+?)(?:\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}(?:\.\w+)?)+", re.DOTALL)
 
 
@@ -61,10 +63,11 @@ class Ledger(Closing):
     """
 
     def __init__(self, folder: Path, *, resume: bool = False, run: dict[str, Any] | None = None) -> None:
-        self.path, self.resume = folder / LEDGER_NAME, resume
+        self.path, self.resume, self._made, self._finished = folder / LEDGER_NAME, resume, False, False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = _open_regular(self.path)
+            self._made = not self.path.exists()
+            self._file = _open_own(self.path)
         except OSError as error:
             raise LedgerError(
                 "the ledger cannot be written", where=self.path, why=error.strerror or str(error),
@@ -81,7 +84,9 @@ class Ledger(Closing):
             raise
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder; of a run that finished nothing no new ledger stays."""
+        if self._made and not self._finished and not self._file.closed:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def clear_leftovers(self, target: Path) -> None:
@@ -95,6 +100,7 @@ class Ledger(Closing):
     def add(self, record: FileRecord) -> None:
         """Append a line and force it to the disk. Raises `FileError` if that fails."""
         self._append({"time": _now(), **record.as_dict()})
+        self._finished = self._finished or record.status == "ok"
 
     def _append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, ensure_ascii=True) + "\n"
@@ -117,18 +123,32 @@ class Ledger(Closing):
             self._file.write(b"\n")
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """The ledger, open to read and append. Nothing that only bears its name is written to: no link, no device."""
+def _open_own(path: Path) -> BinaryIO:
+    """The ledger, open to read and append. Raises `OSError` for what only bears its name, and leaves it as it is."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
         flags |= getattr(os, flag, 0)
     if path.is_symlink():
         raise OSError("it is a link")
     file = os.fdopen(os.open(path, flags, 0o666), "a+b")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError("it is no regular file")
-    return file
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        problem = "it is no regular file"
+    elif status.st_nlink > 1:
+        problem = "it has a second name, a hard link, and would change there as well"
+    elif status.st_size > _MAX_BYTES:
+        problem = f"it is larger than {_MAX_BYTES >> 30} GiB"
+    elif status.st_size and not _begins_as_ours(file):
+        problem = "it is no ledger of this program"
+    else:
+        return file
+    file.close()
+    raise OSError(problem)
+
+
+def _begins_as_ours(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(len(_BEGINNING)) == _BEGINNING
 
 
 def _now() -> str:

@@ -69,8 +69,9 @@ class AtomicFile:
         name = self._target.name
         if len(os.fsencode(name)) > _NAME_MAX:
             raise FileError("cannot write: the file name is too long", where=path, fix="Choose a shorter name")
-        if self._target.is_dir():
-            raise FileError("cannot write: a folder has this name", where=path, fix="Name a file")
+        if self._target.exists() and not self._target.is_file():  # a device in /dev is one rename from being lost
+            kind = "a folder" if self._target.is_dir() else "a device, pipe or socket"
+            raise FileError(f"cannot write: {kind} has this name", where=path, fix="Name a file")
         self.partial = partial_path(self._target)
         self.staged = StagedFile(path, self.partial, self._target)
         try:

@@ -97,7 +97,7 @@ def target_info(info: PictureInfo, path: str | os.PathLike[str], options: SaveOp
     name = WRITABLE.get(path.suffix.lower())
     if name is None:
         raise UnsupportedError(
-            f"cannot write the format {path.suffix or 'of a file without extension'!r}",
+            f"cannot write the format {path.suffix!r}" if path.suffix else "cannot write a file without an extension",
             where=path,
             fix=f"Use one of: {' '.join(WRITABLE)}",
         )

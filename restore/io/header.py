@@ -18,6 +18,10 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what
 MAX_METADATA_BYTES = 16 << 20
 """Larger EXIF, XMP or ICC blocks are dropped with a note: they are attacks or accidents."""
 
+ONLY_FIRST = "only the first picture of this file is used"
+FURTHER = "further pictures in the file (gain map, second view) are not carried"
+"""The notes about a file that holds more than the picture that is read."""
+
 SALVAGED = "damaged file salvaged"
 """How the note about a picture begins that is incomplete."""
 

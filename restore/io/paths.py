@@ -151,7 +151,7 @@ def check_output(
     """Refuse an output that would destroy something or whose name is not portable.
 
     Raises `FileError` if `target` is the source itself (by path, link or inode) without `in_place`,
-    exists without `overwrite`, is a folder, or has a reserved or too long name.
+    exists without `overwrite`, is no file, or has a reserved or too long name.
     """
     source, target = Path(source), Path(target)
     check_name(target)
@@ -163,10 +163,20 @@ def check_output(
                 fix="Name another output",
             )
         return
-    if target.is_dir():
-        raise FileError("cannot write: a folder has this name", where=target, fix="Name a file")
+    check_replaceable(target)
     if not overwrite and (target.exists() or target.is_symlink()):
         raise FileError("exists already", where=target, fix="Add --overwrite to replace it, or name another output")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises `FileError` where something is, also behind a link, that is no file: a folder, a device, a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or a link to nothing
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise FileError(f"cannot write: {kind} has this name", where=path, fix="Name a file")
 
 
 def check_name(path: Path) -> None:

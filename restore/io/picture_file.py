@@ -19,7 +19,7 @@ from restore.closing import Closing
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, UnsupportedError
 from restore.io import tiff
 from restore.io.formats import kind_of, read_header
-from restore.io.header import SALVAGED, Header, decoding
+from restore.io.header import ONLY_FIRST, SALVAGED, Header, decoding
 from restore.io.metadata import upright
 from restore.io.options import ReadOptions
 from restore.io.regular_file import open_regular
@@ -221,7 +221,7 @@ def _upright_info(header: Header, path: Path) -> PictureInfo:
     info = header.info
     notes = info.notes
     if header.frames > 1:
-        notes += ("only the first picture of this file is used",)
+        notes += (ONLY_FIRST,)
     height, width = (info.width, info.height) if header.orientation > 4 else (info.height, info.width)
     return replace(info, height=height, width=width, path=path, notes=notes)
 

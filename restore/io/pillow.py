@@ -16,7 +16,7 @@ import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin
 
 from restore.errors import DecodeError, LimitError, UnsupportedError, counted
-from restore.io.header import MAX_METADATA_BYTES, Header, truncated
+from restore.io.header import FURTHER, MAX_METADATA_BYTES, Header, truncated
 from restore.io.metadata import SanitisedMetadata, cicp_notes, cmyk_to_rgb, sanitise
 from restore.io.options import ReadOptions
 from restore.picture import PictureInfo
@@ -48,7 +48,7 @@ def read_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
         notes.append(_cmyk_note(icc))
         metadata = replace(metadata, icc=None)
     if "mp" in image.info or b"hdrgm" in (metadata.xmp or b""):
-        notes.append("further pictures in the file (gain map, second view) are not carried")
+        notes.append(FURTHER)
     if b"MotionPhoto" in (metadata.xmp or b"") or b"MicroVideo" in (metadata.xmp or b""):
         notes.append("the video of this motion photo is not carried")
     channels = 1 if image.mode == "L" else 3

@@ -7,6 +7,7 @@ with `weights_only=True` and never otherwise: there is no fallback to a loader t
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -135,7 +136,10 @@ def load_pickled(path: Path) -> Any:
     what = "the file holds more than weights, or is damaged"
     with foreign_errors(path, what, WeightsError, CONVERT), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the error says it in one line
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # torch's own text advises to run what the file holds
+            raise WeightsError(what, where=path, why="it holds other objects than tensors", fix=CONVERT) from error
 
 
 def _check_archive(path: Path) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import restore as package
+from restore.errors import FileError
 from restore.inference.history import read_ledger
 from restore.inference.ledger import LEDGER_NAME
+from restore.io.atomic import AtomicFile
+from tests.cli.conftest import command, environment
 
 PIXELS = {name: np.full((20, 24, 3), value, np.uint8) for name, value in (("a.png", 40), ("b.png", 90), ("c.png", 200))}
 
@@ -189,7 +195,7 @@ def test_in_place_follows_no_link_out_of_the_folder(restore, photos, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="devices and links of POSIX")
-@pytest.mark.parametrize("what", ["device", "file", "pipe", "folder"])
+@pytest.mark.parametrize("what", ["device", "file", "pipe", "folder", "hard link", "foreign"])
 def test_only_a_regular_file_is_a_ledger(restore, photos, tmp_path, what):
     out, ledger = tmp_path / "out", tmp_path / "out" / LEDGER_NAME
     out.mkdir()
@@ -198,6 +204,10 @@ def test_only_a_regular_file_is_a_ledger(restore, photos, tmp_path, what):
         os.mkfifo(ledger)
     elif what == "folder":
         ledger.mkdir()
+    elif what == "hard link":
+        os.link(tmp_path / "mine.txt", ledger)
+    elif what == "foreign":
+        ledger.write_text("hello\n")
     else:
         ledger.symlink_to("/dev/zero" if what == "device" else tmp_path / "mine.txt")
     for flags in ((), ("--resume",)):
@@ -236,3 +246,67 @@ def test_an_output_appears_only_after_its_line_is_safe(restore, photos, tmp_path
     assert restore("split", photos, tmp_path / "out", "--workers", 0).code == 0
     shown = [[name for name in names if not name.startswith(".")] for names in seen]
     assert shown == [[], ["a.png"], ["a.png", "b.png"]]
+
+
+# --- what is no file, what would be thrown away
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices and links of POSIX")
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_is_no_output(restore, photos, tmp_path, flags, link):
+    os.mkfifo(tmp_path / "pipe")
+    target = tmp_path / "out.png"
+    target.symlink_to("pipe") if link else (tmp_path / "pipe").rename(target)
+    ran = restore("split", photos / "a.png", target, *flags)
+    assert ran.code == 1 and f"{target}: cannot write: a device, pipe or socket has this name" in ran.err
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    with pytest.raises(FileError, match="a device, pipe or socket has this name"):
+        AtomicFile(target)
+
+
+def test_in_place_throws_no_pages_away(restore, tmp_path):
+    pages = np.full((3, 16, 16), 90, np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    before = files(tmp_path)
+    ran = restore("split", tmp_path / "stack.tif", "--in-place", "--frames", "first")
+    assert ran.code == 1 and files(tmp_path) == before
+    assert "stack.tif: in place would throw the file's other pictures away. Name an output" in ran.err
+    ran = restore("split", tmp_path / "stack.tif", "--in-place", "--salvage")
+    assert ran.code == 2 and "would replace a damaged file by the part of it that can be read" in ran.err
+
+
+def test_a_picture_named_twice(restore, photos):
+    ran = restore("split", photos / "a.png", photos / "a.png", "--in-place")
+    assert ran.code == 1 and f"{photos / 'a.png'}: is named twice. Name it once" in ran.err
+    assert not (photos / LEDGER_NAME).exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="devices of Linux")
+@pytest.mark.parametrize("flags", [("--json",), ("--dry-run",)])
+def test_results_that_cannot_be_written_to_stdout_are_an_error(photos, tmp_path, flags):
+    words = command("split", photos, tmp_path / "out", *flags)
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env=environment(), text=True, check=False)
+    assert ran.returncode == 1 and "the results cannot be written to standard output (No space left" in ran.stderr
+
+
+def test_results_inside_the_input_alone_are_no_pictures(restore, photos):
+    ran = restore("split", photos, photos / "x")
+    assert ran.code == 0
+    for name in PIXELS:
+        (photos / name).unlink()
+    ran = restore("split", photos, photos / "x", "--overwrite")
+    assert ran.code == 3 and f"no pictures in {photos} (the results' folder in it is left out)" in ran.err
+
+
+def test_a_run_of_training_lies_apart_from_its_pictures(restore, photos):
+    ran = restore("train", "denoise/plain_unet", f"data.train=[{photos}]", "--out", photos / "run")
+    assert ran.code == 2 and f"the run's folder {photos / 'run'} lies in {photos}, whose pictures are" in ran.err
+
+
+@pytest.mark.parametrize("name", ["torch", "restore", "json", "class"])
+def test_a_model_is_not_called_like_a_package(restore, tmp_path, name):
+    ran = restore("new-model", name, "--out", tmp_path)
+    assert ran.code == 2 and f"a model cannot be called {name!r} (Python " in ran.err
+    assert list(tmp_path.iterdir()) == []

@@ -264,10 +264,10 @@ def test_a_job_with_a_problem_fails_and_says_why(photos, tmp_path):
             {},
             problem=FileError("has no counterpart in b", where=photos / "0.png", fix="Move it"),
         )
-        summary = run_batch([job_], difference(), ledger=ledger)
+        summary = run_batch([pair_of(photos, tmp_path / "out/d.png"), job_], difference(), ledger=ledger)
     assert summary.exit_code == ExitCode.SOME_FAILED
     assert summary.failures[0][1].startswith(f"{photos / '0.png'}: has no counterpart in b. Move it")
-    assert records(tmp_path / "out")[0]["status"] == "failed"
+    assert [entry["status"] for entry in records(tmp_path / "out")] == ["ok", "failed"]
 
 
 # --- the worker ----------------------------------------------------------------------------------------------

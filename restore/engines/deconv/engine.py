@@ -19,7 +19,7 @@ from restore.classical.boundary import extend
 from restore.classical.wiener import gcv
 from restore.engines.deconv import methods
 from restore.engines.deconv.methods import Measured, Solve, measure_crops
-from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, network_of, shipped
+from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
 from restore.engines.deconv.psf import Varying, check_orientation, estimate, load_psf, psf_for, write_psf
@@ -54,9 +54,8 @@ class DeconvolutionEngine:
     Args:
         options: `psf` may be a file (picture of any depth, .npy, or .npz of PSFs that vary over the picture), a folder
             of files named as the pictures, a description (`restore.physics.psf`), an array h x w, or "estimate…".
-        method: "auto" (the task's method "measured") takes the shipped network for the noise and clipping measured; for
-            an estimated PSF, or without those weights, Richardson-Lucy with a model of clipping where pixels are
-            clipped, else hyper-Laplacian.
+        method: "auto" (the task's method "measured") takes the shipped network where there is noise; for an estimated
+            PSF, or without those weights, hyper-Laplacian.
     """
 
     def __init__(self, options: DeconvOptions, method: str = "auto") -> None:
@@ -68,23 +67,21 @@ class DeconvolutionEngine:
         if not options.estimate:
             self._given = load_psf(options.psf, centre=options.centre_psf, flip=options.flip_psf)
         self._prior: DenoisingPrior | None = prior_of(weights) if method == "pnp" else None
-        self._networks = self._load(method, weights)
+        self._network = self._load(method, weights)
         shape = (options.estimate, options.psf_size) if self._given is None else self._given.fingerprint
-        networks = tuple(each.fingerprint for each in self._networks.values())
+        network = self._network.fingerprint if self._network else ""
         prior = self._prior.fingerprint if self._prior else ""
-        how = (method, prior, networks, options.boundary, self._iterations, options.linear, options.noise, shape)
+        how = (method, prior, network, options.boundary, self._iterations, options.linear, options.noise, shape)
         self.fingerprint = f"deconvolution:{how}"
         self.spec = self._spec(self._psf_size if self._given is None else self._given.side)
 
-    def _load(self, method: str, weights: str | Path | None) -> dict[str, DeconvolutionNetwork]:
-        """The networks that may be asked for, by name."""
-        if method == "infwide" and weights:
-            return {"given": network_of(weights)}
+    def _load(self, method: str, weights: str | Path | None) -> DeconvolutionNetwork | None:
+        """The network that may be asked for, if any."""
         wanted = method == "infwide" or (method == "auto" and not self._options.estimate and shipped())
-        return {name: network_of(name) for name in (DAYLIGHT, LOW_LIGHT)} if wanted else {}
+        return network_of(weights or DAYLIGHT) if wanted else None
 
     def _spec(self, side: int) -> ModelSpec:
-        context = 2 * self._prior.radius if self._prior else 64 if self._networks else 0
+        context = 2 * self._prior.radius if self._prior else 64 if self._network else 0
         return ModelSpec("deconv", tiling="local", overlap=2 * side + 64 + context)
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DeconvolutionEngine:
@@ -137,12 +134,9 @@ class DeconvolutionEngine:
         if psf.numel() == 1:
             return Chosen("none", psf, lambda y, place: y.pixels), "none: there is no blur to take out"
         if method == "auto":
-            method, why = methods.choose(seen, not self._options.estimate, bool(self._networks))
-        elif method == "infwide":
-            method = methods.network_for(seen)
-        network = self._networks.get(method) or self._networks.get("given")
-        if network:
-            solve, summary = methods.by_network(network, psf, seen)
+            method, why = methods.choose(seen, not self._options.estimate, self._network is not None)
+        if self._network is not None and method in (DAYLIGHT, "infwide"):
+            solve, summary = methods.by_network(self._network, psf, seen)
         elif method == "wiener":
             boundary = self._options.boundary
             part = self._decoded(middle_crop(source, scale, _SAMPLE))[None]

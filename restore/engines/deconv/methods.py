@@ -26,9 +26,7 @@ from restore.physics.blurred_noise import blurred_noise
 from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
-_SATURATED = 0.002  # share of clipped pixels from which on a method that knows of clipping is chosen
-_NOISY = 14 / 255  # noise from which on the low-light network is chosen
-_NOISY_LIGHTS = 3 / 255  # … for pictures with clipped lights
+_SATURATED = 0.002  # share of clipped pixels from which on methods that can model clipping do so
 _LOW_NOISE = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
@@ -72,25 +70,18 @@ def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
 def choose(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
     """(method, why) where the user names none.
 
+    Clipped samples decide nothing: methods with a model of clipping, and the low-light network, lose more on what is
+    not clipped than they gain on what is, unless a picture is overexposed by far.
+
     Args:
         trusted: the PSF was given, not estimated.
         networks: their weights are there.
     """
-    low_noise = seen.sigma < _LOW_NOISE
-    if trusted and networks and not low_noise:
-        name = network_for(seen)
-        if name == LOW_LIGHT or not seen.saturated:
-            return name, ": clipped lights or much noise" if name == LOW_LIGHT else ": some noise, few clipped pixels"
-    unsure = ", an estimated PSF" if not trusted else ", hardly any noise: the PSF must be exact" if low_noise else ""
-    if seen.saturated:
-        return "rl", f": clipped lights would ring{unsure}"
-    return "hyper-laplacian", f": few clipped pixels{unsure}"
-
-
-def network_for(seen: Measured) -> str:
-    """The weights for what was measured."""
-    dark = seen.sigma > _NOISY or (seen.saturated and seen.sigma > _NOISY_LIGHTS)
-    return LOW_LIGHT if dark else DAYLIGHT
+    if not trusted:
+        return "hyper-laplacian", ": an estimated PSF"
+    if seen.sigma < _LOW_NOISE:
+        return "hyper-laplacian", ": hardly any noise, the PSF must be exact"
+    return (DAYLIGHT, ": some noise") if networks else ("hyper-laplacian", ": the network's weights are not here")
 
 
 def by_network(network: DeconvolutionNetwork, psf: Tensor, seen: Measured) -> tuple[Solve, str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.analysis.cepstrum import find_disc, find_line
-from restore.classical.blind import SURE, confidence, estimate_psf
+from restore.classical.blind import MOST_AT_EDGE, MOST_NEGATIVE, SURE, Estimate, confidence, estimate_psf
 from restore.errors import FileError, RestoreError
 from restore.io.psf import load_single_psf, read_psfs, save_psf
 from restore.physics.color import to_luma
@@ -137,7 +137,7 @@ def _luma(picture: Tensor) -> Tensor:
 
 
 def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
-    """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none makes it sharper."""
+    """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none is to be believed."""
     luma = _luma(picture)
     if min(luma.shape) < _LEAST_SIDE:
         text = f"not estimated: a picture of {luma.shape[1]} x {luma.shape[0]} px is too small, left alone"
@@ -151,13 +151,26 @@ def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, 
     elif kind == "disc":
         psf, text = disc(circle.radius), f"defocus of radius {circle.radius:.1f} px"
     else:
-        psf, text = estimate_psf(luma, size).psf, "a shake"
+        found = estimate_psf(luma, size)
+        if flaw := _flaw(found, size):
+            return torch.ones(1, 1), (f"estimated: a shake, but {flaw}: left alone",)
+        psf, text = found.psf, "a shake"
     sure = confidence(luma, psf)
     if sure < SURE:
         return torch.ones(1, 1), (
             f"estimated: {text}, but taking it out makes nothing sharper ({sure:.2f}): left alone",
         )
     return psf, (f"estimated: {text}, confidence {sure:.2f}",)
+
+
+def _flaw(found: Estimate, size: int) -> str:
+    """Why an estimated PSF is no blur, in words; "" where nothing speaks against it."""
+    if found.at_edge > MOST_AT_EDGE:
+        share = f"{found.at_edge:.1%} of it lies at the edge, {MOST_AT_EDGE:.0%} at most"
+        return f"it fills its window of {size} px ({share}; give a larger --psf-size if the blur is larger)"
+    if found.negative > MOST_NEGATIVE:
+        return f"it is noise (negative values add up to {found.negative:.2f} of the others, {MOST_NEGATIVE} at most)"
+    return ""
 
 
 def write_psf(where: Path, psf: Tensor, source: PictureSource) -> None:

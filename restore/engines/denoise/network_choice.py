@@ -27,6 +27,7 @@ from restore.zoo.resolver import available
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
+_COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
 
 def by_network(options: NetworkOptions | None = None) -> Engine:
@@ -73,6 +74,8 @@ def is_white(level: Level) -> tuple[bool, str]:
         return False, "the noise is spatially correlated"
     if level.value <= _CLEAR:
         return False, f"noise of level {_CLEAR:g} or less may only look white"
+    if level.value > _COARSE * level.noise.sigma * 255:
+        return False, f"a level {level.value / (level.noise.sigma * 255):.1f} times its std is that of coarse noise"
     return True, "white noise"
 
 

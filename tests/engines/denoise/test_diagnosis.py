@@ -93,6 +93,19 @@ def test_a_level_just_below_what_is_clear_is_not_white():
     assert is_white(Level(level.noise, level.curve * 0.01, given=True)) == (True, "white noise of a given level")
 
 
+@pytest.mark.parametrize(("times", "white", "why"), [
+    (1.45, True, "white noise"),
+    (1.55, False, "a level 1.6 times its std is that of coarse noise"),
+    (3.18, False, "a level 3.2 times its std is that of coarse noise"),
+])  # fmt: skip
+def test_a_level_far_above_the_std_is_not_white(times, white, why):
+    """The level of white noise is its std (`restore.physics.level`), whatever its spectrum looks like."""
+    level = diagnose(noisy("white", 20.0)).level
+    assert level.value == pytest.approx(255 * level.noise.sigma, rel=0.1)
+    coarse = Level(level.noise, level.curve * (times * 255 * level.noise.sigma / level.value))
+    assert is_white(coarse) == (white, why)
+
+
 def test_too_small_to_measure():
     actual = diagnose(picture(shaded(shape=(20, 30))))
     assert not actual.measurable and actual.level.value == 0 and actual.weights == GENERAL

@@ -1,0 +1,177 @@
+"""What the automatic choices of `restore deconv` and `restore denoise` lose against their own methods.
+
+    python tools/bench_auto.py deconv McMaster --kernels Levin09.mat --every 3
+    python tools/bench_auto.py cameras CBSD68
+
+deconv: centre crops of 256 px, blurred by kernels 0 and 3 of Levin09.mat in turn with real borders, white noise of
+    2.55 and 7.65 of 255, 8 bits; as they are, with blown lights (exposed so that 3 % of the samples lie above white),
+    with black bars of a quarter of the area, as of a film frame, blurred like the rest, and with such bars put over
+    blur and noise. Methods are given the PSF and measure the noise.
+cameras: the first twenty of every third picture, `restore degrade camera --camera raw --seed INDEX`: the automatic
+    choice beside either network for all pictures.
+
+Regret: dB of the best of the own methods on a picture, minus those of auto. `--quick` takes two pictures, `--only` the
+methods whose names contain a word, and PYTHONPATH another version of the program.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from measured import PSNR
+
+import restore
+from restore.degradations.blur_cases import BlurCase
+from restore.degradations.cases import Array, Case, CaseSample
+from restore.evaluation.methods import Method, TaskMethod, restoring
+from restore.evaluation.protocol import EvaluationProtocol
+from restore.evaluation.run import INPUT, Row, evaluate
+from restore.evaluation.samples import clean_sources
+from restore.report.table import markdown
+
+AUTO = "auto"
+KERNELS = (0, 3)
+NOISES = (2.55, 7.65)
+SceneKind = Literal["as they are", "blown lights", "bars", "bars on top"]
+SIDE = 256  # px
+BAR = SIDE // 8  # px, above and below
+BLOWN = 0.03  # of the samples
+DECONV: dict[str, tuple[str, dict[str, Any]]] = {
+    AUTO: ("auto", {}),
+    "infwide, deconv": ("infwide", {"weights": "deconv"}),
+    "infwide, deconv_low_light": ("infwide", {"weights": "deconv_low_light"}),
+    "pnp": ("pnp", {}),
+    "hyper-laplacian": ("hyper-laplacian", {}),
+    "rl-tv": ("rl-tv", {}),
+    "rl": ("rl", {}),
+    "wiener": ("wiener", {}),
+}
+NETWORKS: dict[str, dict[str, Any]] = {
+    AUTO: {}, "denoise": {"weights": "denoise"}, "denoise_white": {"weights": "denoise_white"}
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene(BlurCase):
+    """A blurred centre crop of a picture, as it is or with clipped samples."""
+
+    scene: SceneKind = "as they are"
+
+    def make(self, pictures: Sequence[Array], index: int) -> CaseSample:
+        reach = max(np.load(self._psf(index)).shape) - 1
+        clean = _middle(pictures[0], SIDE + reach)
+        if self.scene == "blown lights":
+            clean = (clean / np.quantile(clean, 1 - BLOWN)).astype(np.float32)
+        elif self.scene == "bars":
+            _darken(clean, BAR + reach // 2)
+        sample = super().make([clean], index)
+        if self.scene == "bars on top":
+            _darken(sample.inputs["picture"], BAR)
+            _darken(sample.targets["result"], BAR)
+        return sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraCase(Case):
+    """The noise of a simulated camera whose pictures are developed without smoothing."""
+
+    def describe(self) -> str:
+        return "restore degrade camera --camera raw, the seed is the picture's index"
+
+    def make(self, pictures: Sequence[Array], index: int) -> CaseSample:
+        camera = restore.load("degrade", method="camera", camera="raw", seed=index)
+        noisy = camera.restore(pictures[0]).pictures["result"].pixels
+        return CaseSample(inputs={"picture": noisy}, targets={"result": pictures[0]})
+
+
+def _middle(picture: Array, side: int) -> Array:
+    top, left = ((length - side) // 2 for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side].copy()
+
+
+def _darken(picture: Array, rows: int) -> None:
+    picture[:rows], picture[-rows:] = 0, 0
+
+
+def dbs(
+    folder: Path, case: Case, methods: Mapping[str, Method | TaskMethod], protocol: EvaluationProtocol
+) -> dict[str, Array]:
+    """PSNR of every picture by method, the input first."""
+    result = evaluate(clean_sources(folder, protocol), case, methods, protocol, _say)
+    for failure in result.failures:
+        print(f"# failed: {failure.method}, {failure.why}")
+    names = dict.fromkeys(row.method for row in result.rows)
+    return {name: np.array([row.scores[PSNR] for row in result.rows if row.method == name]) for name in names}
+
+
+def _say(row: Row, pixels: Array) -> None:
+    print(f"# {row.picture} {row.method}: {row.scores[PSNR]:.2f} dB, {row.seconds:.1f} s", flush=True)
+
+
+def table(columns: Mapping[str, Mapping[str, Array]]) -> str:
+    """Mean dB of each method, then what auto loses and gains, a column a case."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    lines = [[name, *(f"{column[name].mean():.2f}" for column in columns.values())] for name in names]
+    own = [name for name in names if name not in (INPUT, AUTO)]
+    if AUTO in names and own:
+        regrets = [np.max([column[name] for name in own], 0) - column[AUTO] for column in columns.values()]
+        lines.append(["regret of auto: mean, most", *(f"{each.mean():.2f}, {each.max():.2f}" for each in regrets)])
+    if AUTO in names:
+        gains = [column[AUTO] - column[INPUT] for column in columns.values()]
+        lines.append(["least gain of auto", *(f"{each.min():+.2f}" for each in gains)])
+    return markdown(["dB", *columns], lines)
+
+
+def deconv(args: argparse.Namespace, protocol: EvaluationProtocol) -> dict[str, dict[str, Array]]:
+    from bench_deconv import kernels  # not above: it needs more packages
+
+    wanted = {name: TaskMethod("deconv", *how) for name, how in DECONV.items() if args.only in name}
+    with tempfile.TemporaryDirectory() as scratch:
+        psfs = kernels(args.kernels)
+        files = [Path(scratch) / f"{number}.npy" for number in KERNELS]
+        for number, file in zip(KERNELS, files, strict=True):
+            np.save(file, psfs[number].numpy())
+        case = Scene(psf=tuple(map(str, files)), boundary="valid", clipped=True, known_noise=False)
+        return {
+            f"{scene}, {noise}": dbs(args.folder, replace(case, scene=scene, noise=noise), wanted, protocol)
+            for scene in get_args(SceneKind)
+            for noise in NOISES
+        }
+
+
+def cameras(args: argparse.Namespace, protocol: EvaluationProtocol) -> dict[str, dict[str, Array]]:
+    load = restore.load
+    wanted = {
+        name: restoring(load("denoise", device="cpu", **how)) for name, how in NETWORKS.items() if args.only in name
+    }
+    return {"raw cameras": dbs(args.folder, CameraCase(), wanted, protocol)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("deconv", "cameras"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kernels", type=Path, help="Levin09.mat")
+    parser.add_argument("--every", type=int, help="take each n-th picture; by default all, or every third")
+    parser.add_argument("--only", default="", help="methods whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="two pictures")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    run, every, first = (deconv, 1, 0) if args.what == "deconv" else (cameras, 3, 20)
+    protocol = EvaluationProtocol(metrics=("psnr",), every=args.every or every, first=2 if args.quick else first)
+    print(table(run(args, protocol)))
+
+
+if __name__ == "__main__":
+    main()

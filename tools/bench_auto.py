@@ -2,6 +2,7 @@
 
     python tools/bench_auto.py deconv McMaster --kernels Levin09.mat --every 3
     python tools/bench_auto.py cameras CBSD68
+    python tools/bench_auto.py shakes McMaster --kernels Levin09.mat --every 2
 
 deconv: centre crops of 256 px, blurred by kernels 0 and 3 of Levin09.mat in turn with real borders, white noise of
     2.55 and 7.65 of 255, 8 bits; as they are, with blown lights (exposed so that 3 % of the samples lie above white),
@@ -9,6 +10,8 @@ deconv: centre crops of 256 px, blurred by kernels 0 and 3 of Levin09.mat in tur
     blur and noise. Methods are given the PSF and measure the noise.
 cameras: the first twenty of every third picture, `restore degrade camera --camera raw --seed INDEX`: the automatic
     choice beside either network for all pictures.
+shakes: which estimated PSFs are believed, of centre crops of 256 px that are sharp with white noise of 3 to 20 of 255,
+    or shaken by three of Levin09's kernels.
 
 Regret: dB of the best of the own methods on a picture, minus those of auto. `--quick` takes two pictures, `--only` the
 methods whose names contain a word, and PYTHONPATH another version of the program.
@@ -34,10 +37,13 @@ from measured import PSNR
 import restore
 from restore.degradations.blur_cases import BlurCase
 from restore.degradations.cases import Array, Case, CaseSample
+from restore.engines.deconv.psf import estimate
 from restore.evaluation.methods import Method, TaskMethod, restoring
 from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.run import INPUT, Row, evaluate
 from restore.evaluation.samples import clean_sources
+from restore.physics.color import to_luma
+from restore.physics.fourier import convolve, otf
 from restore.report.table import markdown
 
 AUTO = "auto"
@@ -57,6 +63,9 @@ DECONV: dict[str, tuple[str, dict[str, Any]]] = {
     "rl": ("rl", {}),
     "wiener": ("wiener", {}),
 }
+SHARP_NOISES = (3, 6, 10, 20)
+SHAKES = ((0, 1), (3, 1), (5, 4))  # number of the first picture's kernel, noise
+WINDOW = 31  # px
 NETWORKS: dict[str, dict[str, Any]] = {
     AUTO: {}, "denoise": {"weights": "denoise"}, "denoise_white": {"weights": "denoise_white"}
 }  # fmt: skip
@@ -158,9 +167,36 @@ def cameras(args: argparse.Namespace, protocol: EvaluationProtocol) -> dict[str,
     return {"raw cameras": dbs(args.folder, CameraCase(), wanted, protocol)}
 
 
+def shakes(args: argparse.Namespace, protocol: EvaluationProtocol) -> str:
+    from bench_deconv import kernels, picture
+
+    psfs = kernels(args.kernels)
+    counts: dict[str, list[bool]] = {"sharp": [], "shaken": []}
+    for i, source in enumerate(clean_sources(args.folder, protocol)):
+        x = picture(source.truth)
+        trials = [("sharp", torch.ones(1, 1), noise) for noise in SHARP_NOISES]
+        trials += [("shaken", psfs[(i + first) % len(psfs)], noise) for first, noise in SHAKES]
+        for kind, psf, noise in trials:
+            y = to_luma(_blurred(x, psf))[0, 0]
+            y = (y + torch.from_numpy(np.random.default_rng(i).standard_normal(y.shape)) * noise / 255).clamp(0, 1)
+            found, notes = estimate(y[None], "shake", WINDOW)
+            counts[kind].append(found.numel() > 1)
+            print(f"# {source.name} {kind}, noise {noise}: {notes[0]}", flush=True)
+    return markdown(["pictures", "believed"], [[kind, f"{sum(each)} / {len(each)}"] for kind, each in counts.items()])
+
+
+def _blurred(x: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
+    """The middle of 1 x C x H x W, blurred, whose blur reaches beyond its border."""
+    half = psf.shape[0] // 2
+    top, left = ((length - SIDE) // 2 for length in x.shape[-2:])
+    wide = x[..., top - half : top + SIDE + half, left - half : left + SIDE + half]
+    y = convolve(wide, otf(psf, (wide.shape[-2], wide.shape[-1])))
+    return y[..., half : half + SIDE, half : half + SIDE]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("deconv", "cameras"))
+    parser.add_argument("what", choices=("deconv", "cameras", "shakes"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kernels", type=Path, help="Levin09.mat")
     parser.add_argument("--every", type=int, help="take each n-th picture; by default all, or every third")
@@ -168,9 +204,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two pictures")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    run, every, first = (deconv, 1, 0) if args.what == "deconv" else (cameras, 3, 20)
+    run, every, first = (cameras, 3, 20) if args.what == "cameras" else (deconv, 1, 0)
     protocol = EvaluationProtocol(metrics=("psnr",), every=args.every or every, first=2 if args.quick else first)
-    print(table(run(args, protocol)))
+    print(shakes(args, protocol) if args.what == "shakes" else table(run(args, protocol)))
 
 
 if __name__ == "__main__":

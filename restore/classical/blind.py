@@ -44,9 +44,9 @@ class Estimate(NamedTuple):
     Attributes:
         confidence: of `confidence`.
         at_edge: its share in the outermost samples of the window that it was looked for in. A blur that fits there
-            leaves them nearly empty (0.00 to 0.01 of 27 real shakes); one that fills its window is none.
+            leaves them nearly empty (at most 0.01 for 73 shakes); one that fills its window is none.
         negative: sum of the negative values over that of the positive ones, before the former were removed. Light is
-            not negative: 0.13 to 0.39 of 27 real shakes, 0.55 and more of sharp pictures whose noise passed for one.
+            not negative: 0.10 to 0.39 for those shakes, over 0.45 for 25 of 26 sharp pictures that looked like one.
     """
 
     psf: Tensor

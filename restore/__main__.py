@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from restore.errors import ExitCode
 from restore.interrupts import end_on_interrupt, ignore_interrupts
 
 
@@ -14,6 +16,11 @@ def main() -> int:
 
     code = run()
     ignore_interrupts()
+    if code == ExitCode.INTERRUPTED:
+        # Where a signal is raised while Python compiles a string (as dataclasses do), CPython remembers it, and ends by
+        # that signal in place of our exit code, although the exception was caught.
+        sys.stdout.flush()
+        os._exit(code)
     return code
 
 

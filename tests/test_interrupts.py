@@ -74,6 +74,16 @@ def test_a_signal_while_the_command_begins_or_ends(number, instant, code):
     assert (ran.returncode, ran.stderr) == (code, "restore: interrupted\n" if code else "")
 
 
+def test_a_signal_within_code_from_a_string_is_exit_code_130(tmp_path):
+    """CPython remembers a `KeyboardInterrupt` out of such code, and `python -m` would end by SIGINT for it."""
+    task = f'exec("import os; os.kill(os.getpid(), {int(signal.SIGTERM)})")'
+    (tmp_path / "task.py").write_text(task)
+    words = [sys.executable, "-m", "restore", "doctor"]
+    environment = os.environ | {"RESTORE_TASKS": str(tmp_path / "task.py")}
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert (ran.returncode, ran.stderr) == (130, "restore: interrupted\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_any_moment_of_a_command_is_an_exit_code_and_no_traceback(number):

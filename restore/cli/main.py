@@ -192,7 +192,3 @@ def _unboxed(text: str) -> str:
     lines = (_FRAME.sub("", _COLOUR.sub("", line)) for line in text.splitlines()[1:])
     message = takewhile(bool, dropwhile(operator.not_, lines))
     return " ".join(message).rstrip(".") or "the command line is not understood"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -57,7 +57,7 @@ def restore(capfd):
 
 def command(*words: object) -> list[str]:
     """The real command."""
-    return [sys.executable, "-m", "restore.cli.main", *map(str, words)]
+    return [sys.executable, "-m", "restore", *map(str, words)]
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -54,7 +54,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(restore, words, says):
     ids=str,
 )
 def test_a_mistake_reads_the_same_on_any_terminal(setting):
-    command = [sys.executable, "-m", "restore.cli.main", "denoise", "a", "--tile"]
+    command = [sys.executable, "-m", "restore", "denoise", "a", "--tile"]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | setting)
     says = "Missing value for argument '--tile'. Expected 1 values. See restore --help"
     assert (ran.returncode, ran.stderr) == (2, f"restore: error: {says}\n")

@@ -263,14 +263,19 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
     Raises:
         RestoreError: a file that cannot be read, samples that are not finite; see `restore.errors`.
     """
-    from restore.engines.denoise.network_choice import diagnose
-
     source = opened(picture)
     try:
-        return replace(diagnose(source), method=choose_method(task_named("denoise"), {}))
+        return diagnosed(source)
     finally:
         if isinstance(picture, str | Path):
             source.close()
+
+
+def diagnosed(source: PictureSource) -> Diagnosis:
+    """What `inspect` gives of an open picture; errors name options as the command line has them."""
+    from restore.engines.denoise.network_choice import diagnose
+
+    return replace(diagnose(source), method=choose_method(task_named("denoise"), {}))
 
 
 def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:

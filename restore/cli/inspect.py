@@ -172,12 +172,12 @@ class Inspect:
             source.close()
 
     def _diagnose(self, job: Job, source: PictureSource, report: Path | None, drawn: dict[Path, Path]) -> Diagnosis:
-        import restore
+        from restore.api import diagnosed
         from restore.io.paths import check_output
         from restore.report.diagnosis import write_diagnosis
 
         if report is None:
-            return restore.inspect(source)
+            return diagnosed(source)
         if report in drawn:
             raise FileError(
                 f"two reports would be written here, of {drawn[report]} and {job.source}", where=report,
@@ -185,7 +185,7 @@ class Inspect:
             )  # fmt: skip
         drawn[report] = job.source
         check_output(job.source, report, overwrite=self.overwrite)
-        diagnosis = restore.inspect(source)
+        diagnosis = diagnosed(source)
         write_diagnosis(source, diagnosis, report)
         return diagnosis
 

@@ -16,7 +16,7 @@ from restore.inference.records import OutputFiles
 from restore.io.codecs import check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
-from restore.io.header import FURTHER, ONLY_FIRST
+from restore.io.header import NOT_ALL_OF_THE_FILE
 from restore.io.options import ReadOptions
 from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
@@ -104,8 +104,10 @@ def read_headers(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOption
     if inputs.are_sequences:
         return _read_headers_of_sequences(inputs, job, spec, options)
     infos = tuple(file.info for file in inputs.files)
-    if job.in_place and not {ONLY_FIRST, FURTHER}.isdisjoint(infos[0].notes):
-        raise UnsupportedError("in place would throw the file's other pictures away", fix="Name an output")
+    if job.in_place and not NOT_ALL_OF_THE_FILE.isdisjoint(infos[0].notes):
+        raise UnsupportedError(
+            "in place would throw the file's other pictures away, or its video", fix="Name an output"
+        )
     common_info(infos)
     return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
 

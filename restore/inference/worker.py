@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restore.errors import FileError, LimitError, RestoreError
+from restore.errors import FileError, LimitError, ModelError, RestoreError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
 from restore.inference.history import History
 from restore.inference.inputs import (
@@ -37,6 +37,8 @@ from restore.picture import FrameSink, MemorySink, PictureInfo, PictureSink, Pic
 
 BIG = 128 << 20
 """Decoded bytes above which a picture is not decoded ahead of its turn."""
+DEVICE_FAILED = ("CUDA error", "HIP error", "cuDNN error", "cuBLAS error", "CUDA driver error")
+"""How torch's messages begin when a GPU is gone or has stopped: nothing that runs on it later in this process works."""
 
 _COMPARE = " comparison"
 """What the comparison is called among the staged outputs: nothing that an output can be called."""
@@ -342,6 +344,11 @@ def explain(error: BaseException, where: Path) -> RestoreError:
         return FileError(
             "reading or writing failed", where=error.filename or where, why=error.strerror or str(error),
             fix="Check the disk and try again",
+        )  # fmt: skip
+    if isinstance(error, RuntimeError) and str(error).startswith(DEVICE_FAILED):
+        return ModelError(
+            "the device failed", where=where, why=str(error).splitlines()[0],
+            fix="Run it again (folders with --resume), or with --device cpu",
         )  # fmt: skip
     return RestoreError(
         f"unexpected {type(error).__name__}", where=where, why=str(error),

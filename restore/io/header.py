@@ -20,6 +20,8 @@ MAX_METADATA_BYTES = 16 << 20
 
 ONLY_FIRST = "only the first picture of this file is used"
 FURTHER = "further pictures in the file (gain map, second view) are not carried"
+MOTION = "the video of this motion photo is not carried"
+NOT_ALL_OF_THE_FILE = frozenset({ONLY_FIRST, FURTHER, MOTION})
 """The notes about a file that holds more than the picture that is read."""
 
 SALVAGED = "damaged file salvaged"

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin
 
 from restore.errors import DecodeError, LimitError, UnsupportedError, counted
-from restore.io.header import FURTHER, MAX_METADATA_BYTES, Header, truncated
+from restore.io.header import FURTHER, MAX_METADATA_BYTES, MOTION, Header, truncated
 from restore.io.metadata import SanitisedMetadata, cicp_notes, cmyk_to_rgb, sanitise
 from restore.io.options import ReadOptions
 from restore.picture import PictureInfo
@@ -50,7 +50,7 @@ def read_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
     if "mp" in image.info or b"hdrgm" in (metadata.xmp or b""):
         notes.append(FURTHER)
     if b"MotionPhoto" in (metadata.xmp or b"") or b"MicroVideo" in (metadata.xmp or b""):
-        notes.append("the video of this motion photo is not carried")
+        notes.append(MOTION)
     channels = 1 if image.mode == "L" else 3
     info = PictureInfo(image.height, image.width, channels, False, format="jpeg", metadata=metadata, notes=tuple(notes))
 

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests import corpus
+
 from .conftest import write_noisy
 
 
@@ -159,6 +161,15 @@ def test_mistakes_are_one_line(restore, photo, monkeypatch, words, code, says):
     assert says in ran.err and photo.read_bytes() == before
     asked = restore("inspect", *words, "--json")
     assert json.loads(asked.out)["exit_code"] == code
+
+
+def test_advice_about_damage_names_the_flag(restore, tmp_path):
+    """Also where the damage shows only while rows are read."""
+    path = tmp_path / "rows.png"
+    path.write_bytes(corpus.png_header(50_000, 50_000))
+    ran = restore("inspect", path, "--max-pixels", "3G")
+    said = "it ends early (50000 of its rows are missing). Copy the file again, or use --salvage for the part that is"
+    assert (ran.code, ran.err) == (1, f"restore: error: {path}: cannot read all of this PNG: {said} readable\n")
 
 
 def test_unexpected_errors_stay_with_their_file(restore, photo, folder, monkeypatch):

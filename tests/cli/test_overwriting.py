@@ -271,7 +271,7 @@ def test_in_place_throws_no_pages_away(restore, tmp_path):
     before = files(tmp_path)
     ran = restore("split", tmp_path / "stack.tif", "--in-place", "--frames", "first")
     assert ran.code == 1 and files(tmp_path) == before
-    assert "stack.tif: in place would throw the file's other pictures away. Name an output" in ran.err
+    assert "stack.tif: in place would throw the file's other pictures away, or its video. Name an output" in ran.err
     ran = restore("split", tmp_path / "stack.tif", "--in-place", "--salvage")
     assert ran.code == 2 and "would replace a damaged file by the part of it that can be read" in ran.err
 

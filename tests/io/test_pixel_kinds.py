@@ -1,4 +1,4 @@
-"""Kinds of samples: one test per trap of the decoders (specs/reliability.md sections 1 and 4C)."""
+"""Kinds of samples: one test per trap of the decoders."""
 
 from __future__ import annotations
 

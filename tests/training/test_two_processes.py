@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from restore.training.loop import train
 from tests.cli.conftest import environment
 from tests.training import two_processes
 from tests.training.test_loop import assert_same, log_of, state_of
+from tests.training.tiny import Pairs, draw, network, settings
 
 pytest.importorskip("accelerate")
 
@@ -73,3 +76,15 @@ def test_all_processes_stop_at_bad_steps_and_keep_their_part_of_the_batch(folder
         assert "2 steps in a row" in (folders[1] / f"bad{rank}.txt").read_text()
         (batch,) = torch.load(folders[1] / "bad" / name, weights_only=True)
         assert (batch["step"], batch["first_index"], len(batch["pictures"]["clean"])) == (1, 4 * rank, 4)
+
+
+def test_one_process_goes_on_with_what_two_began(folders, tmp_path):
+    """As it goes on with what it began itself."""
+    ends = []
+    for name, folder in zip(("one", "two"), folders, strict=True):
+        shutil.copytree(folder / "plain", tmp_path / name)
+        train(Pairs(network()), draw, settings(batch=8, steps=9), tmp_path / name, resume=True)
+        ends.append(state_of(tmp_path / name))
+    assert ends[0]["progress"]["step"] == ends[1]["progress"]["step"] == 9
+    for entry, value in ends[0]["objective"].items():
+        torch.testing.assert_close(ends[1]["objective"][entry], value, rtol=2e-3, atol=2e-4, msg=entry)

@@ -12,6 +12,7 @@ from subprocess import PIPE
 
 import pytest
 
+from restore.cli.main import main as command
 from restore.interrupts import deferred_interrupts, raise_if_interrupted, raised_interrupts, stop_requested
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -82,6 +83,17 @@ def test_a_signal_within_code_from_a_string_is_exit_code_130(tmp_path):
     environment = os.environ | {"RESTORE_TASKS": str(tmp_path / "task.py")}
     ran = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert (ran.returncode, ran.stderr) == (130, "restore: interrupted\n")
+
+
+def test_an_error_that_a_signal_caused_is_an_interrupt(monkeypatch, capfd):
+    def broken(words):
+        try:
+            send(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ImportError("cannot load module more than once per process") from None
+
+    monkeypatch.setattr("restore.cli.main._run", broken)
+    assert (command([]), capfd.readouterr().err) == (130, "restore: interrupted\n")
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from restore.cli.task import task_command
 from restore.cli.train import Train
 from restore.cli.weights import Weights
 from restore.errors import ConfigError, ExitCode, RestoreError
-from restore.interrupts import raised_interrupts
+from restore.interrupts import raise_if_interrupted, raised_interrupts
 from restore.tasks import all_tasks, both_names
 
 
@@ -66,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         with raised_interrupts():
-            return _run(words)
+            try:
+                return _run(words)
+            except Exception:
+                raise_if_interrupted()  # imports that a signal broke off fail otherwise
+                raise
     except KeyboardInterrupt as error:
         say("restore: interrupted")
         return exit_code_of(error)

@@ -118,8 +118,9 @@ def test_what_is_read_whole(tmp_path):
         (lambda data: data[: data.rindex(b"IDAT") - 4] + chunk(b"IEND", b""), TruncatedError, "rows are missing"),
         (lambda data: data[:-30] + bytes([data[-30] ^ 1]) + data[-29:], DecodeError, "bad CRC|damaged"),
         (lambda data: data.replace(b"IDAT\x78", b"IDAT\0", 1), DecodeError, "damaged"),
+        (lambda data: data[:-16] + bytes([data[-16] ^ 1]) + data[-15:], DecodeError, "bad CRC"),
     ],
-    ids=["end", "short", "bit", "stream"],
+    ids=["end", "short", "bit", "stream", "sum"],
 )  # fmt: skip
 def test_damage_is_an_error_that_names_the_file(tmp_path, damage, error, says):
     path = write(tmp_path / "broken.png", damage(png(2, 8)))

@@ -123,13 +123,11 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
     """The scan lines' bytes, in pieces. The sums of chunks and stream are checked, as libpng does."""
     inflater = zlib.decompressobj()
     for piece in _data(file):
-        while piece:
+        while piece and not inflater.eof:  # behind its end only the chunks' sums count
             plain = inflater.decompress(piece, _PIECE)
             piece = inflater.unconsumed_tail
             if plain:
                 yield plain
-        if inflater.eof:
-            return
     if rest := inflater.flush():
         yield rest
 

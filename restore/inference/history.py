@@ -82,12 +82,13 @@ class History:
         outputs = {name: (one["bytes"], one["sha256"]) for name, one in entry["outputs"].items()}
         self._done[bytes.fromhex(entry["key"])] = _digest(sorted((name, *fact) for name, fact in outputs.items()))
         compare = entry.get("compare")
-        for one in (*entry["outputs"].values(), *([compare] if compare else ())):
+        main, *others = entry["outputs"].values()
+        beside = [*(others if entry.get("in_place") else ()), *([compare] if compare else ())]
+        self._beside.update(_digest([one["path"]]) for one in beside)
+        for one in (main, *others, *([compare] if compare else ())):
             self._written.add(_digest([one["path"], one["bytes"], one["sha256"]]))
             if one.get("frames"):
                 self._frames[one["path"]] = tuple(map(str, one["frames"]))
-            if one is compare or (entry.get("in_place") and one["path"] not in entry["inputs"]):
-                self._beside.add(_digest([one["path"]]))
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Any]]:

@@ -47,17 +47,9 @@ SAVING = (*WIENER, "out.png", "--psf", "gauss:1.2", "--save-psf")
 @pytest.mark.parametrize(
     ("number", "words", "says"),
     [
-        (
-            "X7 input",
-            (*DECONV, "out.png", *WIENER, "--psf", "gauss:1.2", "--save-psf", "in/a.png"),
-            "no PSF is written",
-        ),
-        (
-            "X7 other",
-            (*DECONV, "out.png", *WIENER, "--psf", "gauss:1.2", "--save-psf", "in/b.png"),
-            "no PSF is written",
-        ),
-        ("X7 psf", (*DECONV, "psf.png", *WIENER, "--psf", "psf.png", "--overwrite"), "what another option names"),
+        ("X7 input", (*SAVING, "in/a.png"), "no PSF is written"),
+        ("X7 other", (*SAVING, "in/b.png"), "no PSF is written"),
+        ("X7 psf", (*WIENER, "psf.png", "--psf", "psf.png", "--overwrite"), "what another option names"),
         ("X7 link", ("split", "in", "out", "--overwrite"), "an input could be replaced"),
     ],
 )

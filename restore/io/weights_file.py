@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import pickletools
 import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -24,6 +25,8 @@ from restore.errors import WeightsError
 from restore.io.regular_file import checked_members, foreign_errors, open_regular
 
 MAX_HEADER, MAX_TENSORS = 4 << 20, 10_000  # bytes of JSON and names in it
+_PICKLES = 5  # of a file of torch before 1.6: magic number, protocol, system, objects, keys
+_LONGEST_WORD = 512
 MAX_FILE = 4 << 30
 """Bytes of a file of weights or of a checkpoint."""
 DAMAGED = "the weights file is damaged"
@@ -133,6 +136,8 @@ def load_pickled(path: Path) -> Any:
     with _opened(path) as file:
         if file.read(4) == b"PK\x03\x04":  # else pickled as before torch 1.6
             _check_archive(path)
+        else:
+            _check_words(file, path)
     what = "the file holds more than weights, or is damaged"
     with foreign_errors(path, what, WeightsError, CONVERT), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the error says it in one line
@@ -140,6 +145,16 @@ def load_pickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:  # torch's own text advises to run what the file holds
             raise WeightsError(what, where=path, why="it holds other objects than tensors", fix=CONVERT) from error
+
+
+def _check_words(file: BinaryIO, path: Path) -> None:
+    """Refuse pickles with endless words: torch searches what it says of them by a pattern that takes for ever."""
+    file.seek(0)
+    with foreign_errors(path, DAMAGED, WeightsError, DOWNLOAD_AGAIN):
+        for _ in range(_PICKLES):
+            for _, word, _ in pickletools.genops(file):
+                if isinstance(word, str) and len(word) > _LONGEST_WORD:
+                    raise ValueError("a name in it is longer than any")
 
 
 def _check_archive(path: Path) -> None:

@@ -220,3 +220,9 @@ def test_random_damage_is_always_answered(tmp_path, kind):
             assert str(path) in str(error)
         else:
             assert kind != "safetensors" or loaded.sha256 == expected
+
+
+def test_endless_words_of_a_pickle_are_refused_before_torch_searches_them(tmp_path):
+    path = tmp_path / "old.pth"
+    path.write_bytes(b"\x80\x02c" + b"x.y " * 5000 + b"\nz\n.")
+    assert "a name in it is longer than any" in message(path, model="plain_unet", arguments=ARGUMENTS)

@@ -12,6 +12,7 @@ import pickletools
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -150,11 +151,12 @@ def load_pickled(path: Path) -> Any:
 def _check_words(file: BinaryIO, path: Path) -> None:
     """Refuse pickles with endless words: torch searches what it says of them by a pattern that takes for ever."""
     file.seek(0)
-    with foreign_errors(path, DAMAGED, WeightsError, DOWNLOAD_AGAIN):
+    words: list[int] = []
+    with suppress(Exception):  # what is no pickle torch refuses
         for _ in range(_PICKLES):
-            for _, word, _ in pickletools.genops(file):
-                if isinstance(word, str) and len(word) > _LONGEST_WORD:
-                    raise ValueError("a name in it is longer than any")
+            words += (len(word) for _, word, _ in pickletools.genops(file) if isinstance(word, str))
+    if max(words, default=0) > _LONGEST_WORD:
+        raise _damaged(path, "a name in it is longer than any")
 
 
 def _check_archive(path: Path) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,7 @@ class AtomicFile:
         name = self._target.name
         if len(os.fsencode(name)) > _NAME_MAX:
             raise FileError("cannot write: the file name is too long", where=path, fix="Choose a shorter name")
-        if self._target.exists() and not self._target.is_file():  # a device in /dev is one rename from being lost
-            kind = "a folder" if self._target.is_dir() else "a device, pipe or socket"
-            raise FileError(f"cannot write: {kind} has this name", where=path, fix="Name a file")
+        check_replaceable(path if target is None else target)
         self.partial = partial_path(self._target)
         self.staged = StagedFile(path, self.partial, self._target)
         try:
@@ -111,6 +110,17 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(error, folder) from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises `FileError` where something is, also behind a link, that is no file: a device is a rename from lost."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or a link to nothing
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise FileError(f"cannot write: {kind} has this name", where=path, fix="Name a file")
 
 
 def check_writable(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.errors import FileError
-from restore.io.atomic import PARTIAL_SUFFIX
+from restore.io.atomic import PARTIAL_SUFFIX, check_replaceable
 
 WRITABLE = {
     ".png": "png",
@@ -166,17 +166,6 @@ def check_output(
     check_replaceable(target)
     if not overwrite and (target.exists() or target.is_symlink()):
         raise FileError("exists already", where=target, fix="Add --overwrite to replace it, or name another output")
-
-
-def check_replaceable(path: Path) -> None:
-    """Raises `FileError` where something is, also behind a link, that is no file: a folder, a device, a pipe."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:  # nothing is there, or a link to nothing
-        return
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise FileError(f"cannot write: {kind} has this name", where=path, fix="Name a file")
 
 
 def check_name(path: Path) -> None:

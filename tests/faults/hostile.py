@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -87,3 +88,13 @@ def write_checkerboard(path: Path) -> np.ndarray:
     pixels = np.repeat((np.indices((96, 96)).sum(0) % 2 * 255).astype("uint8")[..., None], 3, 2)
     path.write_bytes(corpus.encoded(path.suffix[1:], pixels))
     return pixels
+
+
+def make_no_file(path: Path, kind: str) -> None:
+    """A pipe, a link to a device, or a folder."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()

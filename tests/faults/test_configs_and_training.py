@@ -89,12 +89,7 @@ def test_91_a_config_that_is_no_text(restore, here, data):
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_91_a_config_that_is_no_file(restore, here, kind):
     path = here / "tiny.yaml"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
-        path.mkdir()
+    hostile.make_no_file(path, kind)
     ran = restore("train", "tiny.yaml")
     assert ran.code == 2 and "tiny.yaml: cannot read this: it is a " in ran.err
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,19 +65,10 @@ def test_s2_a_psf_is_refused_by_name(restore, tmp_path, name):
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_s2_what_is_no_file_is_no_psf(restore, tmp_path, name, kind):
     photo, path = write_noisy(tmp_path / "photo.png"), tmp_path / name
-    _make_no_file(path, kind)
+    hostile.make_no_file(path, kind)
     ran = restore("deconv", photo, tmp_path / "out.png", "--psf", path, "--method", "wiener")
     words = "there is no PSF in this folder" if kind == "folder" else "it is a pipe, socket or device, not a file"
     assert ran.code == 1 and f"{path}: " in ran.err and words in ran.err
-
-
-def _make_no_file(path: Path, kind: str) -> None:
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
-        path.mkdir()
 
 
 ONNX = hostile.zipped({"a.onnx": b"a"})
@@ -115,7 +104,7 @@ def test_90_weights_are_refused_without_being_unpacked(restore, tmp_path, name):
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names")
 def test_90_what_is_no_file_is_no_weights(restore, tmp_path, name, kind):
     photo, path = write_noisy(tmp_path / "photo.png"), tmp_path / name
-    _make_no_file(path, kind)
+    hostile.make_no_file(path, kind)
     words = (
         f"{path}: cannot read this: it is a {'folder' if kind == 'folder' else 'pipe, socket or device'}, not a file"
     )

@@ -106,6 +106,7 @@ def _check_header(path: Path) -> dict[str, str]:
         if length > MAX_HEADER:
             raise _damaged(path, f"its header is {length} bytes long, more than {MAX_HEADER}")
         text = file.read(length)
+    _check_number(path, text.count(b'"data_offsets"'))  # before anything is made of them
     try:
         header = json.loads(text, object_pairs_hook=_without_duplicates)
         metadata = header.pop("__metadata__", {})
@@ -114,11 +115,15 @@ def _check_header(path: Path) -> dict[str, str]:
         texts = {str(key): value for key, value in metadata.items() if isinstance(value, str)}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"its header is not what safetensors writes: {str(error)[:200]}") from error
-    if len(header) > MAX_TENSORS:
-        raise _damaged(path, f"it names {len(header)} tensors, more than {MAX_TENSORS}")
+    _check_number(path, len(header))
     if size < expected:
         raise _damaged(path, f"it ends after {size} of {expected} bytes: the download or copy was cut short")
     return texts
+
+
+def _check_number(path: Path, tensors: int) -> None:
+    if tensors > MAX_TENSORS:
+        raise _damaged(path, f"it names {tensors} tensors, more than {MAX_TENSORS}")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEGRADATIONS: dict[str, str] = {
     "noise": "restore.degradations.noise:NoiseDegradation",
     "blur": "restore.degradations.blur:BlurDegradation",
+    "downscale": "restore.degradations.downscale:DownscaleDegradation",
     "pairs": "restore.degradations.given:GivenPairs",
     "none": "restore.degradations.given:Undamaged",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
+    "compact_sr": "restore.models.compact_sr:CompactSR",
     "cbsn": "restore.models.cbsn:CBSN",
     "wiener_unet": "restore.models.wiener_unet:WienerUNet",
     "infwide": "restore.models.infwide:INFWIDE",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,3 +123,57 @@ def draw_neighbours(batch: int, height: int, width: int, generator: torch.Genera
     which = torch.randint(8, (batch, height // 2, width // 2), generator=generator, device=generator.device)
     pairs = torch.tensor(_ADJACENT, device=generator.device)[which]
     return pairs[..., 0], pairs[..., 1]
+
+
+class Taps(NamedTuple):
+    """Where each sample of a resampled line comes from.
+
+    Attributes:
+        places: numbers of the samples it is made of, length x taps.
+        weights: of each, of sum 1, length x taps, float64.
+    """
+
+    places: Tensor
+    weights: Tensor
+
+
+def resize_taps(length: int, to: int, *, antialias: bool = True) -> Taps:
+    """Bicubic resampling of a line of `length` samples to `to` of them, as MATLAB's `imresize` does it.
+
+    Keys' kernel, a = -0.5; where the line becomes shorter it is stretched by the same factor (`antialias`); beyond the
+    ends the line goes on mirrored. Sample k lies at (k + 0.5) length / to - 0.5.
+    """
+    factor = to / length
+    stretch = min(factor, 1.0) if antialias else 1.0
+    width = 4 / stretch
+    centre = (torch.arange(to, dtype=torch.float64) + 0.5) / factor - 0.5
+    first = torch.floor(centre - width / 2)
+    places = first[:, None] + torch.arange(math.ceil(width) + 2, dtype=torch.float64)
+    weights = _keys(((centre[:, None] - places) * stretch).abs())
+    weights = weights / weights.sum(1, keepdim=True)
+    used = (weights != 0).any(0)
+    mirrored = places[:, used].long() % (2 * length)
+    return Taps(torch.where(mirrored < length, mirrored, 2 * length - 1 - mirrored), weights[:, used])
+
+
+def resample_axis(x: Tensor, taps: Taps, axis: int) -> Tensor:
+    """One axis of a picture through taps; memory: one more picture of the result's size."""
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    total: Tensor | None = None
+    for places, weights in zip(taps.places.T.to(x.device), taps.weights.T.to(x.device, x.dtype), strict=True):
+        part = x.index_select(axis, places) * weights.reshape(shape)
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total
+
+
+def resize(x: Tensor, size: tuple[int, int], *, antialias: bool = True) -> Tensor:
+    """A picture resampled bicubically to `size` (rows, columns), MATLAB's `imresize` to rounding: see `resize_taps`.
+
+    B x C x H x W -> B x C x h x w. Values may leave the input's range at edges; nothing is clipped.
+    """
+    for axis, to in ((-2, size[0]), (-1, size[1])):
+        if x.shape[axis] != to:
+            x = resample_axis(x, resize_taps(x.shape[axis], to, antialias=antialias), axis)
+    return x

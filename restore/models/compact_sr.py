@@ -1,0 +1,113 @@
+"""CompactSR: the project's super-resolution network for CPUs, plain 3 x 3 convolutions at the small picture's size.
+
+Source: own design from published parts: residual blocks without normalisation and a sub-pixel tail (EDSR-baseline,
+Lim et al., CVPRW 2017, https://arxiv.org/abs/1707.02921); all sub-pixels of a colour begin equal (ICNR, Aitken et
+al., 2017, https://arxiv.org/abs/1707.02937); the bicubically enlarged picture is added to the output, as FSRCNN's and
+VDSR's descendants do.
+
+Shapes for scale s, width w, C = 3:
+
+    input           B x C x h x w           values in [0, 1]
+    head            B x width x h x w       conv 3 x 3
+    body            B x width x h x w       `blocks` residual blocks, conv 3 x 3; the head is added
+    tail shuffle    B x C s^2 x h x w       conv 3 x 3, shuffled to B x C x s h x s w
+    tail nearest    B x 24 x s h x s w      conv 3 x 3, leaky ReLU 0.2, repeated s x s times; conv 3 x 3 to C
+    output          B x C x s h x s w       added to the picture enlarged by bicubic interpolation
+
+Differences from EDSR: the tail is one convolution, not one for each doubling; the global skip.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.errors import ConfigError
+from restore.models.blocks import ResidualBlock
+from restore.models.spec import ModelSpec
+from restore.physics.resample import ENLARGE_REACH, enlarge
+
+_NEAREST_WIDTH = 24
+
+
+class CompactSR(nn.Module):
+    """A chain of residual blocks that predicts what bicubic interpolation misses.
+
+    Args:
+        channels: colour channels in and out.
+        scale: side of the output over that of the input.
+        width: feature channels.
+        blocks: residual blocks.
+        tail: "shuffle": sub-pixel convolution; "nearest": repeated pixels, then a convolution at the large size, which
+            costs more and has no sub-pixel pattern to learn away.
+
+    Raises `ConfigError` for arguments that describe no network.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        scale: int = 4,
+        width: int = 64,
+        blocks: int = 8,
+        tail: Literal["shuffle", "nearest"] = "shuffle",
+    ) -> None:
+        super().__init__()
+        sizes = 1 <= channels <= 64 and 2 <= scale <= 8 and 1 <= width <= 1024 and 0 <= blocks <= 256
+        if not sizes or tail not in ("shuffle", "nearest"):
+            fix = "Give a scale of 2 to 8, a width of 1 to 1024, 0 to 256 blocks, tail shuffle or nearest"
+            raise ConfigError("CompactSR: these arguments describe no network", fix=fix)
+        self.channels, self.scale, self.tail_kind = channels, scale, tail
+        self.head = nn.Conv2d(channels, width, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.tail = nn.Conv2d(width, channels * scale**2 if tail == "shuffle" else _NEAREST_WIDTH, 3, padding=1)
+        self.last = nn.Conv2d(_NEAREST_WIDTH, channels, 3, padding=1) if tail == "nearest" else None
+        _initialise(self, blocks)
+        if tail == "shuffle":
+            icnr_(self.tail, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x channels x h x w -> B x channels x scale h x scale w."""
+        features = self.head(x)
+        features = self.tail(self.body(features) + features)
+        if self.last is None:
+            detail = F.pixel_shuffle(features, self.scale)
+        else:
+            larger = F.interpolate(F.leaky_relu(features, 0.2), scale_factor=self.scale, mode="nearest")
+            detail = self.last(larger)
+        return enlarge(x, self.scale) + detail
+
+    def spec(self) -> ModelSpec:
+        """What this network needs and promises, from its arguments alone."""
+        reach = 2 + 2 * len(self.body) + (1 if self.last is not None else 0)
+        return ModelSpec(
+            task="upscale",
+            channels=self.channels,
+            scale=self.scale,
+            radius=max(reach, ENLARGE_REACH),
+            parameters=sum(p.numel() for p in self.parameters()),
+        )
+
+
+@torch.no_grad()
+def icnr_(convolution: nn.Conv2d, scale: int) -> None:
+    """Make the s^2 sub-pixels that a convolution gives for each channel equal, as the first of them is."""
+    weight = convolution.weight
+    weight.copy_(weight[:: scale**2].repeat_interleave(scale**2, 0))
+    if convolution.bias is not None:
+        convolution.bias.copy_(convolution.bias[:: scale**2].repeat_interleave(scale**2, 0))
+
+
+def _initialise(net: nn.Module, blocks: int) -> None:
+    """He's scale, smaller at the end of each block and of the network, so that it begins near the enlarged picture."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+            if name.endswith("conv2"):
+                module.weight.data *= max(1, blocks) ** -0.5
+            elif name in ("tail", "last"):
+                module.weight.data *= 0.1

@@ -27,6 +27,8 @@ _WEIGHTS = {
     "isotropic": 0.45, "anisotropic": 0.25, "generalised-isotropic": 0.12, "generalised-anisotropic": 0.03,
     "plateau-isotropic": 0.12, "plateau-anisotropic": 0.03,
 }  # fmt: skip
+KINDS = tuple(_WEIGHTS)
+"""All kinds but `SINC`."""
 _LARGE = 13  # px, kernels from which on lower cut-offs fit in
 
 
@@ -150,7 +152,7 @@ def choice(weights: Mapping[str, float], chance: float) -> str:
         if left < weight:
             return name
         left -= weight
-    return next(name for name in reversed(weights) if weights[name] > 0)
+    return [name for name, weight in weights.items() if weight > 0][-1]
 
 
 def check_share(name: str, value: float) -> None:

@@ -177,7 +177,7 @@ def test_pictures_from_the_wild_are_smaller_by_the_factor_in_8_bits(factor):
 
 
 def test_fields_of_a_pass_leave_the_others_as_that_pass_has_them():
-    made = degradations.build("real_world", first={"noise": [2, 3]}, second={"blur": 0.5}, sinc=0.1)
+    made = RealWorldDegradation(first={"noise": [2, 3]}, second={"blur": 0.5}, sinc=0.1)
     assert made.recipe == RealWorldRecipe(PassRecipe(noise=(2.0, 3.0)), replace(SECOND, blur=0.5), sinc=0.1)
 
 

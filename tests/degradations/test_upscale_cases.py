@@ -64,7 +64,7 @@ def test_jpeg_is_that_of_a_codec():
     Image.fromarray(small(clean)).save(file, "JPEG", quality=30)
     theirs, ours = np.asarray(Image.open(file)).astype(int), small(clean, kind="jpeg", quality=30).astype(int)
     assert np.abs(ours - small(clean)).mean() > 3
-    assert np.abs(ours - theirs).mean() < 0.5
+    assert np.abs(ours - theirs).mean() < 1
 
 
 def test_real_world_is_a_pure_function_of_picture_and_index(monkeypatch):

@@ -96,7 +96,8 @@ def _initialise(net: nn.Module, blocks: int) -> None:
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
             if name.endswith("conv2"):
                 module.weight.data *= max(1, blocks) ** -0.5
             elif name in ("tail", "last"):

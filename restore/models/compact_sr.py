@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import ResidualBlock
+from restore.models.blocks import ResidualBlock, icnr_
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
@@ -90,15 +89,6 @@ class CompactSR(nn.Module):
             radius=max(reach, ENLARGE_REACH),
             parameters=sum(p.numel() for p in self.parameters()),
         )
-
-
-@torch.no_grad()
-def icnr_(convolution: nn.Conv2d, scale: int) -> None:
-    """Make the s^2 sub-pixels that a convolution gives for each channel equal, as the first of them is."""
-    weight = convolution.weight
-    weight.copy_(weight[:: scale**2].repeat_interleave(scale**2, 0))
-    if convolution.bias is not None:
-        convolution.bias.copy_(convolution.bias[:: scale**2].repeat_interleave(scale**2, 0))
 
 
 def _initialise(net: nn.Module, blocks: int) -> None:

@@ -138,6 +138,7 @@ TASKS: dict[str, Task] = {
             "network": _upscale("network", "NetworkOptions"),
         },
         in_place=False,
+        cases="restore.degradations.upscale_cases:UpscaleCase",
     ),
     "degrade": Task(
         summary="Add noise to pictures, to make test cases: gaussian, poisson, speckle, salt-pepper, correlated, "

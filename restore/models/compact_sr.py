@@ -79,6 +79,15 @@ class CompactSR(nn.Module):
             detail = self.last(larger)
         return enlarge(x, self.scale) + detail
 
+    def begin_with(self, other: nn.Module) -> bool:
+        """Take all but the tail from a `CompactSR` of the same width and blocks and another scale; False for any other
+        network, of which nothing is taken."""
+        if not isinstance(other, CompactSR) or (other.scale, other.tail_kind) == (self.scale, self.tail_kind):
+            return False
+        self.head.load_state_dict(other.head.state_dict())
+        self.body.load_state_dict(other.body.state_dict())
+        return True
+
     def spec(self) -> ModelSpec:
         """What this network needs and promises, from its arguments alone."""
         reach = 2 + 2 * len(self.body) + (1 if self.last is not None else 0)

@@ -282,3 +282,12 @@ def test_plain_unet_is_the_table_in_its_file():
     tail = conv(block(up + fine, "decoders.0.0"), "tail", padding=1)
     expected = x + F.pixel_shuffle(tail, 2)
     torch.testing.assert_close(net(x, noise_level=level), expected, atol=1e-6, rtol=0)
+
+
+def test_a_network_of_another_scale_begins_with_the_body():
+    torch.manual_seed(0)
+    by_4, by_2 = build("compact_sr", width=6, blocks=2), build("compact_sr", scale=2, width=6, blocks=2)
+    tail = by_2.tail.weight.clone()
+    assert by_2.begin_with(by_4) and torch.equal(by_2.tail.weight, tail)
+    assert torch.equal(by_2.body[1].conv2.weight, by_4.body[1].conv2.weight)
+    assert not by_2.begin_with(build("plain_unet")) and not by_2.begin_with(build("compact_sr", scale=2, width=6))

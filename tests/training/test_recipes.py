@@ -228,7 +228,7 @@ def test_a_stage_begins_with_the_average_of_the_one_before(staged, tmp_path):
 def test_weights_of_another_network_are_no_beginning(staged, tmp_path):
     with pytest.raises(WeightsError, match="these are not the weights of plain_unet as described"):
         train_stages(load_stages(staged, ["begin=denoise"]), tmp_path / "run")
-    with pytest.raises(WeightsError, match="do not fit into the U-Nets"):
+    with pytest.raises(WeightsError, match="do not fit into this network"):
         words = ["begin=denoise", "model={name: wiener_unet, arguments: {widths: [4, 6]}}"]
         blur = ["objective.name=deconvolution", "degradation={name: blur, arguments: {bank: 8}}"]
         train_stages(load_stages(staged, [*words, *blur]), tmp_path / "run")

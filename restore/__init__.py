@@ -25,16 +25,17 @@ _HOMES = {
     "load": "restore.api",
     "read": "restore.files",
     "read_frames": "restore.files",
+    "upscale": "restore.api",
     "write": "restore.files",
 }
 
 __all__ = [
     "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect",
-    "load", "read", "read_frames", "write",
+    "load", "read", "read_frames", "upscale", "write",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, deconvolve, denoise, inspect, load
+    from restore.api import Restorer, deconvolve, denoise, inspect, load, upscale
     from restore.engines.denoise.diagnosis import Diagnosis
     from restore.errors import RestoreError
     from restore.files import Result, read, read_frames, write

@@ -192,7 +192,7 @@ def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Rest
     """Prepare a task for many pictures.
 
     Args:
-        task: "denoise", "deconv", "degrade", or one of another package.
+        task: "denoise", "deconv", "upscale", "degrade", or one of another package.
         method: "auto" takes what the options given ask for, else the shipped network where there is one.
         options: of the method (its dataclass: `restore.engines.denoise.options`, `restore.engines.deconv.options`,
             …) and of the run (`restore.inference.options.RunOptions`: device, tile, strength, seed, …); None is
@@ -247,6 +247,22 @@ def deconvolve(picture: Picture | str | Path, psf: str | Path | np.ndarray, **op
 def deconvolve(picture: Pictured, psf: str | Path | np.ndarray, **options: Any) -> Result | np.ndarray:
     """Take a known blur out of one picture; `psf` and `options` as in `load`. For many keep `load("deconv")`."""
     return load("deconv", psf=psf, **options)(picture)  # type: ignore[arg-type]
+
+
+@overload
+def upscale(picture: np.ndarray, **options: Any) -> np.ndarray: ...
+
+
+@overload
+def upscale(picture: Picture | str | Path, **options: Any) -> Result: ...
+
+
+def upscale(picture: Pictured, **options: Any) -> Result | np.ndarray:
+    """Enlarge one picture, 4 times as wide and high unless `scale` or `size` say otherwise; `options` as in `load`.
+
+    For many pictures keep `load("upscale")`.
+    """
+    return load("upscale", **options)(picture)  # type: ignore[arg-type]
 
 
 @python_names

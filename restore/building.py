@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from restore.errors import ConfigError, RestoreError, brief, nearest
@@ -44,7 +45,8 @@ def validated(
     if unknown:
         fix = nearest(unknown[0], [*named, *beside]) + _takes(named)
         raise ConfigError(f"{what} has no argument {unknown[0]!r}", fix=fix)
-    hints = typing.get_type_hints(constructor.__init__ if inspect.isclass(constructor) else constructor)
+    signed = constructor.__init__ if inspect.isclass(constructor) and not is_dataclass(constructor) else constructor
+    hints = typing.get_type_hints(signed)  # those of a dataclass may come from other modules
     return {name: _converted(what, name, value, hints.get(name, Any)) for name, value in arguments.items()}
 
 

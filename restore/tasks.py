@@ -88,6 +88,14 @@ def _deconv(method: str, options: str = "DeconvOptions") -> Method:
     )
 
 
+def _upscale(method: str, options: str = "UpscaleOptions", weights: str = "") -> Method:
+    engine = "restore.engines.upscale.engine:UpscaleEngine"
+    return Method(
+        engine, f"restore.engines.upscale.options:{options}", weights, {"method": method},
+        per_picture=method == "measured",
+    )  # fmt: skip
+
+
 def _degrade(kind: str, options: str, **save: Any) -> Method:
     engine = "restore.engines.degrade.engine:DegradeEngine"
     return Method(engine, f"restore.engines.degrade.options:{options}", arguments={"kind": kind}, save=save)
@@ -118,6 +126,18 @@ TASKS: dict[str, Task] = {
             "hyper-laplacian": _deconv("hyper-laplacian"),
         },
         cases="restore.degradations.blur_cases:BlurCase",
+    ),
+    "upscale": Task(
+        summary="Enlarge a picture, several pictures, or folders of them (super-resolution).",
+        ending="upscaled",
+        methods={
+            "measured": _upscale("measured"),
+            "fidelity": _upscale("fidelity", "SharpnessOptions"),
+            "gan": _upscale("gan", "SharpnessOptions"),
+            "real": _upscale("real"),
+            "network": _upscale("network", "NetworkOptions"),
+        },
+        in_place=False,
     ),
     "degrade": Task(
         summary="Add noise to pictures, to make test cases: gaussian, poisson, speckle, salt-pepper, correlated, "

@@ -17,6 +17,7 @@ DEGRADATIONS: dict[str, str] = {
     "noise": "restore.degradations.noise:NoiseDegradation",
     "blur": "restore.degradations.blur:BlurDegradation",
     "downscale": "restore.degradations.downscale:DownscaleDegradation",
+    "real_world": "restore.degradations.real_world:RealWorldDegradation",
     "pairs": "restore.degradations.given:GivenPairs",
     "none": "restore.degradations.given:Undamaged",
 }

@@ -31,10 +31,16 @@ class DownscaleDegradation:
     @torch.no_grad()
     def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample:
         clean = pictures["clean"]
-        height, width = clean.shape[-2:]
-        if height % self.factor or width % self.factor:
-            what = f"pictures of {height} x {width} px cannot become smaller by {self.factor}"
-            raise ConfigError(what, fix=f"Set data.crop to a multiple of {self.factor}")
+        height, width = check_multiple(clean, self.factor)
         with torch.autocast(clean.device.type, enabled=False):
-            small = resize(clean, (height // self.factor, width // self.factor))
+            small = resize(clean, (height, width))
         return Sample({"picture": (small.clamp(0, 1) * 255).round() / 255}, {"result": clean})
+
+
+def check_multiple(clean: Tensor, factor: int) -> tuple[int, int]:
+    """Height and width over `factor`. Raises `ConfigError` where they are no whole numbers."""
+    height, width = clean.shape[-2:]
+    if height % factor or width % factor:
+        what = f"pictures of {height} x {width} px cannot become smaller by {factor}"
+        raise ConfigError(what, fix=f"Set data.crop to a multiple of {factor}")
+    return height // factor, width // factor

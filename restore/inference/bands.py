@@ -97,9 +97,12 @@ class BandWriter:
         scale: ValueScale,
         spec: ModelSpec,
         box: tuple[int, int, int, int],
+        plain: ValueScale | None = None,
     ) -> None:
-        """`scale` is the sink's; `box` (top, bottom, left, right) the part of the source that is written."""
+        """`scale` is the sink's, `plain` that of alpha and of what is not restored (the sink's depth); `box` (top,
+        bottom, left, right) is the part of the source that is written."""
         self._source, self._sink, self._scale, self._box = source, sink, scale, box
+        self._nominal = plain or ValueScale.nominal(sink.info)
         self._factor = spec.scale
         self._blend = halo_and_ramp(spec)[1] > 0
         self._next_row = box[0]
@@ -153,4 +156,4 @@ class BandWriter:
             columns = slice((left - before) * factor, (right - before) * factor)
             unit = enlarge(unit, factor)[..., rows, columns]
             unit[:, -1].clamp_(0, 1)
-        return to_stored(unit[0], ValueScale.nominal(target), target.dtype).numpy()
+        return to_stored(unit[0], self._nominal, target.dtype).numpy()

@@ -106,10 +106,11 @@ class Engine(Protocol):
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs: ...
 
 
-def output_info(info: PictureInfo, output: Output, scale: int) -> PictureInfo:
+def output_info(info: PictureInfo, output: Output, spec: ModelSpec) -> PictureInfo:
     """The header of an output of a picture like `info`; alpha stays with the outputs that are versions of it."""
+    height, width = spec.output_size(info.height, info.width)
     return replace(
-        info, height=info.height * scale, width=info.width * scale,
+        info, height=height, width=width,
         channels=output.channels_of(info.channels), alpha=info.alpha and output.mixes,
     )  # fmt: skip
 

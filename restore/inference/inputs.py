@@ -180,7 +180,7 @@ def _output_bytes(
         target = job.targets[output.name]
         if outputs is not None and outputs[output.name].frames:
             target /= outputs[output.name].frames[frame]
-        sizes[output.name] = target_info(output_info(info, output, spec.scale), target, options.save).nbytes
+        sizes[output.name] = target_info(output_info(info, output, spec), target, options.save).nbytes
     return sizes
 
 

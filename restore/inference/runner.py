@@ -21,12 +21,13 @@ from restore.inference.headers import common_info, crop_box
 from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
 from restore.inference.options import RunOptions
 from restore.inference.precision import choose_dtype, resolve_device
+from restore.inference.resizing import ResizedSink
 from restore.inference.scaling import target_scale
 from restore.inference.tile import TileRunner
 from restore.inference.tile_planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.io.tensors import to_unit
-from restore.models.spec import ModelSpec
+from restore.models.spec import ModelSpec, OutputSize
 from restore.picture import PictureInfo, PictureSink, PictureSource, ValueScale
 
 SinkFactory = Callable[[str, PictureInfo], PictureSink]
@@ -114,9 +115,8 @@ def apply(
     sources = list(sources) * (engine.spec.window if len(sources) == 1 else 1)
     paths = [source.info.path for source in sources]
     tiles = TileRunner(engine, condition, dtype, device, options.strength, paths)
-    spec = tiles.spec
-    if len(sources) != spec.pictures:
-        raise _wrong_number(spec.pictures, len(sources))
+    if len(sources) != tiles.spec.pictures:
+        raise _wrong_number(tiles.spec.pictures, len(sources))
     info = common_info([source.info for source in sources])
     report = RunReport(device=str(device), precision=str(dtype).removeprefix("torch."))
     report.decisions.update(condition.decisions)
@@ -125,10 +125,11 @@ def apply(
 
     box = crop_box(options.crop, info)
     result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
+    spec = tiles.spec if options.crop is None else _as_large(tiles.spec, info)
     with ExitStack() as undo, torch.inference_mode():
         sinks = []
         for output in spec.outputs:
-            sinks.append(create_sink(output.name, output_info(result, output, spec.scale)))
+            sinks.append(create_sink(output.name, output_info(result, output, spec)))
             undo.callback(sinks[-1].abort)
             if condition.accept:
                 decisions, warnings = condition.accept(sinks[-1].info)
@@ -139,7 +140,7 @@ def apply(
         for sink in sinks:
             sink.commit()
         undo.pop_all()
-    report.height, report.width = result.height * spec.scale, result.width * spec.scale
+    report.height, report.width = spec.output_size(result.height, result.width)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -161,7 +162,7 @@ def run(
 
 def changes_nothing(spec: ModelSpec, options: RunOptions) -> bool:
     """Whether the strength asked for makes every output the input itself."""
-    return options.strength == 0 and spec.scale == 1 and all(output.mixes for output in spec.outputs)
+    return options.strength == 0 and spec.scale == 1 and not spec.size and all(output.mixes for output in spec.outputs)
 
 
 def _wrong_number(wanted: int, given: int) -> UnsupportedError:
@@ -186,7 +187,7 @@ def _run_bands(
     """All bands of the box, with smaller tiles from the current band on when memory runs out."""
     readers = [BandReader(ColourView(source)) for source in sources]
     scale, main = tiles.condition.scale, sources[tiles.spec.window // 2]
-    writers = [BandWriter(main, sink, target_scale(scale, info, sink.info), tiles.spec, box) for sink in sinks]
+    writers = [_writer(main, sink, target_scale(scale, info, sink.info), tiles.spec, box) for sink in sinks]
     top, bottom, left, right = box
     carried = 0
     while top < bottom:
@@ -210,6 +211,22 @@ def _run_bands(
             return
         release_memory(tiles.device)
         core = _next_core(core, plan, report, rows=tiles.spec.tiling == "rows")
+
+
+def _as_large(spec: ModelSpec, info: PictureInfo) -> ModelSpec:
+    """The spec with which a part of a picture becomes as large as it is in the whole."""
+    return replace(spec, size=spec.size and OutputSize(factor=spec.size.factor_for(info.height, info.width)))
+
+
+def _writer(
+    source: PictureSource, sink: PictureSink, scale: ValueScale, spec: ModelSpec, box: tuple[int, int, int, int]
+) -> BandWriter:
+    """What joins the tiles of an output; where the file is to have another size than they make, resampled."""
+    height, width = (box[1] - box[0]) * spec.scale, (box[3] - box[2]) * spec.scale
+    nominal = ValueScale.nominal(sink.info)
+    if (height, width) != (sink.info.height, sink.info.width):
+        sink = ResizedSink(sink, height, width, nominal.clip if scale.clip is None else scale.clip)
+    return BandWriter(source, sink, scale, spec, box, nominal)
 
 
 def _next_core(core: Core, plan: TilePlan, report: RunReport, *, rows: bool) -> Core:

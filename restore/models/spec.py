@@ -40,6 +40,40 @@ class Output:
         return self.channels or channels
 
 
+@dataclass(frozen=True)
+class OutputSize:
+    """A size that outputs are resampled to on their way into files (`restore.inference.resizing`).
+
+    Attributes:
+        factor: side of the output over that of the input; sides are rounded, and 1 px at least.
+        width, height: in pixels instead; with one of them the other keeps the picture's shape.
+
+    Raises `ConfigError` if neither or both are given, or a number that is not above 0.
+    """
+
+    factor: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.factor, self.width, self.height) if value is not None]
+        if (self.factor is None) == (self.width is None and self.height is None) or not all(x > 0 for x in given):
+            raise _unusable(f"a size is {self}", "Give a factor, or a width or height or both, above 0")
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the output, for an input of so many."""
+        factor = self.factor_for(height, width)
+        rows = self.height or max(1, round(height * factor))
+        columns = self.width or max(1, round(width * factor))
+        return rows, columns
+
+    def factor_for(self, height: int, width: int) -> float:
+        """How much larger the output is than the input, along the side that grows more."""
+        ratios = [self.width / width] if self.width else []
+        ratios += [self.height / height] if self.height else []
+        return self.factor or max(ratios)
+
+
 RESULT = Output()
 """The one output of most tasks: the restored picture, under the output's own name."""
 
@@ -62,6 +96,7 @@ class ModelSpec:
         blind: its output at a pixel never depends on the input at that pixel.
         channels: colour channels it works on; None means any number.
         scale: output side / input side, an integer.
+        size: of the outputs in files, where it is another than `scale` makes it; they are resampled.
         multiple_of: input sides and tile origins must be multiples of this (strides, unshuffles, windows).
         min_size: smallest input side in pixels; smaller pictures are padded.
         radius: structural receptive radius in input pixels (worst phase); 0 for pixel-wise engines.
@@ -86,6 +121,7 @@ class ModelSpec:
     blind: bool = False
     channels: int | None = None
     scale: int = 1
+    size: OutputSize | None = None
     multiple_of: int = 1
     min_size: int = 1
     radius: int = 0
@@ -98,6 +134,10 @@ class ModelSpec:
     def pictures(self) -> int:
         """How many pictures one call takes: the named inputs, or the frames of a window."""
         return self.window if self.window > 1 else len(self.inputs)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the outputs in files, for inputs of so many."""
+        return self.size.of(height, width) if self.size else (height * self.scale, width * self.scale)
 
     def __post_init__(self) -> None:
         names = {"inputs": self.inputs, "conditions": self.conditions, "dtypes": self.dtypes}

@@ -38,15 +38,20 @@ def gaussian_taps(window: int, sigma: float) -> Tensor:
     return taps / taps.sum()
 
 
-def elliptic_gaussian(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:
-    """exp(-r^2 / 2) at places x (to the right) and y (down), r in units of the axes' stds; all broadcast.
+def elliptic_distance(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:
+    """r^2 at places x (to the right) and y (down), r in units of the axes' stds; all broadcast.
 
     Args:
         long, short: std along the two axes, px.
         angle: from x to the long axis, towards y (clockwise on the screen), radians.
     """
     cos, sin = angle.cos(), angle.sin()
-    return torch.exp(-0.5 * (((cos * x + sin * y) / long).square() + ((cos * y - sin * x) / short).square()))
+    return ((cos * x + sin * y) / long).square() + ((cos * y - sin * x) / short).square()
+
+
+def elliptic_gaussian(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:
+    """exp(-r^2 / 2); arguments as of `elliptic_distance`."""
+    return torch.exp(-0.5 * elliptic_distance(x, y, long, short, angle))
 
 
 def gaussian_kernels(std: Tensor, roundness: Tensor, angle: Tensor, radius: int = 3) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -31,6 +32,20 @@ def otf(psf: Tensor, size: Size) -> Tensor:
 def convolve(x: Tensor, transfer: Tensor) -> Tensor:
     """Circular convolution with a PSF given by its `otf`."""
     return torch.fft.irfft2(torch.fft.rfft2(x) * transfer, s=x.shape[-2:])
+
+
+def convolve_reflected(x: Tensor, psf: Tensor) -> Tensor:
+    """Convolution of a picture that goes on reflected at its borders (repeated, where it is smaller than the PSF).
+
+    ... x C x H x W and a PSF h x w of odd sides, or one for each of leading axes -> the same shape as x.
+    """
+    height, width = x.shape[-2:]
+    down, across = (side // 2 for side in psf.shape[-2:])
+    mode = "reflect" if down < height and across < width else "replicate"
+    wide = F.pad(x, (across, across, down, down), mode=mode)
+    size = fast_size(wide.shape[-2]), fast_size(wide.shape[-1])  # zeros beyond wrap into the margin alone
+    spectrum = torch.fft.rfft2(wide, s=size) * otf(psf, size)
+    return torch.fft.irfft2(spectrum, s=size)[..., down : down + height, across : across + width]
 
 
 def correlate(x: Tensor, transfer: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -10,16 +11,23 @@ import torch
 from restore import degradations
 from restore.degradations.blur import BlurDegradation
 from restore.degradations.degradation import Role
+from restore.degradations.downscale import DownscaleDegradation
 from restore.degradations.given import GivenPairs, Undamaged
 from restore.degradations.noise import NoiseDegradation
+from restore.degradations.real_world import RealWorldDegradation
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
 from restore.physics.noise import KINDS, NoiseRecipe, degrade
+from restore.physics.random import generator_for
+from restore.physics.real_world import SECOND, PassRecipe, RealWorldRecipe, degrade_real_world, plan_real_world
+from restore.physics.resample import resize
 
 CLEAN = torch.rand(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 MAKERS = {
     "noise": lambda: NoiseDegradation(grey_every=3, weights=dict.fromkeys(KINDS, 1.0)),
     "blur": lambda: BlurDegradation(bank=6),
+    "downscale": DownscaleDegradation,
+    "real_world": lambda: RealWorldDegradation(share_clean=0.3),
     "pairs": GivenPairs,
     "none": Undamaged,
 }
@@ -53,7 +61,7 @@ def test_a_sample_is_a_function_of_seed_step_and_item(name):
     for key, x in whole.items():
         torch.testing.assert_close(torch.cat([part[key] for part in parts]), x, rtol=0, atol=2e-6, msg=key)
     assert torch.equal(before, CLEAN)
-    if name in ("noise", "blur"):
+    if name in ("noise", "blur", "real_world"):
         for other in ((5, 7, 0), (4, 8, 0), (4, 7, 1)):
             assert not torch.equal(values(damage.draw(shown, *other))["inputs.picture"], whole["inputs.picture"])
     assert set(damage.conditions) == {key.partition(".")[2] for key in whole if key.startswith("conditions")}
@@ -104,6 +112,13 @@ def test_blurred_samples_say_psf_and_level():
         ("noise", {"grey_evry": 3}, "no argument 'grey_evry'. Did you mean 'grey_every'"),
         ("noise", {"grey_every": "often"}, "argument grey_every cannot be 'often'"),
         ("blur", {"bank": 0}, r"degradation\.arguments describe no blur \(.*bank is 1 or more"),
+        ("downscale", {"factor": 1}, r"factor is 1\. Give a whole number from 2 to 16"),
+        ("real_world", {"factor": 9}, r"factor is 9\. Give a whole number from 1 to 8"),
+        ("real_world", {"share_cleen": 0.1}, "no argument 'share_cleen'. Did you mean 'share_clean'"),
+        ("real_world", {"secund": {}}, "no argument 'secund'. Did you mean 'second'"),
+        ("real_world", {"first": {"sigm": [0, 1]}}, "first has no argument 'sigm'. Did you mean 'sigma'"),
+        ("real_world", {"first": {"sigma": "big"}}, "first: argument sigma cannot be 'big'"),
+        ("real_world", {"second": {"scale": [0.2, 0.9]}}, r"describe no damage \(scale is .* ends at 1 or above"),
         ("pairs", {"scale": "small"}, "argument scale cannot be 'small'"),
         ("none", {"scale": 1}, "degradation 'none' has no argument 'scale'"),
     ],
@@ -128,3 +143,48 @@ def test_thirds_are_exact():
 def test_crops_that_no_blur_fits_into_are_refused():
     with pytest.raises(ConfigError, match=r"up to 37 px wide, the pictures have 32 px\. Set data\.crop to 37"):
         BlurDegradation(bank=6).draw({"clean": CLEAN[..., :32]}, 0, 0, 0)
+
+
+def eight_bits(x: torch.Tensor) -> bool:
+    return torch.equal((x * 255).round() / 255, x) and bool(x.min() >= 0) and bool(x.max() <= 1)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 5])
+def test_smaller_pictures_are_those_of_bicubic_resampling_in_8_bits(factor):
+    clean = CLEAN * 1.6 - 0.3  # beyond black and white
+    sample = degradations.build("downscale", factor=factor).draw({"clean": clean}, 1, 2, 3)
+    small = sample.inputs["picture"]
+    assert small.shape == (6, 3, 40 // factor, 40 // factor) and eight_bits(small)
+    exact = resize(clean, (40 // factor, 40 // factor)).clamp(0, 1)
+    assert (small - exact).abs().max() <= 0.5 / 255 + 1e-6
+    assert sample.targets["result"] is clean
+    again = DownscaleDegradation(factor).draw({"clean": clean}, 7, 8, 9)
+    assert torch.equal(again.inputs["picture"], small)
+
+
+@pytest.mark.parametrize("name", ["downscale", "real_world"])
+def test_sides_that_the_factor_does_not_divide_are_refused(name):
+    with pytest.raises(ConfigError, match=r"40 x 39 px cannot become smaller by 4\. Set data\.crop to a multiple of 4"):
+        MAKERS[name]().draw({"clean": CLEAN[..., :39]}, 0, 0, 0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_pictures_from_the_wild_are_smaller_by_the_factor_in_8_bits(factor):
+    sample = degradations.build("real_world", factor=factor).draw({"clean": CLEAN}, 1, 2, 3)
+    assert sample.inputs["picture"].shape == (6, 3, 40 // factor, 40 // factor)
+    assert eight_bits(sample.inputs["picture"])
+    assert sample.targets["result"] is CLEAN
+
+
+def test_fields_of_a_pass_leave_the_others_as_that_pass_has_them():
+    made = RealWorldDegradation(first={"noise": [2, 3]}, second={"blur": 0.5}, sinc=0.1)
+    assert made.recipe == RealWorldRecipe(PassRecipe(noise=(2.0, 3.0)), replace(SECOND, blur=0.5), sinc=0.1)
+
+
+def test_a_share_is_only_made_smaller():
+    recipe = RealWorldRecipe(share_clean=1.0, clean_jpeg=0.5)
+    plans = [plan_real_world(recipe, generator_for(3, 4, item)) for item in range(6)]
+    assert 0 < sum(plan.quality > 0 for plan in plans) < 6
+    made, small = degrade_real_world(CLEAN, recipe, 4, 3, 4, 0), DownscaleDegradation().draw({"clean": CLEAN}, 0, 0, 0)
+    for item, plan in enumerate(plans):
+        assert torch.equal(made[item], small.inputs["picture"][item]) == (plan.quality == 0)

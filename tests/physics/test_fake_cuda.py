@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 import restore.physics
 from restore.physics import (
     batch,
+    blur_kernels,
     blurred_noise,
     camera,
     color,
@@ -31,6 +32,7 @@ from restore.physics import (
     operators,
     random,
     random_blur,
+    real_world,
     resample,
 )  # fmt: skip
 from tests.fake_cuda import CUDA, gradients, pretended_cuda
@@ -77,6 +79,10 @@ def planned(count: int) -> noise.NoisePlan:
     return noise.plan_noise(mixture(), [torch.Generator().manual_seed(i) for i in range(count)])
 
 
+def wild(item: int) -> real_world.RealWorldPlan:
+    return real_world.plan_real_world(real_world.RealWorldRecipe(), torch.Generator().manual_seed(item))
+
+
 def curve_of(cuda: Inputs) -> Tensor:
     return cuda(2, level.KNOTS)
 
@@ -86,6 +92,9 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "batch.crop_or_pad": lambda cuda: batch.crop_or_pad(cuda(2, 3, 20, 17), (16, 21)),
     "filters.box_mean": lambda cuda: filters.box_mean(cuda(2, 3, 20, 17), 3),
     "filters.filter_each": lambda cuda: filters.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
+    "blur_kernels.generalised_kernels": lambda cuda: blur_kernels.generalised_kernels(7, *(cuda(2) for _ in range(4))),
+    "blur_kernels.plateau_kernels": lambda cuda: blur_kernels.plateau_kernels(7, *(cuda(2) for _ in range(4))),
+    "filters.elliptic_distance": lambda cuda: filters.elliptic_distance(*(cuda(4) for _ in range(5))),
     "filters.elliptic_gaussian": lambda cuda: filters.elliptic_gaussian(*(cuda(4) for _ in range(5))),
     "filters.gaussian_kernels": lambda cuda: filters.gaussian_kernels(cuda(4), cuda(4), cuda(4)),
     "blurred_noise.blurred_noises": lambda cuda: blurred_noise.blurred_noises(cuda(2, 3, 20, 17)),
@@ -97,6 +106,7 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "fourier.data_step": lambda cuda: fourier.data_step(
         cuda(2, 3, 8, 10), cuda(2, 3, 8, 10), cuda.complex(2, 1, 8, 6), cuda(2, 1, 1, 1)
     ),
+    "fourier.convolve_reflected": lambda cuda: fourier.convolve_reflected(cuda(2, 3, 16, 18), cuda(7, 5)),
     "fourier.otf": lambda cuda: fourier.otf(cuda(2, 1, 5, 5), (16, 18)).abs(),
     "level.level_map": lambda cuda: level.level_map(cuda(2, 3, 20, 17), curve_of(cuda)),
     "level.noise_curve": lambda cuda: level.noise_curve(cuda(2, 3, 20, 17), cuda(2, 3, 20, 17)),
@@ -129,6 +139,8 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
         cuda(2, 3, 20, 17), cuda(2), (cuda(2), cuda(2)), (16, 14)
     ),
     "resample.halve": lambda cuda: resample.halve(cuda(2, 3, 9, 8)),
+    "resample.resize": lambda cuda: resample.resize(cuda(2, 3, 9, 8), (4, 11)),
+    "resample.resample_axis": lambda cuda: resample.resample_axis(cuda(2, 3, 9, 8), resample.resize_taps(8, 3), -1),
     "resample.pick_cells": lambda cuda: resample.pick_cells(
         cuda(2, 3, 9, 8), resample.draw_cells(2, 9, 8, 2, cuda.generator()), 2
     ),
@@ -144,6 +156,18 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
         )
         for regime in ("gaussian", "low-light")
     ],
+    "blur_kernels.sinc_kernels": lambda cuda: blur_kernels.sinc_kernels(7, cuda(2)),
+    "blur_kernels.kernel_values": lambda cuda: [
+        blur_kernels.kernel_values(blur_kernels.Kernel(kind, 7), CUDA) for kind in (*blur_kernels.KINDS, "sinc")
+    ],
+    "real_world.damage": lambda cuda: [
+        real_world.damage(cuda.plain(1, 3, 24, 32), plan, 4, cuda.generator())
+        for plan in (wild(item) for item in range(12))
+    ],
+    "real_world.degrade_real_world": lambda cuda: real_world.degrade_real_world(
+        cuda.plain(6, 3, 24, 32), real_world.RealWorldRecipe(share_clean=0.3), 4, 0, 1, 0
+    ),
+    "real_world.poisson_noise": lambda cuda: real_world.poisson_noise(cuda.plain(1, 3, 9, 8), cuda.generator()),
     "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
     "fourier.difference_power": lambda cuda: fourier.difference_power((8, 10), cuda(1)),
     "fourier.frequency": lambda cuda: fourier.frequency((8, 10), cuda(1)),
@@ -165,6 +189,8 @@ READS_BACK: dict[str, Callable[[Inputs], Any]] = {
 }
 """Those whose answer is a number on the host."""
 ON_THE_HOST = {
+    "blur_kernels.between", "blur_kernels.check_range", "blur_kernels.check_share", "blur_kernels.choice",
+    "blur_kernels.draw_kernel", "real_world.plan_real_world", "resample.resize_taps",
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",
     "noise.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
     "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from restore.physics.fourier import convolve, correlate, difference_power, fast_size, frequency, multiplicity, otf
+from restore.physics.fourier import (
+    convolve,
+    convolve_reflected,
+    correlate,
+    difference_power,
+    fast_size,
+    frequency,
+    multiplicity,
+    otf,
+)
 
 ndimage = pytest.importorskip("scipy.ndimage")
 
@@ -20,6 +29,18 @@ def test_convolution_is_scipys(side, dtype, tolerance):
     expected = ndimage.convolve(x, psf, mode="wrap")
     transfer = otf(torch.tensor(psf, dtype=dtype), (45, 62))
     assert np.abs(convolve(torch.tensor(x, dtype=dtype), transfer).numpy() - expected).max() < tolerance
+
+
+@pytest.mark.parametrize(("size", "side"), [((45, 62), (5, 9)), ((31, 47), (21, 21)), ((10, 12), (21, 3))])
+def test_reflected_convolution_is_scipys(size, side):
+    """The last picture is smaller than its PSF, and its border is repeated."""
+    rng = np.random.default_rng(1)
+    x, psf = rng.random((2, *size)), rng.random(side)
+    down, across = side[0] // 2, side[1] // 2
+    wide = np.pad(x, ((0, 0), (down, down), (across, across)), "edge" if size[0] == 10 else "reflect")
+    expected = [ndimage.convolve(each, psf)[down:-down, across:-across] for each in wide]
+    made = convolve_reflected(torch.tensor(x), torch.tensor(psf))
+    assert np.abs(made.numpy() - np.stack(expected)).max() < 1e-11
 
 
 @pytest.mark.parametrize("size", [(24, 30), (25, 31)])

@@ -1,0 +1,75 @@
+"""What is wrong with a picture before it is enlarged: noise, blocks of JPEG, blur.
+
+A network that was taught on clean pictures enlarges them all, grain and blocks most of all.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from restore.analysis.blocking import BLOCK, blocking
+from restore.analysis.noise import estimate_noise
+from restore.analysis.sharpness import edge_softness
+from restore.io.tensors import to_unit
+from restore.picture import PictureSource, ValueScale
+
+NOISY = 4.0
+"""Level in 8-bit units from which a picture counts as noisy; fine texture of clean ones measures up to 3."""
+BLOCKY = 0.2
+"""Excess of the block boundaries (`restore.analysis.blocking`) from which a picture counts as compressed."""
+SOFT = 0.8
+"""Softness of the steepest edges (`restore.analysis.sharpness`) from which a picture counts as blurred."""
+_BANDS, _ROWS, _COLUMNS = 8, 128, 2048  # what is looked at, px
+
+
+class Damage(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        noise: level in 8-bit units, 0 where it cannot be measured.
+        blocking: excess of the jumps at block boundaries.
+        softness: of the steepest edges; None where there are none.
+    """
+
+    noise: float
+    blocking: float
+    softness: float | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is serious, in words."""
+        soft = self.softness is not None and self.softness >= SOFT
+        found = [("noise", self.noise >= NOISY), ("JPEG blocks", self.blocking >= BLOCKY), ("blur", soft)]
+        return tuple(name for name, serious in found if serious)
+
+    @property
+    def serious(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        softness = "no edges" if self.softness is None else f"edge softness {self.softness:.2f}"
+        figures = f"noise {self.noise:.1f}, block excess {self.blocking:.2f}, {softness}"
+        return f"{' and '.join(self.names) or 'clean'} ({figures})"
+
+
+def measure_damage(source: PictureSource, scale: ValueScale) -> Damage:
+    """Of a picture, in up to eight bands of rows spread over it."""
+    crops = _bands(source, scale)
+    noise = estimate_noise(crops)
+    return Damage(255 * float(noise.curve().mean()) if noise.reliable else 0.0, blocking(crops), edge_softness(crops))
+
+
+def _bands(source: PictureSource, scale: ValueScale) -> list[torch.Tensor]:
+    """C x h x w each, beginning at multiples of the block's side in both directions; read from top to bottom."""
+    info = source.info
+    left = max(0, info.width - _COLUMNS) // 2 // BLOCK * BLOCK
+    height = min(info.height, _ROWS)
+    count = min(_BANDS, max(1, info.height // _ROWS))
+    last = info.height - height
+    starts = {round(last * i / max(1, count - 1)) // BLOCK * BLOCK for i in range(count)}
+    rows = (source.read_rows(start, start + height)[:, left : left + _COLUMNS] for start in sorted(starts))
+    return [to_unit(each, scale)[0].contiguous() for each in rows]

@@ -14,6 +14,7 @@ import torch
 
 from restore.errors import ConfigError, WeightsError
 from restore.evaluation.protocol import EvaluationProtocol
+from restore.models import build
 from restore.training.config import check_buildable, find_config, load_settings, load_stages, packaged, recipes
 from restore.training.export import export
 from restore.training.loop import Progress
@@ -116,6 +117,24 @@ def test_configs_of_deconvolution_are_evaluated_alike():
     cases = {name: loaded(f"deconv/{name}").evaluation for name in ("wiener_unet", "dwdn", "infwide")}
     assert len(cases["wiener_unet"].cases) == 6
     assert cases["dwdn"] == cases["infwide"] == cases["wiener_unet"]
+
+
+def test_super_resolution_at_the_papers_sizes():
+    """SRGAN begins as SRResNet does; steps, rates, batches and crops are those of the papers."""
+    alone, (first, second) = loaded("upscale/srresnet"), load_stages("upscale/srgan")
+    assert (alone.model, alone.objective, alone.degradation) == (first.model, first.objective, first.degradation)
+    assert alone.train == first.train and (second.begin, second.model) == ("", first.model)
+    assert [each.train.steps for each in (first, second)] == [1_000_000, 200_000]
+    assert {(each.train.learning_rate, each.train.batch, each.data.crop) for each in (first, second)} == {
+        (1e-4, 16, 96)
+    }
+    stages = load_stages("upscale/esrgan")
+    assert [(each.train.steps, each.train.learning_rate) for each in stages] == [(1_000_000, 2e-4), (400_000, 1e-4)]
+    assert {(each.train.batch, each.data.crop) for each in stages} == {(16, 128)}
+    assert [each.objective.name for each in stages] == [first.objective.name, second.objective.name]
+    with torch.device("meta"):
+        counts = [build(each.model.name, **each.model.arguments).spec().parameters for each in (second, stages[1])]
+    assert counts == [1_549_462, 16_697_987]
 
 
 def test_stages_divide_the_schedule_and_words_hold_for_all(tmp_path):

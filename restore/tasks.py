@@ -142,6 +142,7 @@ TASKS: dict[str, Task] = {
             "network": _upscale("network", "NetworkOptions"),
         },
         in_place=False,
+        cases="restore.degradations.upscale_cases:UpscaleCase",
     ),
     "degrade": Task(
         summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, camera, "

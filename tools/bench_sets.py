@@ -20,11 +20,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
-from measured import PSNR, facts, write
+from measured import PSNR, entry, facts, write
 from peers import given_level, network_peers
 
 import restore
@@ -155,12 +154,6 @@ def bench(weights: str | None, sets: Path, peers: Path | None, log: Path | None,
         for summary in summaries if log else ():
             write(log, known | {"set": each.name} | entry(summary))
     print("\n" + markdown(HEADER, rows))
-
-
-def entry(summary: Summary) -> dict[str, Any]:
-    kept = summary.as_dict()
-    kept["means"] = {name: round(value, 4) for name, value in summary.means.items() if value != float("inf")}
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in kept.items()}
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from restore.evaluation.run import Summary
 from restore.zoo.card import Result
 
 PSNR = "psnr"
@@ -24,6 +25,13 @@ def facts() -> dict[str, Any]:
 def write(log: Path, entry: dict[str, Any]) -> None:
     with log.open("a") as file:
         file.write(json.dumps(entry) + "\n")
+
+
+def entry(summary: Summary) -> dict[str, Any]:
+    """A method over a set, rounded."""
+    kept = summary.as_dict()
+    kept["means"] = {name: round(value, 4) for name, value in summary.means.items() if value != float("inf")}
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in kept.items()}
 
 
 def results_of(log: Path, ours: str) -> list[Result]:

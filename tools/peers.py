@@ -1,7 +1,8 @@
-"""Denoisers of others to compare with: weight-free packages, and published networks whose weights the user has.
+"""Methods of others to compare with: weight-free packages, and published networks whose weights the user has.
 
 The networks' layers are read from their files: DnCNN (Zhang et al., TIP 2017; colour, blind) and FFDNet (Zhang, Zuo,
-Zhang, TIP 2018; colour, given the level), as the KAIR project publishes them. None of them is part of the package.
+Zhang, TIP 2018; colour, given the level), as the KAIR project publishes them; IMDN (Hui, Gao, Yang, Wang, ACM MM 2019;
+super-resolution by 4), as its authors do. None of them is part of the package.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from restore.degradations.cases import Array
@@ -20,6 +22,7 @@ from restore.degradations.noise_cases import NoiseCase
 from restore.evaluation.methods import Method
 from restore.evaluation.pictures import to_unit_picture
 from restore.evaluation.samples import Sample
+from restore.physics.resample import resize
 
 Peer = Callable[[Tensor, float], Tensor]  # 1 x 3 x H x W, white = 1; true sigma, 8-bit units -> the same
 
@@ -49,6 +52,52 @@ class FFDNet(nn.Module):
         return F.pixel_shuffle(self.model(torch.cat([planes, level], 1)), 2)[..., :height, :width]
 
 
+class Distillation(nn.Module):
+    """IMDN's block: of three convolutions a quarter of the channels is kept aside each time; all is put together,
+    weighted by channel (mean + std over the picture), and added to the input."""
+
+    def __init__(self, width: int, kept: int) -> None:
+        super().__init__()
+        self.kept, rest = kept, width - kept
+        self.c1, self.c2, self.c3 = (nn.Conv2d(each, width, 3, padding=1) for each in (width, rest, rest))
+        self.c4, self.c5 = nn.Conv2d(rest, kept, 3, padding=1), nn.Conv2d(width, width, 1)
+        attention = nn.Sequential(nn.Conv2d(width, 4, 1), nn.ReLU(), nn.Conv2d(4, width, 1), nn.Sigmoid())
+        self.cca = nn.ModuleDict({"conv_du": attention})
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts, rest = [], x
+        for layer in (self.c1, self.c2, self.c3):
+            y = F.leaky_relu(layer(rest), 0.05)
+            parts.append(y[:, : self.kept])
+            rest = y[:, self.kept :]
+        y = torch.cat([*parts, self.c4(rest)], 1)
+        contrast = y.std((2, 3), correction=0, keepdim=True) + y.mean((2, 3), keepdim=True)
+        return self.c5(y * self.cca["conv_du"](contrast)) + x
+
+
+class IMDN(nn.Module):
+    """Six blocks, all of their outputs joined, and sub-pixels by 4: B x 3 x h x w -> B x 3 x 4h x 4w."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+        width, kept = state["fea_conv.weight"].shape[0], state["IMDB1.c4.weight"].shape[0]
+        names = [f"IMDB{number}" for number in range(1, 7)]
+        for name in names:
+            self.add_module(name, Distillation(width, kept))
+        self.blocks = [self.get_submodule(name) for name in names]
+        self.fea_conv, self.LR_conv = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.c = nn.Sequential(nn.Conv2d(len(names) * width, width, 1), nn.LeakyReLU(0.05))
+        self.upsampler = nn.Sequential(nn.Conv2d(width, 48, 3, padding=1), nn.PixelShuffle(4))
+        self.load_state_dict(state)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = y = self.fea_conv(x)
+        outputs = [y := block(y) for block in self.blocks]
+        return self.upsampler(self.LR_conv(self.c(torch.cat(outputs, 1))) + x)
+
+
 def plain_layers(state: dict[str, Tensor]) -> nn.Sequential:
     """3 x 3 convolutions at the even places of a Sequential, ReLU between them, with these weights."""
     layers: list[nn.Module] = []
@@ -68,6 +117,33 @@ def network_peers(folder: Path) -> dict[str, Method]:
 
     ffdnet, dncnn = FFDNet(load("ffdnet_color.pth")), DnCNN(load("dncnn_color_blind.pth"))
     return {"FFDNet (true level)": _method(ffdnet), "DnCNN (blind)": _method(dncnn, takes_level=False)}
+
+
+def upscalers(factor: int, folder: Path | None) -> dict[str, Method]:
+    """Bicubic (MATLAB's), Lanczos (Pillow's), and IMDN from `IMDN_x4.pth` of a folder for a factor of 4."""
+    methods: dict[str, Method] = {"bicubic": _enlarging(factor), "Lanczos (Pillow)": _lanczos(factor)}
+    if folder and factor == 4:
+        imdn = IMDN(torch.load(folder / "IMDN_x4.pth", weights_only=True, map_location="cpu"))
+        methods["IMDN"] = _method(lambda x, sigma: imdn(x), takes_level=False)
+    return methods
+
+
+def _enlarging(factor: int) -> Method:
+    def run(sample: Sample) -> Array:
+        x = to_unit_picture(sample.damaged)
+        return like(sample, resize(x, (factor * x.shape[-2], factor * x.shape[-1]))[0].movedim(0, -1).numpy())
+
+    return run
+
+
+def _lanczos(factor: int) -> Method:
+    def run(sample: Sample) -> Array:
+        height, width, channels = sample.damaged.shape
+        picture = Image.fromarray(sample.damaged[..., 0] if channels == 1 else sample.damaged)
+        large = picture.resize((factor * width, factor * height), Image.Resampling.LANCZOS)
+        return np.asarray(large).reshape(factor * height, factor * width, channels)
+
+    return run
 
 
 def package_peers() -> dict[str, Method]:

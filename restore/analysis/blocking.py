@@ -15,7 +15,7 @@ from torch import Tensor
 from restore.physics.color import to_luma
 
 BLOCK = 8
-_EDGE = 8 / 255  # jumps count up to this: edges of things are larger
+_EDGE = 12 / 255  # larger jumps are edges of things and do not count
 _LEAST = 0.05 / 255  # mean jump below which a picture is too flat to have an excess
 
 
@@ -35,10 +35,11 @@ def blocking(crops: Sequence[Tensor]) -> float:
             if min(lines.shape) < 2 * BLOCK:
                 continue
             step = lines[:, 1:] - lines[:, :-1]
-            jump = (step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2).abs().clamp(max=_EDGE).double()
+            jump = (step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2).abs().double()
+            small = (jump < _EDGE).double()
             phase = torch.arange(1, 1 + jump.shape[1]) % BLOCK
-            total.index_add_(0, phase, jump.sum(0))
-            count.index_add_(0, phase, torch.full((jump.shape[1],), float(len(jump)), dtype=torch.float64))
+            total.index_add_(0, phase, (jump * small).sum(0))
+            count.index_add_(0, phase, small.sum(0))
     if not bool((count > 0).all()):
         return 0.0
     mean = total / count

@@ -45,7 +45,7 @@ class Score:
     Without B: scores that need no truth."""
     metrics: _Names = ()
     """Which, separated by commas; by default psnr,ssim, or naturalness without B. Others: psnr_y, ssim_y, ms_ssim,
-    ms_ssim_y, lite0_distance, lpips."""
+    ms_ssim_y, ssim_daala, lite0_distance, vgg16_caffe_distance, lpips."""
     y: Flag = False
     """Compare luma (Y of BT.601) instead of RGB, where a metric has both forms."""
     border: Annotated[int, number("--border", int, 0, INF, "PIXELS")] = 0

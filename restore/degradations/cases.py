@@ -13,9 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+
+from restore.picture import ValueScale
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -83,3 +88,22 @@ def picture_of(codes: Array, *, clipped: bool) -> Array:
     if not clipped:
         return (codes / 255).astype(np.float32)
     return np.clip(np.rint(codes), 0, 255).astype(np.uint8)
+
+
+def through_jpeg(codes: Array, quality: int) -> Array:
+    """A picture H x W x C after JPEG (4:2:0): uint8; libjpeg's arithmetic by our own operator, whatever the codec."""
+    import torch
+
+    from restore.physics.jpeg import jpeg
+
+    compressed = ValueScale().from_unit(jpeg(unit_of(codes), torch.tensor([float(quality)]))[0])
+    return compressed.round().clamp(0, 255).movedim(0, -1).contiguous().to(torch.uint8).numpy()
+
+
+def unit_of(picture: Array) -> Tensor:
+    """H x W x C -> 1 x C x H x W float32, white = 1."""
+    import torch
+
+    white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
+    tensor = torch.from_numpy(np.require(picture, requirements=("C", "W"))).movedim(-1, 0)[None].to(torch.float32)
+    return ValueScale(white=white).to_unit(tensor)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 
-from restore.degradations.cases import Array, Case, CaseSample, codes_of, picture_of
+from restore.degradations.cases import Array, Case, CaseSample, codes_of, picture_of, through_jpeg, unit_of
 from restore.errors import ConfigError, nearest
-from restore.picture import ValueScale
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _NOISE = {
     "none": "clean",
@@ -67,7 +63,7 @@ class NoiseCase(Case):
         noisy = self.damaged(clean, index)
         level = self.level
         if self.noise == "poisson":  # of 8-bit codes, what clipping and JPEG made of it too
-            level = 255 * float((_unit(noisy) - _unit(clean)).std())
+            level = 255 * float((unit_of(noisy) - unit_of(clean)).std())
         return CaseSample(inputs={"picture": noisy}, targets={"result": clean}, noise_level=level)
 
     def damaged(self, clean: Array, index: int) -> Array:
@@ -89,29 +85,10 @@ class NoiseCase(Case):
             noise = rng.standard_normal(x.shape)
             noisy = x + self.level * (_boxed(noise) if self.noise == "box" else noise)
         picture = picture_of(noisy, clipped=self.clipped)
-        return _through_jpeg(picture, self.jpeg) if self.jpeg else picture
+        return through_jpeg(picture, self.jpeg) if self.jpeg else picture
 
 
 def _boxed(noise: Array) -> Array:
     """Through a 3 x 3 box (around the edges), std kept."""
     rolled = [np.roll(noise, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     return np.sum(rolled, 0) / 3
-
-
-def _through_jpeg(codes: Array, quality: int) -> Array:
-    """libjpeg's arithmetic by our own operator: the same with every codec's version."""
-    import torch
-
-    from restore.physics.jpeg import jpeg
-
-    compressed = ValueScale().from_unit(jpeg(_unit(codes), torch.tensor([float(quality)]))[0])
-    return compressed.round().clamp(0, 255).movedim(0, -1).contiguous().to(torch.uint8).numpy()
-
-
-def _unit(picture: Array) -> Tensor:
-    """H x W x C -> 1 x C x H x W float32, white = 1."""
-    import torch
-
-    white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
-    tensor = torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0)[None].to(torch.float32)
-    return ValueScale(white=white).to_unit(tensor)

@@ -2,6 +2,7 @@
 
 * `pixel`: PSNR in RGB and in luma
 * `structure`: SSIM and MS-SSIM in RGB and in luma
+* `daala`: the SSIM of the SRGAN paper
 * `features`: distances of deep features, where their weights are
 * `naturalness`: a score without a reference
 * `table`: all of them by name, each with its convention in words

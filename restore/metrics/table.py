@@ -51,11 +51,22 @@ METRICS: dict[str, Metric] = {
     "ssim_y_valid11": Metric(f"{_STRUCTURE}:ssim_y_valid11", f"{_LUMA}, {_WINDOW}"),
     "ms_ssim_valid11": Metric(f"{_STRUCTURE}:ms_ssim_valid11", f"RGB, mean of channels, 5 scales, {_WINDOW}"),
     "ms_ssim_y_valid11": Metric(f"{_STRUCTURE}:ms_ssim_y_valid11", f"{_LUMA}, 5 scales, {_WINDOW}"),
+    "ssim_daala": Metric(
+        "restore.metrics.daala:ssim_daala",
+        f"{_LUMA}, as daala's dump_ssim and the SRGAN paper: Gaussian of sigma 1.5 height / 256 px, cut off at the "
+        "border; not comparable with other SSIMs",
+    ),
     "lite0_distance": Metric(
         f"{_FEATURES}:lite0_distance",
         "unit-normalised features of EfficientNet-Lite0, blocks 0, 2, 4, 10 summed; not calibrated, not LPIPS",
         better="lower",
         weights="efficientnet-lite0",
+    ),
+    "vgg16_caffe_distance": Metric(
+        f"{_FEATURES}:vgg16_caffe_distance",
+        "unit-normalised features of Oxford's VGG16, relu1_2, 2_2, 3_3, 4_3, 5_3 summed; not calibrated, not LPIPS",
+        better="lower",
+        weights="vgg16_caffe",
     ),
     "lpips_alex_v0.1": Metric(f"{_FEATURES}:lpips_alex", "LPIPS v0.1, AlexNet", better="lower", weights="alexnet"),
     "lpips_vgg_v0.1": Metric(f"{_FEATURES}:lpips_vgg", "LPIPS v0.1, VGG16", better="lower", weights="vgg16"),

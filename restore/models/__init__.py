@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
     "compact_sr": "restore.models.compact_sr:CompactSR",
+    "srresnet": "restore.models.srresnet:SRResNet",
+    "rrdb": "restore.models.rrdb:RRDBNet",
+    "srvgg": "restore.models.srvgg:SRVGG",
     "cbsn": "restore.models.cbsn:CBSN",
     "wiener_unet": "restore.models.wiener_unet:WienerUNet",
     "infwide": "restore.models.infwide:INFWIDE",

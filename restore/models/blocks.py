@@ -27,6 +27,29 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.relu(self.conv1(x)))
 
 
+@torch.no_grad()
+def icnr_(convolution: nn.Conv2d, scale: int) -> None:
+    """Make the s^2 sub-pixels that a convolution gives for each channel equal, as the first of them is.
+
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017, https://arxiv.org/abs/1707.02937
+    """
+    weight = convolution.weight
+    weight.copy_(weight[:: scale**2].repeat_interleave(scale**2, 0))
+    if convolution.bias is not None:
+        convolution.bias.copy_(convolution.bias[:: scale**2].repeat_interleave(scale**2, 0))
+
+
+@torch.no_grad()
+def small_he_(net: nn.Module) -> None:
+    """A tenth of He's scale in every convolution, biases 0, as ESRGAN begins."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            module.weight *= 0.1
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def with_planes(x: Tensor, condition: Tensor | None, planes: int) -> Tensor:
     """A picture with a condition as planes after its colours, in the picture's type and memory format.
 

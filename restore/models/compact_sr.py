@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import ResidualBlock
+from restore.models.blocks import ResidualBlock, icnr_
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
@@ -80,6 +79,15 @@ class CompactSR(nn.Module):
             detail = self.last(larger)
         return enlarge(x, self.scale) + detail
 
+    def begin_with(self, other: nn.Module) -> bool:
+        """Take all but the tail from a `CompactSR` of the same width and blocks and another scale; False for any other
+        network, of which nothing is taken."""
+        if not isinstance(other, CompactSR) or (other.scale, other.tail_kind) == (self.scale, self.tail_kind):
+            return False
+        self.head.load_state_dict(other.head.state_dict())
+        self.body.load_state_dict(other.body.state_dict())
+        return True
+
     def spec(self) -> ModelSpec:
         """What this network needs and promises, from its arguments alone."""
         reach = 2 + 2 * len(self.body) + (1 if self.last is not None else 0)
@@ -92,21 +100,13 @@ class CompactSR(nn.Module):
         )
 
 
-@torch.no_grad()
-def icnr_(convolution: nn.Conv2d, scale: int) -> None:
-    """Make the s^2 sub-pixels that a convolution gives for each channel equal, as the first of them is."""
-    weight = convolution.weight
-    weight.copy_(weight[:: scale**2].repeat_interleave(scale**2, 0))
-    if convolution.bias is not None:
-        convolution.bias.copy_(convolution.bias[:: scale**2].repeat_interleave(scale**2, 0))
-
-
 def _initialise(net: nn.Module, blocks: int) -> None:
     """He's scale, smaller at the end of each block and of the network, so that it begins near the enlarged picture."""
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
             if name.endswith("conv2"):
                 module.weight.data *= max(1, blocks) ** -0.5
             elif name in ("tail", "last"):

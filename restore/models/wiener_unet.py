@@ -17,7 +17,7 @@ level_k falls evenly in its logarithm from 49/255 to sigma; a_k is learned. Diff
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -90,8 +90,12 @@ class WienerUNet(DeconvolutionNetwork):
         return torch.fft.irfft2(spectrum, s=size)
 
     @torch.no_grad()
-    def take_denoiser(self, state: Mapping[str, Tensor]) -> None:
-        """Start both U-Nets from those of a denoiser, a `PlainUNet` of the same widths and blocks with a level map."""
+    def begin_with(self, other: nn.Module) -> bool:
+        """Start both U-Nets from a denoiser, a `PlainUNet` of the same widths and blocks with a level map; False for
+        any other network, of which nothing is taken."""
+        if not isinstance(other, PlainUNet):
+            return False
+        state = other.state_dict()
         for net in (self.refine, self.denoise):
             if net is None:
                 continue
@@ -102,6 +106,7 @@ class WienerUNet(DeconvolutionNetwork):
                 else:
                     own_state[name] = value
             net.load_state_dict(own_state)
+        return True
 
 
 def _correction(net: PlainUNet, x: Tensor, level: Tensor, *maps: Tensor) -> Tensor:

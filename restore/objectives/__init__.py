@@ -29,7 +29,14 @@ OBJECTIVES: dict[str, str] = {
     "neighbor2neighbor": "restore.objectives.self_supervised:Neighbor2Neighbor",
     "blind2unblind": "restore.objectives.self_supervised:Blind2Unblind",
 }
-DISCRIMINATOR = "restore.objectives.discriminator:PatchDiscriminator"
+DISCRIMINATORS: dict[str, str] = {
+    "patch_discriminator": "restore.objectives.discriminator:PatchDiscriminator",
+    "srgan_discriminator": "restore.objectives.vgg_discriminators:SRGANDiscriminator",
+    "vgg_discriminator": "restore.objectives.vgg_discriminators:VGGDiscriminator",
+    "unet_discriminator": "restore.objectives.unet_discriminator:UNetDiscriminator",
+}
+"""What distinguishes restored from clean pictures: B x C x H x W of [0, 1] -> logits of any shape. The first is the
+default."""
 
 
 def build(
@@ -71,11 +78,18 @@ def build(
 
 
 def _discriminator(network: nn.Module, described: Any) -> nn.Module:
-    from restore.models import build as build_network
+    """The discriminator that a config describes, by default of the network's colours."""
+    from torch import nn
+
     from restore.models.spec import spec_of
 
     if not isinstance(described, Mapping):
         fix = "Give its arguments, for example {width: 32}, and its name if it is another"
         raise ConfigError(f"objective.arguments.discriminator cannot be {brief(described)}", fix=fix)
     arguments = {"channels": spec_of(network).channels or 3, **described}
-    return build_network(arguments.pop("name", DISCRIMINATOR), **arguments)
+    name = str(arguments.pop("name", next(iter(DISCRIMINATORS))))
+    constructor = imported(name, DISCRIMINATORS, "discriminator", "MyDiscriminator")
+    if not (isinstance(constructor, type) and issubclass(constructor, nn.Module)):
+        raise ConfigError(f"{name!r} is not a torch.nn.Module class", fix="Name a class that derives from nn.Module")
+    what = f"discriminator {name!r}"
+    return made(what, constructor, validated(what, constructor, arguments))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:
     """Put weights into a network that `model` describes, and say what runs they went through (none if unknown).
 
-    A network with a method `take_denoiser` also begins with the weights of a denoiser.
+    A network with a method `begin_with` also begins with weights of other networks: a denoiser's, another scale's.
 
     Args:
         name: of the zoo, or a .safetensors or .pth file.
@@ -27,18 +27,17 @@ def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) ->
     from restore.zoo.weights import label_of, read_network
 
     path = resolve(name)
-    take = getattr(network, "take_denoiser", None)
+    begin = getattr(network, "begin_with", None)
     label = label_of(path) if path.suffix == ".safetensors" else None
-    denoises = label is not None and label.card.task == "denoise" and label.model != model.name
-    if take is not None and denoises:
+    if begin is not None and label is not None and (label.model, label.arguments) != (model.name, model.arguments):
         loaded = read_network(path)
         try:
-            take(loaded.net.state_dict())
+            if begin(loaded.net):
+                return loaded.card.all_runs() if loaded.card else ()
         except (RuntimeError, KeyError) as error:
-            fix = f"Give a denoiser with the widths and blocks of this {model.name}"
+            fix = f"Give weights of a network with the widths and blocks of this {model.name}"
             why = " ".join(str(error).split())[:200]
-            raise WeightsError("these weights do not fit into the U-Nets", where=path, why=why, fix=fix) from error
-    else:
-        loaded = read_network(path, model.name, model.arguments)
-        network.load_state_dict(loaded.net.state_dict())
+            raise WeightsError("these weights do not fit into this network", where=path, why=why, fix=fix) from error
+    loaded = read_network(path, model.name, model.arguments)
+    network.load_state_dict(loaded.net.state_dict())
     return loaded.card.all_runs() if loaded.card else ()

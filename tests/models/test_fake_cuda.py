@@ -69,8 +69,8 @@ def test_networks_stay_on_their_device(name, device, monkeypatch):
         monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     with FakeTensorMode():
         net = build(name, **ARGUMENTS.get(name, {}))
-        y = answered(net, device)
-        assert y.device.type == device and y.shape == (2, 3, 16, 24) and y.requires_grad
+        y, scale = answered(net, device), spec_of(net).scale
+        assert y.device.type == device and y.shape == (2, 3, 16 * scale, 24 * scale) and y.requires_grad
         if device == "meta" or torch.cuda.is_available():
             y.square().mean().backward()
             assert {p.grad.device.type for p in net.parameters() if p.grad is not None} == {device}

@@ -29,7 +29,8 @@ class Case:
 
     @property
     def id(self) -> str:
-        return f"{self.model}-{self.parameters}"
+        scale = f"-x{self.arguments['scale']}" if "scale" in self.arguments else ""
+        return f"{self.model}-{self.parameters}{scale}"
 
 
 UNETS = [
@@ -38,8 +39,27 @@ UNETS = [
     Case("plain_unet", 678_604, {"widths": (64,), "blocks": (9,)}),
     Case("plain_unet", 7_484, {"channels": 1, "widths": (8, 8, 8), "blocks": (1, 2, 1, 0, 1)}),
 ]
+SMALL_RRDB = {"width": 4, "growth": 2, "blocks": 1}
+UPSCALERS = [
+    Case("compact_sr", 620_336),
+    Case("compact_sr", 607_139, {"tail": "nearest"}),
+    Case("srresnet", 1_517_571),
+    Case("srresnet", 1_549_462, {"norm": "batch"}),
+    Case("srvgg", 621_424),
+    Case("srvgg", 1_213_296, {"convs": 32}),
+    *(Case("compact_sr", n, {"scale": s, "width": 4, "blocks": 1}) for s, n in ((2, 852), (3, 1_407), (8, 7_512))),
+    *(Case("compact_sr", 1_947, {"scale": s, "width": 4, "blocks": 1, "tail": "nearest"}) for s in (2, 3, 8)),
+    *(Case("srresnet", n, {"scale": s, "width": 4, "blocks": 1}) for s, n in ((2, 1_259), (3, 1_999), (8, 2_443))),
+    *(Case("srresnet", n, {"scale": s, "width": 4, "blocks": 1, "norm": "batch"})
+      for s, n in ((2, 3_014), (3, 3_754), (8, 4_200))),
+    *(Case("rrdb", n, {"scale": s, **SMALL_RRDB}) for s, n in ((2, 3_983), (4, 3_659), (8, 3_807))),
+    Case("rrdb", 2_435, {"scale": 1, **SMALL_RRDB, "blocks": 0}),
+    Case("rrdb", 3_363, {"scale": 1, "unshuffle": 1, **SMALL_RRDB}),
+    *(Case("srvgg", n, {"scale": s, "width": 4, "convs": 2}) for s, n in ((1, 531), (2, 864), (3, 1_419))),
+]  # fmt: skip
 EXACT = [
     *UNETS,
+    *UPSCALERS,
     Case("cbsn", 5_487, {"width": 8, "blocks": 2}),
     Case("cbsn", 5_487, {"width": 8, "blocks": 2, "blind": True}),
 ]
@@ -49,6 +69,9 @@ CASES = [
     Case("wiener_unet", 1_442_578, {"steps": 2, "denoise": True}),
     Case("infwide", 15_742_342),
     Case("dwdn", 7_049_507),
+    Case("rrdb", 16_697_987),
+    Case("rrdb", 16_703_171, {"scale": 2}),
+    Case("rrdb", 4_467_779, {"blocks": 6}),
 ]
 of = {"ids": lambda case: case.id}
 
@@ -98,8 +121,8 @@ def test_odd_sizes_through_padding(case, height, width):
     net = case.build()
     spec = net.spec()
     sides = (-(-max(side, spec.min_size) // spec.multiple_of) * spec.multiple_of for side in (height, width))
-    y = call(net, shown(net, *sides))[..., :height, :width]
-    assert y.shape == (1, spec.channels, height, width)
+    y = call(net, shown(net, *sides))[..., : spec.scale * height, : spec.scale * width]
+    assert y.shape == (1, spec.channels, spec.scale * height, spec.scale * width)
     assert torch.isfinite(y).all()
 
 
@@ -259,3 +282,12 @@ def test_plain_unet_is_the_table_in_its_file():
     tail = conv(block(up + fine, "decoders.0.0"), "tail", padding=1)
     expected = x + F.pixel_shuffle(tail, 2)
     torch.testing.assert_close(net(x, noise_level=level), expected, atol=1e-6, rtol=0)
+
+
+def test_a_network_of_another_scale_begins_with_the_body():
+    torch.manual_seed(0)
+    by_4, by_2 = build("compact_sr", width=6, blocks=2), build("compact_sr", scale=2, width=6, blocks=2)
+    tail = by_2.tail.weight.clone()
+    assert by_2.begin_with(by_4) and torch.equal(by_2.tail.weight, tail)
+    assert torch.equal(by_2.body[1].conv2.weight, by_4.body[1].conv2.weight)
+    assert not by_2.begin_with(build("plain_unet")) and not by_2.begin_with(build("compact_sr", scale=2, width=6))

@@ -127,7 +127,7 @@ def test_the_compact_network_starts_from_a_denoiser():
     torch.manual_seed(1)
     denoiser = PlainUNet(3, 1, (8, 12), (1, 1, 1))
     net = WienerUNet(steps=1, denoise=True, features=4, widths=(8, 12), blocks=(1, 1, 1)).eval()
-    net.take_denoiser(denoiser.state_dict())
+    assert net.begin_with(denoiser)
     x, single, sigma = torch.rand(1, 3, 16, 20), torch.ones(1, 1, 1, 1), levels(0.1)
     with torch.inference_mode():
         made = net.stages(x, single, sigma)

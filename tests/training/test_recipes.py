@@ -14,6 +14,7 @@ import torch
 
 from restore.errors import ConfigError, WeightsError
 from restore.evaluation.protocol import EvaluationProtocol
+from restore.models import build
 from restore.training.config import check_buildable, find_config, load_settings, load_stages, packaged, recipes
 from restore.training.export import export
 from restore.training.loop import Progress
@@ -42,6 +43,7 @@ SMALL = {
     "denoise/ap_bsn": ["model.arguments={width: 4, blind: true}", "data.crop=60"],
     "deconv/infwide": ["degradation.arguments.bank=8"],
     "deconv/dwdn": ["degradation.arguments.bank=8"],
+    "upscale/esrgan": ["model.arguments={width: 8, blocks: 1, growth: 4}", "data.crop=128"],
 }
 """Of configs at a paper's size; shipped recipes keep their networks, and so do those that cannot be smaller."""
 
@@ -102,12 +104,10 @@ def test_degradations_are_those_of_the_recipes():
 
 @pytest.mark.parametrize("config", packaged())
 def test_every_config_loads_and_can_be_built(config):
-    if config.startswith("deconv"):
-        small = [word for word in SMALL.get(config, ()) if "bank" in word]  # thousands of PSFs take a minute
-    else:
-        small = []
-        settings = load_settings(config)
-        assert len(settings.evaluation.cases) == 10 and settings.evaluation.rounded
+    if config.startswith("denoise"):
+        evaluation = load_settings(config).evaluation
+        assert len(evaluation.cases) == 10 and evaluation.rounded
+    small = [word for word in SMALL.get(config, ()) if "bank" in word]  # thousands of PSFs take a minute
     for stage in load_stages(config, small):
         check_buildable(stage)
     assert f"restore train {config} " in find_config(config).read_text(), "its first lines say how it is run"
@@ -117,6 +117,24 @@ def test_configs_of_deconvolution_are_evaluated_alike():
     cases = {name: loaded(f"deconv/{name}").evaluation for name in ("wiener_unet", "dwdn", "infwide")}
     assert len(cases["wiener_unet"].cases) == 6
     assert cases["dwdn"] == cases["infwide"] == cases["wiener_unet"]
+
+
+def test_super_resolution_at_the_papers_sizes():
+    """SRGAN begins as SRResNet does; steps, rates, batches and crops are those of the papers."""
+    alone, (first, second) = loaded("upscale/srresnet"), load_stages("upscale/srgan")
+    assert (alone.model, alone.objective, alone.degradation) == (first.model, first.objective, first.degradation)
+    assert alone.train == first.train and (second.begin, second.model) == ("", first.model)
+    assert [each.train.steps for each in (first, second)] == [1_000_000, 200_000]
+    assert {(each.train.learning_rate, each.train.batch, each.data.crop) for each in (first, second)} == {
+        (1e-4, 16, 96)
+    }
+    stages = load_stages("upscale/esrgan")
+    assert [(each.train.steps, each.train.learning_rate) for each in stages] == [(1_000_000, 2e-4), (400_000, 1e-4)]
+    assert {(each.train.batch, each.data.crop) for each in stages} == {(16, 128)}
+    assert [each.objective.name for each in stages] == [first.objective.name, second.objective.name]
+    with torch.device("meta"):
+        counts = [build(each.model.name, **each.model.arguments).spec().parameters for each in (second, stages[1])]
+    assert counts == [1_549_462, 16_697_987]
 
 
 def test_stages_divide_the_schedule_and_words_hold_for_all(tmp_path):
@@ -228,7 +246,7 @@ def test_a_stage_begins_with_the_average_of_the_one_before(staged, tmp_path):
 def test_weights_of_another_network_are_no_beginning(staged, tmp_path):
     with pytest.raises(WeightsError, match="these are not the weights of plain_unet as described"):
         train_stages(load_stages(staged, ["begin=denoise"]), tmp_path / "run")
-    with pytest.raises(WeightsError, match="do not fit into the U-Nets"):
+    with pytest.raises(WeightsError, match="do not fit into this network"):
         words = ["begin=denoise", "model={name: wiener_unet, arguments: {widths: [4, 6]}}"]
         blur = ["objective.name=deconvolution", "degradation={name: blur, arguments: {bank: 8}}"]
         train_stages(load_stages(staged, [*words, *blur]), tmp_path / "run")

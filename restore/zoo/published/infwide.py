@@ -1,7 +1,4 @@
-"""Weights as their authors published them: recognised by the names of their tensors, and renamed to ours.
-
-INFWIDE   model_infwide.pth of https://github.com/zhihongz/INFWIDE (the names only; the code has no licence)
-"""
+"""INFWIDE: model_infwide.pth of https://github.com/zhihongz/INFWIDE (the names only; the code has no licence)."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-_INFWIDE_MARK = "FeatModule1.FeatureBlock.0.body.0.weight"
+from restore.zoo.published.form import Published
+
+_MARK = "FeatModule1.FeatureBlock.0.body.0.weight"
 _DENOISE = {"m_head": "head", "m_body": "body", "m_tail": "tail"}
 _DENOISE |= {f"m_down{i}": f"downs.{i - 1}" for i in (1, 2, 3)} | {f"m_up{i}": f"ups.{3 - i}" for i in (1, 2, 3)}
 _UNET = {name: name.replace("_first", "1").replace("_second", "2") for name in (
@@ -18,12 +17,12 @@ _UNET = {name: name.replace("_first", "1").replace("_second", "2") for name in (
 _CROSS = {"XRD1": "down1", "XRD2": "down2", "XRU2": "up2", "XRU1": "up1"}
 
 
-def recognised(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]] | None:
-    """(name of the network, its state under our names), or None for files that are not known."""
-    if _INFWIDE_MARK not in state:
+def infwide(state: Mapping[str, Tensor]) -> Published | None:
+    """INFWIDE's weights, or None."""
+    if _MARK not in state:
         return None
     by_scale = _heads_by_scale(state)
-    return "infwide", {_infwide(name, by_scale): value for name, value in state.items()}
+    return Published("infwide", {}, {_infwide(name, by_scale): value for name, value in state.items()})
 
 
 def _heads_by_scale(state: Mapping[str, Tensor]) -> bool:

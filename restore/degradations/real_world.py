@@ -72,7 +72,7 @@ def _changed(name: str, recipe: PassRecipe, fields: Mapping[str, Any]) -> PassRe
 def describe(plan: RealWorldPlan) -> dict[str, str]:
     """What becomes of a picture, in words: "first pass", "second pass" and "end"."""
     if plan.first is None or plan.second is None:
-        return {"damage": f"JPEG {plan.quality}" if plan.quality else "made smaller alone"}
+        return {"damage": f"made smaller alone{f', JPEG {plan.quality}' if plan.quality else ''}"}
     last = f"JPEG {plan.second.quality}"
     parts = [f"resized ({plan.mode})", *([] if plan.sinc is None else [_kernel_in_words(plan.sinc)])]
     return {

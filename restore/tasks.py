@@ -101,6 +101,10 @@ def _degrade(kind: str, options: str, **save: Any) -> Method:
     return Method(engine, f"restore.engines.degrade.options:{options}", arguments={"kind": kind}, save=save)
 
 
+def _smaller(engine: str, options: str) -> Method:
+    return Method(f"restore.engines.degrade.smaller:{engine}", f"restore.engines.degrade.options:{options}")
+
+
 TASKS: dict[str, Task] = {
     "denoise": Task(
         summary="Remove noise from a picture, several pictures, or folders of them.",
@@ -141,8 +145,8 @@ TASKS: dict[str, Task] = {
         cases="restore.degradations.upscale_cases:UpscaleCase",
     ),
     "degrade": Task(
-        summary="Add noise to pictures, to make test cases: gaussian, poisson, speckle, salt-pepper, correlated, "
-        "camera, jpeg, resize, random (one of them, drawn for each picture) or none.",
+        summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, camera, "
+        "jpeg, resize, random (one of them, drawn for each picture) or none; smaller ones: downscale, real-world.",
         ending="degraded",
         methods={
             "gaussian": _degrade("gaussian", "GaussianOptions"),
@@ -155,6 +159,8 @@ TASKS: dict[str, Task] = {
             "resize": _degrade("resize", "ResizeOptions"),
             "random": _degrade("random", "RandomOptions"),
             "none": _degrade("none", "NoneOptions"),
+            "downscale": _smaller("DownscaleEngine", "DownscaleOptions"),
+            "real-world": _smaller("RealWorldEngine", "RealWorldOptions"),
         },
         subcommand="kind of damage",
         in_place=False,

@@ -10,7 +10,7 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from restore.errors import ConfigError
-from restore.options import Kind, OptionalPath, aliases_of, flag, kinds_of, wrong_value
+from restore.options import Kind, Number, OptionalPath, aliases_of, flag, kinds_of, wrong_value
 
 HIDE = tyro.conf.arg(help_behavior_hint="")
 """Leaves the default out of the help, where it says nothing."""
@@ -34,7 +34,10 @@ def flag_class(options: type, *, left_out: Collection[str] = ()) -> type:
         left_out: fields that are no flags here; neither are those that are not described by a kind or a bool.
     """
     flags = [each for each in dataclasses.fields(options) if each.name not in left_out and _is_flag(options, each)]
-    fields = [(each.name, _annotation(options, each, each.default), _default(each)) for each in flags]
+    fields = [
+        (each.name, _annotation(options, each, each.default, kinds_of(options).get(each.name)), _default(each))
+        for each in flags
+    ]
     suppressed = [each for each in dataclasses.fields(options) if each not in flags]
     fields += [(each.name, Annotated[Any, tyro.conf.Suppress], _default(each)) for each in suppressed]
     return dataclasses.make_dataclass(
@@ -43,7 +46,10 @@ def flag_class(options: type, *, left_out: Collection[str] = ()) -> type:
 
 
 def method_fields(options: Collection[type]) -> list[tuple[str, Any, Any]]:
-    """(name, annotation, default) of the flags of several option classes together, `NotGiven` where none was."""
+    """(name, annotation, default) of the flags of several option classes together, `NotGiven` where none was.
+
+    A number may be whatever one of the classes takes: each checks its own bounds.
+    """
     flags: dict[str, tuple[str, Any, Any]] = {}
     for each in options:
         for field in dataclasses.fields(each):
@@ -51,7 +57,7 @@ def method_fields(options: Collection[type]) -> list[tuple[str, Any, Any]]:
                 default: Any = field.default if isinstance(field.default, bool) else NotGiven(field.default)
                 if isinstance(kinds_of(each).get(field.name), OptionalPath):
                     default = NotGiven(field.default)
-                flags[field.name] = field.name, _annotation(each, field, default), default
+                flags[field.name] = field.name, _annotation(each, field, default, _widest(options, field.name)), default
     return list(flags.values())
 
 
@@ -99,8 +105,18 @@ def _is_flag(options: type, field: dataclasses.Field[Any]) -> bool:
     return field.name in kinds_of(options) or isinstance(field.default, bool)
 
 
-def _annotation(options: type, field: dataclasses.Field[Any], default: Any) -> Any:
-    kind = kinds_of(options).get(field.name)
+def _widest(options: Collection[type], name: str) -> Kind | None:
+    """The kind of an option that several classes have; of numbers one that takes all of theirs."""
+    kinds = [kinds_of(each)[name] for each in options if name in kinds_of(each)]
+    numbers = [kind for kind in kinds if isinstance(kind, Number)]
+    if not numbers or len(numbers) < len(kinds):
+        return kinds[0] if kinds else None
+    low, high = min(kind.low for kind in numbers), max(kind.high for kind in numbers)
+    whole, auto = all(kind.whole for kind in numbers), any(kind.auto for kind in numbers)
+    return dataclasses.replace(numbers[0], low=low, high=high, whole=whole, auto=auto)
+
+
+def _annotation(options: type, field: dataclasses.Field[Any], default: Any, kind: Kind | None) -> Any:
     older = [flag(name) for name, now in aliases_of(options).items() if now == field.name]
     plain = default.default if isinstance(default, NotGiven) else default
     says_nothing = plain is None or plain is False

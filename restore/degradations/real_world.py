@@ -13,7 +13,15 @@ from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.degradations.downscale import check_multiple
 from restore.errors import ConfigError
-from restore.physics.real_world import SECOND, PassRecipe, RealWorldRecipe, degrade_real_world
+from restore.physics.blur_kernels import SINC, Kernel
+from restore.physics.real_world import (
+    SECOND,
+    PassPlan,
+    PassRecipe,
+    RealWorldPlan,
+    RealWorldRecipe,
+    degrade_real_world,
+)
 
 
 class RealWorldDegradation:
@@ -59,3 +67,32 @@ class RealWorldDegradation:
 
 def _changed(name: str, recipe: PassRecipe, fields: Mapping[str, Any]) -> PassRecipe:
     return replace(recipe, **validated(f"degradation 'real_world', {name}", PassRecipe, fields))
+
+
+def describe(plan: RealWorldPlan) -> dict[str, str]:
+    """What becomes of a picture, in words: "first pass", "second pass" and "end"."""
+    if plan.first is None or plan.second is None:
+        return {"damage": f"made smaller alone{f', JPEG {plan.quality}' if plan.quality else ''}"}
+    last = f"JPEG {plan.second.quality}"
+    parts = [f"resized ({plan.mode})", *([] if plan.sinc is None else [_kernel_in_words(plan.sinc)])]
+    return {
+        "first pass": f"{_pass_in_words(plan.first, 'the picture')}, JPEG {plan.first.quality}",
+        "second pass": _pass_in_words(plan.second, "the result"),
+        "end": ", ".join([*parts, last] if plan.compressed_last else [last, *parts]),
+    }
+
+
+def _pass_in_words(plan: PassPlan, of: str) -> str:
+    words = [] if plan.kernel is None else [_kernel_in_words(plan.kernel)]
+    words.append(f"{plan.scale:.2f} times the size of {of} ({plan.mode})")
+    noise = f"Gaussian noise of sigma {plan.noise:.1f}" if plan.gaussian else f"{plan.noise:.2f} times Poisson noise"
+    words.append(f"{'grey ' if plan.grey else ''}{noise}")
+    return ", ".join(words)
+
+
+def _kernel_in_words(kernel: Kernel) -> str:
+    if kernel.kind == SINC:
+        return f"sinc of {kernel.size} px, cut-off {kernel.cutoff:.2f}"
+    sigma = " and ".join(f"{each:.2f}" for each in dict.fromkeys(kernel.sigma))
+    power = "" if kernel.power == 1 else f", power {kernel.power:.2f}"
+    return f"{kernel.kind} blur of {kernel.size} px, sigma {sigma}{power}"

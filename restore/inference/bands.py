@@ -10,7 +10,7 @@ from restore.inference.tile_planning import halo_and_ramp
 from restore.inference.tiling import Span, border_index
 from restore.io.tensors import to_stored, to_unit
 from restore.models.spec import ModelSpec
-from restore.physics.resample import ENLARGE_REACH, enlarge
+from restore.physics.resample import ENLARGE_REACH, enlarge, resize
 from restore.picture import PictureSink, PictureSource, ValueScale
 
 
@@ -57,32 +57,33 @@ class BandMerger:
     shares are carried over to it.
     """
 
-    def __init__(self, width: int, channels: int, dtype: str, left: int, factor: int) -> None:
-        """Rows are width x channels of `dtype`; `left` is the first column wanted; `factor` the upscaling."""
-        self._factor = factor
+    def __init__(self, width: int, channels: int, dtype: str, left: int, spec: ModelSpec) -> None:
+        """Rows are width x channels of `dtype`; `left` is the first column wanted; the spec tells the scale."""
+        self._spec = spec
         self._shape, self._dtype, self._left = (width, channels), dtype, left
         self._carry = np.zeros((0, *self._shape), dtype)
         self._canvas, self._row = self._carry, Span(0, 0, 0)
 
     def begin(self, row: Span) -> None:
         self._row = row
-        self._canvas = np.zeros(((row.stop - row.start) * self._factor, *self._shape), self._dtype)
+        self._canvas = np.zeros((self._spec.scaled(row.stop - row.start), *self._shape), self._dtype)
         self._canvas[: len(self._carry)] = self._carry
 
     def _columns(self, col: Span) -> np.ndarray:
-        return self._canvas[:, (col.start - self._left) * self._factor : (col.stop - self._left) * self._factor]
+        first, stop = (self._spec.scaled(column - self._left) for column in (col.start, col.stop))
+        return self._canvas[:, first:stop]
 
     def place(self, tile: np.ndarray, col: Span) -> None:
         self._columns(col)[:] = tile
 
     def add(self, tile: np.ndarray, row: Span, col: Span) -> None:
-        vertical = np.asarray(row.weights(self._factor), np.float32)[:, None, None]
-        horizontal = np.asarray(col.weights(self._factor), np.float32)[None, :, None]
+        vertical = np.asarray(row.weights(self._spec.scale), np.float32)[:, None, None]
+        horizontal = np.asarray(col.weights(self._spec.scale), np.float32)[None, :, None]
         self._columns(col)[:] += tile * vertical * horizontal
 
     def finish(self) -> np.ndarray:
         """The rows that are complete; the blended rest waits for the next band."""
-        done = len(self._canvas) - self._row.trail * self._factor
+        done = len(self._canvas) - self._spec.scaled(self._row.trail)
         self._carry = self._canvas[done:].copy()
         return self._canvas[:done]
 
@@ -103,12 +104,11 @@ class BandWriter:
         bottom, left, right) is the part of the source that is written."""
         self._source, self._sink, self._scale, self._box = source, sink, scale, box
         self._nominal = plain or ValueScale.nominal(sink.info)
-        self._factor = spec.scale
+        self._spec = spec
         self._blend = halo_and_ramp(spec)[1] > 0
         self._next_row = box[0]
         dtype = "float32" if self._blend else sink.info.dtype
-        width = (box[3] - box[2]) * self._factor
-        self._merger = BandMerger(width, sink.info.channels, dtype, box[2], self._factor)
+        self._merger = BandMerger(spec.scaled(box[3] - box[2]), sink.info.channels, dtype, box[2], spec)
 
     def begin(self, row: Span) -> None:
         self._merger.begin(row)
@@ -123,7 +123,7 @@ class BandWriter:
 
     def _crop(self, y: torch.Tensor, row: Span, col: Span) -> torch.Tensor:
         rows, cols = (
-            slice((span.start - span.origin) * self._factor, (span.stop - span.origin) * self._factor)
+            slice(self._spec.scaled(span.start - span.origin), self._spec.scaled(span.stop - span.origin))
             for span in (row, col)
         )
         return y[:, rows, cols]
@@ -135,16 +135,20 @@ class BandWriter:
             unit = torch.from_numpy(rows).movedim(-1, 0)
             rows = to_stored(unit, self._scale, self._sink.info.dtype).numpy()
         if self._sink.info.alpha:
-            stored = self._plain(self._next_row, self._next_row + len(rows) // self._factor)
+            stored = self._plain(self._next_row, self._next_row + self._rows_of(len(rows)))
             rows = rejoin(rows, stored[..., :-1], stored[..., -1])
         self._sink.write_rows(rows)
-        self._next_row += len(rows) // self._factor
+        self._next_row += self._rows_of(len(rows))
+
+    def _rows_of(self, count: int) -> int:
+        """How many input rows so many rows of the output are made of."""
+        return count * self._spec.reduction // self._spec.scale
 
     def _plain(self, start: int, stop: int) -> np.ndarray:
-        """These source rows as the sink has them where nothing is restored: plainly enlarged, colour and alpha."""
-        source, target, factor = self._source.info, self._sink.info, self._factor
+        """These source rows as the sink has them where nothing is restored: plainly resized, colour and alpha."""
+        source, target, factor = self._source.info, self._sink.info, self._spec.scale
         left, right = self._box[2:]
-        if factor == 1 and (source.dtype, source.bits) == (target.dtype, target.bits):
+        if factor == self._spec.reduction and (source.dtype, source.bits) == (target.dtype, target.bits):
             return self._source.read_rows(start, stop)[:, left:right]
         margin = 0 if factor == 1 else ENLARGE_REACH
         first, before = max(0, start - margin), max(0, left - margin)
@@ -155,5 +159,8 @@ class BandWriter:
             rows = slice((start - first) * factor, (stop - first) * factor)
             columns = slice((left - before) * factor, (right - before) * factor)
             unit = enlarge(unit, factor)[..., rows, columns]
+        elif self._spec.reduction > 1:  # of whole pictures: no seams
+            unit = resize(unit, (self._spec.scaled(stop - start), self._spec.scaled(right - left)))
+        if factor != self._spec.reduction:
             unit[:, -1].clamp_(0, 1)
         return to_stored(unit[0], self._nominal, target.dtype).numpy()

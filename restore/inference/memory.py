@@ -21,12 +21,15 @@ HOST_WORKSPACE = 2.0  # resident memory per byte of live tensors: operators' own
 DEVICE_SHARE = 0.85
 
 
-def memory_budget(limit: int | float | None = None, device: torch.device | None = None) -> int:
+def memory_budget(
+    limit: int | float | None = None, device: torch.device | None = None, *, most: int | None = HOST_CEILING
+) -> int:
     """Bytes that may be used for tiles: free memory of host (and container) or of the device, with a margin.
 
     Args:
         limit: the user's cap (`--max-memory`): bytes, or as a float a share of what is free, 0..1.
         device: where tiles go; None and CPU mean host memory.
+        most: that is taken of host memory; None for pictures that cannot be tiled.
     """
     if device is not None and device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -34,7 +37,8 @@ def memory_budget(limit: int | float | None = None, device: torch.device | None 
         budget = int((free + reusable) * DEVICE_SHARE)
     else:
         free = available_memory()
-        budget = min(int(free * HOST_SHARE), HOST_CEILING)
+        budget = int(free * HOST_SHARE)
+        budget = budget if most is None else min(budget, most)
     if limit is None:
         return budget
     return min(budget, int(free * limit) if isinstance(limit, float) else limit)

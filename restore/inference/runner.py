@@ -24,7 +24,7 @@ from restore.inference.precision import choose_dtype, resolve_device
 from restore.inference.resizing import ResizedSink
 from restore.inference.scaling import target_scale
 from restore.inference.tile import TileRunner
-from restore.inference.tile_planning import Core, choose_core, halo_and_ramp, plan_picture, smaller_core
+from restore.inference.tile_planning import Core, check_whole, choose_core, halo_and_ramp, plan_picture, smaller_core
 from restore.inference.tiling import Span, TilePlan, ceil_to
 from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec, OutputSize
@@ -123,7 +123,7 @@ def apply(
     if condition.scale.note:
         report.decisions["range"] = condition.scale.note
 
-    box = crop_box(options.crop, info)
+    box = _whole_pixels(crop_box(options.crop, info), tiles.spec.reduction, info)
     result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
     spec = tiles.spec if options.crop is None else _as_large(tiles.spec, info)
     with ExitStack() as undo, torch.inference_mode():
@@ -162,7 +162,12 @@ def run(
 
 def changes_nothing(spec: ModelSpec, options: RunOptions) -> bool:
     """Whether the strength asked for makes every output the input itself."""
-    return options.strength == 0 and spec.scale == 1 and not spec.size and all(output.mixes for output in spec.outputs)
+    return (
+        options.strength == 0
+        and spec.scale == spec.reduction
+        and not spec.size
+        and all(output.mixes for output in spec.outputs)
+    )
 
 
 def _wrong_number(wanted: int, given: int) -> UnsupportedError:
@@ -213,6 +218,19 @@ def _run_bands(
         core = _next_core(core, plan, report, rows=tiles.spec.tiling == "rows")
 
 
+def _whole_pixels(box: tuple[int, int, int, int], reduction: int, info: PictureInfo) -> tuple[int, int, int, int]:
+    """The part of a box (top, bottom, left, right) that whole pixels of a smaller output are made of.
+
+    Raises `UnsupportedError` if there is none.
+    """
+    top, left = ceil_to(box[0], reduction), ceil_to(box[2], reduction)
+    bottom, right = box[1] // reduction * reduction, box[3] // reduction * reduction
+    if top >= bottom or left >= right:
+        what = f"{box[3] - box[2]} x {box[1] - box[0]} px are too few to become smaller by {reduction}"
+        raise UnsupportedError(what, where=info.path, fix=f"Give at least {reduction} x {reduction} px")
+    return top, bottom, left, right
+
+
 def _as_large(spec: ModelSpec, info: PictureInfo) -> ModelSpec:
     """The spec with which a part of a picture becomes as large as it is in the whole."""
     return replace(spec, size=spec.size and OutputSize(factor=spec.size.factor_for(info.height, info.width)))
@@ -222,7 +240,7 @@ def _writer(
     source: PictureSource, sink: PictureSink, scale: ValueScale, spec: ModelSpec, box: tuple[int, int, int, int]
 ) -> BandWriter:
     """What joins the tiles of an output; where the file is to have another size than they make, resampled."""
-    height, width = (box[1] - box[0]) * spec.scale, (box[3] - box[2]) * spec.scale
+    height, width = spec.scaled(box[1] - box[0]), spec.scaled(box[3] - box[2])
     nominal = ValueScale.nominal(sink.info)
     if (height, width) != (sink.info.height, sink.info.width):
         sink = ResizedSink(sink, height, width, nominal.clip if scale.clip is None else scale.clip)
@@ -270,7 +288,11 @@ def _run_band(
 
 def _auto_core(tiles: TileRunner, info: PictureInfo, box: tuple[int, int, int, int], limit: int | float | None) -> Core:
     height, width = box[1] - box[0], box[3] - box[2]
-    if tiles.spec.tiling == "whole" or (height * width <= _ONE_TILE and limit is None):
+    whole = tiles.spec.tiling == "whole"
+    if (info.pixels if whole else height * width) <= _ONE_TILE and limit is None:
+        return height, width
+    if whole:
+        check_whole(info.height, info.width, _memory_model(tiles, info), memory_budget(limit, tiles.device, most=None))
         return height, width
     budget = memory_budget(limit, tiles.device)
     return choose_core(height, width, tiles.spec, _memory_model(tiles, info), budget, tiles.device)

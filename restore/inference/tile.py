@@ -14,7 +14,7 @@ from restore.errors import ModelError, UnsupportedError
 from restore.inference.engine import Condition, Engine, Outputs, Place
 from restore.inference.tiling import border_index
 from restore.models.spec import ModelSpec
-from restore.physics.resample import ENLARGE_REACH, enlarge
+from restore.physics.resample import ENLARGE_REACH, enlarge, resize
 
 FAR_OUT, FAR_ABOVE = 2.0, 20.0
 """Mean magnitude of a restored tile that no picture has: in units of white, and of that of the input."""
@@ -25,7 +25,7 @@ class TileRunner:
 
     Args:
         spec: of the engine under this condition.
-        strength: 0 (the input, plainly enlarged where the scale is not 1) to 1, for the outputs that mix.
+        strength: 0 (the input, plainly resized where the output has another size) to 1, for the outputs that mix.
         paths: of the N pictures of x, as far as they have one, for messages.
     """
 
@@ -41,7 +41,7 @@ class TileRunner:
         self.engine, self.condition, self.dtype, self.device = engine, condition, dtype, device
         self.strength, self.paths = strength, tuple(paths)
         spec = condition.spec or engine.spec
-        enlarged = strength != 1 and spec.scale != 1
+        enlarged = strength != 1 and spec.scale > 1
         self.spec: ModelSpec = replace(spec, radius=max(spec.radius, ENLARGE_REACH)) if enlarged else spec
         self._cast = engine.cast(dtype, device)
 
@@ -89,7 +89,10 @@ class TileRunner:
         if self.strength == 1 or not mixes:
             return y
         before = x[0, self.spec.window // 2].float()
-        before = before if self.spec.scale == 1 else enlarge(before[None], self.spec.scale)[0]
+        if self.spec.scale > 1:
+            before = enlarge(before[None], self.spec.scale)[0]
+        elif self.spec.reduction > 1:
+            before = resize(before[None], (y.shape[-2], y.shape[-1]))[0]
         return torch.lerp(before.expand_as(y), y, self.strength)
 
     def _check_range(self, x: torch.Tensor, outputs: Outputs) -> None:
@@ -112,9 +115,9 @@ class TileRunner:
                 what, fix="A network gives a picture or raises an error; take sys.exit out of it"
             ) from error
         batch, _, channels, height, width = x.shape
-        scale = self.spec.scale
+        height, width = self.spec.scaled(height), self.spec.scaled(width)
         for output in self.spec.outputs:
-            wanted = (batch, output.channels_of(channels), height * scale, width * scale)
+            wanted = (batch, output.channels_of(channels), height, width)
             given = tuple(outputs[output.name].shape) if output.name in outputs else "nothing"
             if given != wanted:
                 raise ModelError(f"{self.engine.fingerprint} returned {given} as {output.name!r} instead of {wanted}")

@@ -95,6 +95,18 @@ def choose_core(
     return best[1]
 
 
+def check_whole(height: int, width: int, memory: MemoryModel, budget: int) -> None:
+    """Raise `LimitError` if a picture that must be seen at once does not fit the budget."""
+    needs = memory.peak(height * width)
+    if needs > budget:
+        number, unit = _rounded_up(needs)
+        raise LimitError(
+            f"{width} x {height} px do not fit the memory budget of {' '.join(map(str, _rounded_up(budget)))}iB",
+            why=f"the picture cannot be done in tiles, and takes about {number} {unit}iB",
+            fix=f"Give --max-memory {number}{unit} or more, close other programs, or give a smaller picture",
+        )
+
+
 def _rounded_up(size: float) -> tuple[int, str]:
     """Bytes as a number of K or M, as --max-memory takes them."""
     unit = "M" if size >= 1 << 20 else "K"

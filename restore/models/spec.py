@@ -96,6 +96,8 @@ class ModelSpec:
         blind: its output at a pixel never depends on the input at that pixel.
         channels: colour channels it works on; None means any number.
         scale: output side / input side, an integer.
+        reduction: instead of that, input side / output side, of "whole" pictures only: their outputs are smaller, and
+            what is left of a side below a multiple of it is cut off.
         size: of the outputs in files, where it is another than `scale` makes it; they are resampled.
         multiple_of: input sides and tile origins must be multiples of this (strides, unshuffles, windows).
         min_size: smallest input side in pixels; smaller pictures are padded.
@@ -121,6 +123,7 @@ class ModelSpec:
     blind: bool = False
     channels: int | None = None
     scale: int = 1
+    reduction: int = 1
     size: OutputSize | None = None
     multiple_of: int = 1
     min_size: int = 1
@@ -137,7 +140,13 @@ class ModelSpec:
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the outputs in files, for inputs of so many."""
-        return self.size.of(height, width) if self.size else (height * self.scale, width * self.scale)
+        if self.size:
+            return self.size.of(height, width)
+        return max(1, self.scaled(height)), max(1, self.scaled(width))
+
+    def scaled(self, length: int) -> int:
+        """What becomes of so many input pixels along a side, by `scale` or `reduction`."""
+        return length * self.scale // self.reduction
 
     def __post_init__(self) -> None:
         names = {"inputs": self.inputs, "conditions": self.conditions, "dtypes": self.dtypes}
@@ -153,12 +162,22 @@ class ModelSpec:
         if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and len(self.inputs) > 1):
             what = f"window is {self.window} with {len(self.inputs)} inputs"
             raise _unusable(what, "Give an odd number; more than 1 only with one input")
-        for field, least in (("scale", 1), ("multiple_of", 1), ("min_size", 1), ("radius", 0), ("overlap", 0)):
+        for field, least in (
+            ("scale", 1),
+            ("reduction", 1),
+            ("multiple_of", 1),
+            ("min_size", 1),
+            ("radius", 0),
+            ("overlap", 0),
+        ):
             if getattr(self, field) < least:
                 raise _unusable(f"{field} is {getattr(self, field)}", f"Give {least} or more")
         if self.tiling not in get_args(Tiling):
             raise _unusable(f"tiling is {self.tiling!r}", f"Give {', '.join(get_args(Tiling))}")
-        if self.residual and (self.scale > 1 or len(self.outputs) > 1):
+        if self.reduction > 1 and (self.tiling != "whole" or self.scale > 1):
+            what = f"reduction is {self.reduction} with tiling {self.tiling!r} and scale {self.scale}"
+            raise _unusable(what, 'Only tiling "whole" with scale 1 gives outputs smaller than their inputs')
+        if self.residual and (self.scale > 1 or self.reduction > 1 or len(self.outputs) > 1):
             raise _unusable("residual is true", "Only one output of the input's size is a sum with the input")
 
 

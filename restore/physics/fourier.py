@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_ROWS = 512  # convolved at once, to save memory
 Size = tuple[int, int]
 
 
@@ -43,9 +44,16 @@ def convolve_reflected(x: Tensor, psf: Tensor) -> Tensor:
     down, across = (side // 2 for side in psf.shape[-2:])
     mode = "reflect" if down < height and across < width else "replicate"
     wide = F.pad(x, (across, across, down, down), mode=mode)
-    size = fast_size(wide.shape[-2]), fast_size(wide.shape[-1])  # zeros beyond wrap into the margin alone
-    spectrum = torch.fft.rfft2(wide, s=size) * otf(psf, size)
-    return torch.fft.irfft2(spectrum, s=size)[..., down : down + height, across : across + width]
+    rows = min(height, _ROWS)
+    size = fast_size(rows + 2 * down), fast_size(wide.shape[-1])  # zeros beyond wrap into the margin alone
+    transfer = otf(psf, size)
+
+    def band(top: int) -> Tensor:
+        part = wide[..., top : top + rows + 2 * down, :]
+        whole = torch.fft.irfft2(torch.fft.rfft2(part, s=size) * transfer, s=size)
+        return whole[..., down : down + min(rows, height - top), across : across + width]
+
+    return band(0) if rows == height else torch.cat([band(top) for top in range(0, height, rows)], -2)
 
 
 def correlate(x: Tensor, transfer: Tensor) -> Tensor:

@@ -143,6 +143,35 @@ class TestStatistics:
         assert ran.code == 0 and len(kinds) >= 5
 
 
+class TestSmaller:
+    def test_real_world(self, restore, flat, tmp_path):
+        ran = restore("degrade", "real-world", flat, tmp_path / "out.png", "--factor", 3, "--json")
+        decisions = json.loads(ran.out)["files"][0]["decisions"]
+        assert read(tmp_path / "out.png").shape == (40, 53, 3)
+        assert decisions["size"] == "cut to 159 x 120 px, a multiple of 3, first" and "JPEG" in decisions["end"]
+        other = restore("degrade", "real-world", flat, tmp_path / "out.png", "--overwrite", "--seed", 1, "--json")
+        assert json.loads(other.out)["files"][0]["decisions"]["first pass"] != decisions["first pass"]
+
+    def test_downscale(self, degraded, tmp_path):
+        assert (degraded("downscale") == GREY).all() and degraded("downscale").shape == (30, 40, 3)
+        assert degraded("downscale", "--factor", 16).shape == (8, 10, 3)
+
+    def test_each_kind_has_its_own_bounds_of_a_factor(self, restore, flat):
+        for kind, factor, says in (
+            ("downscale", 17, "'17'. It is a number, from 1 to 16"),
+            ("downscale", 1, "1.0. It is a number, from 2 to 16"),
+            ("real-world", 9, "9.0. It is a number, from 1 to 8"),
+            ("resize", 9, "9.0. It is a number, from 1 to 8"),
+        ):  # fmt: skip
+            ran = restore("degrade", kind, flat, "--factor", factor)
+            assert ran.code == 2 and f"--factor cannot be {says}" in ran.err
+
+    def test_a_lossy_file_is_reported(self, restore, flat, tmp_path):
+        for kind in ("downscale", "real-world"):
+            ran = restore("degrade", kind, flat, tmp_path / f"{kind}.jpg")
+            assert ran.code == 0 and "JPEG compresses what was made; .png keeps it as it is" in ran.err
+
+
 class TestWhatIsKept:
     def test_16_bits(self, degraded, tmp_path):
         source = write_flat(tmp_path / "deep.png", 32896, dtype="uint16")
@@ -293,4 +322,5 @@ def test_unclipped_values_need_a_file_that_holds_them(restore, flat, tmp_path):
 
 def test_names_are_those_of_the_physics() -> None:
     assert tuple(camera.PRESETS) == CAMERAS
-    assert {kind.replace("-", "_") for kind in TASKS["degrade"].methods} == {*KINDS, "random"}
+    kinds = {kind.replace("-", "_") for kind in TASKS["degrade"].methods}
+    assert kinds == {*KINDS, "random", "downscale", "real_world"}

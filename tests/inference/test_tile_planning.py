@@ -96,7 +96,8 @@ def test_the_budget_respects_the_container_and_the_user(monkeypatch):
     monkeypatch.setattr(memory_module, "_read_int", files.get)
     assert available_memory() == 100 << 20
     assert memory_budget() == 60 << 20
-    assert memory_budget(10 << 20) == 10 << 20
+    assert memory_budget(10 << 20) == memory_budget(most=10 << 20) == 10 << 20
+    assert memory_budget(most=None) == 60 << 20
     files["/sys/fs/cgroup/memory.max"] = None  # "max": no limit
     assert available_memory() > 100 << 20
 

@@ -25,6 +25,9 @@ from restore.models.spec import ModelSpec, Output, spec_of
         ({"multiple_of": 0}, "multiple_of is 0"),
         ({"radius": -1}, "radius is -1. Give 0 or more"),
         ({"tiling": "tiles"}, "tiling is 'tiles'. Give exact, rows, local, whole"),
+        ({"reduction": 0}, "reduction is 0. Give 1 or more"),
+        ({"reduction": 2}, "reduction is 2 with tiling 'exact' and scale 1. Only tiling \"whole\" with scale 1"),
+        ({"reduction": 2, "scale": 2, "tiling": "whole"}, "reduction is 2 with tiling 'whole' and scale 2"),
         ({"residual": True, "scale": 2}, "residual is true"),
     ],
 )
@@ -37,6 +40,13 @@ def test_how_many_pictures_a_call_takes():
     assert ModelSpec("denoise").pictures == 1
     assert ModelSpec("unroll", inputs=("first", "second")).pictures == 2
     assert ModelSpec("deblur", window=5).pictures == 5
+
+
+def test_sizes_of_outputs():
+    assert ModelSpec("upscale", scale=3).output_size(5, 7) == (15, 21)
+    smaller = ModelSpec("degrade", reduction=4, tiling="whole")
+    assert [smaller.scaled(length) for length in (3, 4, 11, 12)] == [0, 1, 2, 3]
+    assert smaller.output_size(11, 12) == (2, 3) and smaller.output_size(3, 9) == (1, 2)
 
 
 def test_networks_without_a_spec():

@@ -31,7 +31,9 @@ def test_convolution_is_scipys(side, dtype, tolerance):
     assert np.abs(convolve(torch.tensor(x, dtype=dtype), transfer).numpy() - expected).max() < tolerance
 
 
-@pytest.mark.parametrize(("size", "side"), [((45, 62), (5, 9)), ((31, 47), (21, 21)), ((10, 12), (21, 3))])
+@pytest.mark.parametrize(
+    ("size", "side"), [((45, 62), (5, 9)), ((31, 47), (21, 21)), ((1100, 12), (7, 5)), ((10, 12), (21, 3))]
+)
 def test_reflected_convolution_is_scipys(size, side):
     """The last picture is smaller than its PSF, and its border is repeated."""
     rng = np.random.default_rng(1)

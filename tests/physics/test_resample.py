@@ -34,6 +34,7 @@ def test_cells_are_drawn_uniformly_and_picked_whole():
         row, column = divmod(int(cells[b, i, j]), 2)
         assert torch.equal(picked[b, :, i, j], x[b, :, 2 * i + row, 2 * j + column])
     picked.sum().backward()
+    assert x.grad is not None
     assert set(x.grad.unique().tolist()) == {0.0, 1.0} and x.grad.sum() == picked.numel()
     counts = torch.bincount(draw_cells(8, 64, 64, 2, torch.Generator().manual_seed(1)).flatten(), minlength=4)
     expected = counts.sum() / 4

@@ -54,7 +54,7 @@ class DegradeEngine:
         """Raises `UnsupportedError` for a kind of noise that needs grey or RGB."""
         source = sources["picture"]
         info, scale = source.info, find_scale(source)
-        seed = hash_seed(options.seed or 0, _digest(source))
+        seed = hash_seed(options.seed or 0, digest(source))
         odd = info.channels not in (1, 3)
         recipe = without_colour(self._recipe) if odd and self._random else self._recipe
         plan = plan_noise(recipe, [generator_for(seed)])
@@ -81,10 +81,7 @@ class DegradeEngine:
                 fix="Give a float picture, write a .tif with --depth float, or leave out --unclipped",
             )
         clip = not holds if self._clip is None else self._clip
-        warnings = []
-        if target.format in ("jpeg", "webp"):
-            warnings.append(f"{target.format.upper()} compresses what was made; .png keeps it as it is")
-        return {"values": f"clipped and rounded to {target.dtype}" if clip else "not clipped"}, warnings
+        return {"values": f"clipped and rounded to {target.dtype}" if clip else "not clipped"}, lossy(target)
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         """1 x 1 x C x H x W unit values of whole rows -> the same, with noise."""
@@ -99,7 +96,14 @@ class DegradeEngine:
         return {"result": F.pad(noisy, beyond).to(x.device)}
 
 
-def _digest(source: PictureSource) -> int:
+def lossy(target: PictureInfo) -> list[str]:
+    """The warning about a file that damages a picture once more, if it does."""
+    if target.format not in ("jpeg", "webp"):
+        return []
+    return [f"{target.format.upper()} compresses what was made; .png keeps it as it is"]
+
+
+def digest(source: PictureSource) -> int:
     """64 bits of a hash of the stored pixels."""
     state = hashlib.sha256()
     for rows in iterate_rows(source):

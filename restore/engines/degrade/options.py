@@ -103,7 +103,7 @@ class ResizeOptions(NoiseOptions):
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
     """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
     factor: Annotated[float, Number(1, 8, "FACTOR")] = 1.7
-    """resize: how much larger the noise is made (1.7)."""
+    """resize: how much larger the noise is made (1.7); downscale, real-world: how much smaller the picture (4)."""
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,24 @@ class JpegOptions(DegradeOptions):
 
     quality: Annotated[int, _QUALITY] = 30
     """jpeg: quality of the damage (30). Other kinds: quality of JPEG and WebP files (95)."""
+
+
+@dataclass(frozen=True)
+class DownscaleOptions(Options):
+    """A smaller picture."""
+
+    factor: Annotated[float, Number(2, 16, "FACTOR")] = 4.0
+    """resize: how much larger the noise is made (1.7); downscale, real-world: how much smaller the picture (4)."""
+
+
+@dataclass(frozen=True)
+class RealWorldOptions(Options):
+    """A smaller picture, as bad as those from the wild."""
+
+    factor: Annotated[float, Number(1, 8, "FACTOR")] = 4.0
+    """resize: how much larger the noise is made (1.7); downscale, real-world: how much smaller the picture (4)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor != int(self.factor):
+            raise ConfigError(f"--factor {self.factor:g} does not go with real-world", fix="Give a whole number")

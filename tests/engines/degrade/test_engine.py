@@ -10,7 +10,8 @@ from restore.errors import ConfigError, UnsupportedError
 from restore.picture import Picture
 from restore.tasks import TASKS
 
-KINDS = tuple(TASKS["degrade"].methods)
+SMALLER = ("downscale", "real-world")
+KINDS = tuple(kind for kind in TASKS["degrade"].methods if kind not in SMALLER)
 COMPRESSED = {"jpeg": {}, **{kind: {"jpeg": 60} for kind in ("gaussian", "camera", "none")}}
 
 

@@ -35,6 +35,12 @@ from restore.tasks import (
 
 METHODS = [(name, method) for name, task in TASKS.items() for method in task.methods]
 NEEDED = {"deconv": {"psf": "disc:2"}}
+NEEDED_BY_METHOD = {("upscale", "network"): {"weights": "upscale_x4"}}
+
+
+def needed(task, method):
+    """The options without which a method is not built."""
+    return NEEDED.get(task, {}) | NEEDED_BY_METHOD.get((task, method), {})
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +141,7 @@ class TestRefusals:
             ),
             ("denoise", "auto", {"adapt": "a", "fit": "b"}, "--adapt and --fit are one option, given twice. Leave"),
             ("degrade", "camera", {"camera": "raw", "preset": "raw"}, "--camera and --preset are one option, given"),
-            ("denoice", "auto", {}, "unknown task 'denoice'. Did you mean 'denoise'? Use denoise, deconv, degrade"),
+            ("denoice", "auto", {}, "unknown task 'denoice'. Did you mean 'denoise'? Use denoise, deconv, upscale"),
             ("denoise", "network", {"sigma": -1}, "--sigma cannot be -1. It is a number, from 0 to 255"),
         ],
     )  # fmt: skip
@@ -158,16 +164,16 @@ def test_every_method_is_there_and_builds(task, name):
     module, _, attribute = method.engine.partition(":")
     assert callable(getattr(import_module(module), attribute))
     assert issubclass(options_class(method), Options)
-    assert set(NEEDED.get(task, {})) <= set(option_names(method))
-    engine = build_engine(task, name, NEEDED.get(task))
+    assert set(needed(task, name)) <= set(option_names(method))
+    engine = build_engine(task, name, needed(task, name))
     assert isinstance(engine.spec, ModelSpec) and engine.spec.task == task
     assert engine.spec.inputs == TASKS[task].inputs
-    assert engine.fingerprint == build_engine(task, name, NEEDED.get(task)).fingerprint
+    assert engine.fingerprint == build_engine(task, name, needed(task, name)).fingerprint
 
 
 def test_fingerprints_distinguish_methods():
     for task in TASKS:
-        prints = {build_engine(task, name, NEEDED.get(task)).fingerprint for name in TASKS[task].methods}
+        prints = {build_engine(task, name, needed(task, name)).fingerprint for name in TASKS[task].methods}
         assert len(prints) == len(TASKS[task].methods)
 
 
@@ -186,7 +192,7 @@ class TestOutside:
 
     def test_a_module(self, monkeypatch):
         monkeypatch.setenv(tasks.VARIABLE, "tests.toys")
-        assert list(all_tasks())[:3] == list(TASKS) and "window" in all_tasks() and "window" not in TASKS
+        assert list(all_tasks())[: len(TASKS)] == list(TASKS) and "window" in all_tasks() and "window" not in TASKS
         assert build_engine("window").spec.window == 3
         assert [each.name for each in build_engine("between", given={"count": 2}).spec.outputs] == ["step0", "step1"]
 
@@ -296,9 +302,10 @@ def test_the_table_and_the_help_import_no_numpy():
 def test_cases_of_the_tasks():
     from restore.degradations.blur_cases import BlurCase
     from restore.degradations.noise_cases import NoiseCase
+    from restore.degradations.upscale_cases import UpscaleCase
 
     kinds = {name: case_class(task) for name, task in TASKS.items()}
-    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "degrade": None}
+    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "upscale": UpscaleCase, "degrade": None}
     assert NoiseCase.standard() == {"clean": NoiseCase()} and BlurCase.standard() == {}
     with pytest.raises(ConfigError, match=r"restore.tasks:Task describes no cases of an evaluation"):
         case_class(Task("", "", {}, cases="restore.tasks:Task"))

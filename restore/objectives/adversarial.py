@@ -13,6 +13,7 @@ The discriminator sees values of [0, 1], at the working precision; the losses ar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +29,7 @@ from restore.physics.random import generator_for
 if TYPE_CHECKING:
     from restore.data.batches import Batch
 
-_POINTS = 0x9E  # keeps the penalty's draws apart from those of the damage
+_POINTS, _SHIFT = 0x9E, 0x51F7  # keep the draws of the penalty and of the jitter apart from those of the damage
 
 
 class Adversarial(Supervised):
@@ -46,6 +47,9 @@ class Adversarial(Supervised):
         discriminator_rate: learning rate of the discriminator over that of the settings.
         r1: gamma of the R1 penalty; 0: none.
         r1_every: steps from one R1 penalty to the next (each counts as many times).
+        jitter: losses and discriminator see both pictures from a random place on, this many pixels down and right at
+            most, another in every step: else what a network's strided layers reward at their own places becomes a
+            regular pattern, most of all behind a sub-pixel convolution.
     """
 
     def __init__(
@@ -63,12 +67,13 @@ class Adversarial(Supervised):
         discriminator_rate: float = 1.0,
         r1: float = 0.0,
         r1_every: int = 16,
+        jitter: int = 0,
     ) -> None:
         if kind not in ADVERSARIAL:
             known = f"{nearest(kind, ADVERSARIAL)}Known: {', '.join(ADVERSARIAL)}"
             raise ConfigError(f"no adversarial loss is called {kind!r}", fix=known)
         least = {
-            "every": (every, 1), "r1_every": (r1_every, 1), "start": (start, 0), "ramp": (ramp, 0), "r1": (r1, 0),
+            "every": (every, 1), "r1_every": (r1_every, 1), "jitter": (jitter, 0), "start": (start, 0), "ramp": (ramp, 0), "r1": (r1, 0),
             "adversarial_weight": (adversarial_weight, 0), "discriminator_rate": (discriminator_rate, 0),
         }  # fmt: skip
         for name, (value, low) in least.items():
@@ -77,7 +82,7 @@ class Adversarial(Supervised):
         super().__init__(network, losses, degradation)
         self.discriminator = discriminator
         self.kind, self.weight, self.start, self.ramp = kind, adversarial_weight, start, ramp
-        self.r1, self.r1_every = r1, r1_every
+        self.r1, self.r1_every, self.jitter = r1, r1_every, jitter
         self.phases = (
             Phase("discriminate", list(discriminator.parameters()), learning_rate=discriminator_rate),
             Phase("restore", list(network.parameters()), every),
@@ -89,13 +94,24 @@ class Adversarial(Supervised):
         if phase == "discriminate":
             with torch.no_grad():
                 output = self.restored(self.network, sample)[main]
+            clean, output = (self._shifted(x, batch) for x in (clean, output))
             return self._discriminate(clean, output, batch, step)
-        outputs = self.restored(self.network, sample)
-        output = outputs[main]
+        outputs = {name: self._shifted(x, batch) for name, x in self.restored(self.network, sample).items()}
+        sample = replace(sample, targets={name: self._shifted(x, batch) for name, x in sample.targets.items()})
+        clean, output = self.truth(sample), outputs[main]
         total, parts = self.compared(outputs, sample)
         real = self.discriminator(clean) if self.kind == "relativistic" else None
         fooled = generator_loss(self.kind, self.discriminator(output), real)
         return {"loss": total + self.weight * self.ramped(step) * fooled, "adversarial": fooled} | parts
+
+    def _shifted(self, x: Tensor, batch: Batch) -> Tensor:
+        """What is seen of a picture: a function of (seed, step), the same for output and truth."""
+        if not self.jitter:
+            return x
+        generator = generator_for(batch.seed, batch.step, _SHIFT)
+        top, left = torch.randint(self.jitter + 1, (2,), generator=generator).tolist()
+        bottom, right = (side - (self.jitter - start) for side, start in zip(x.shape[-2:], (top, left), strict=True))
+        return x[..., top:bottom, left:right].contiguous(memory_format=torch.channels_last)
 
     def ramped(self, step: int) -> float:
         """Share of the adversarial weight at a step: 0 before `start`, 1 from `start + ramp` on."""

@@ -59,7 +59,7 @@ class Request:
             what = what if self.method else f"no {self.task.subcommand} was named"
             raise ConfigError(what, fix=hint(self.method, list(self.task.methods)))
         if self.files.in_place and not self.task.in_place:
-            raise ConfigError(f"{self.name} does not replace its inputs with worse ones", fix="Name an output")
+            raise ConfigError(f"{self.name} does not replace its inputs", fix="Name an output")
         if self.files.in_place and self.running.crop:
             raise ConfigError("--crop and --in-place would throw the rest of the picture away", fix="Name an output")
         if self.files.in_place and self.reading.salvage:
@@ -315,7 +315,7 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
                     entry |= {"status": "skipped", "reason": "already done"}
                 else:
                     crop_box(restorer.options.crop, contents.info)
-                    entry |= {"size": _size(contents), "method": request.chosen_in_words}
+                    entry |= {"size": _size(contents, restorer), "method": request.chosen_in_words}
         except Exception as error:
             refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
         if json:
@@ -325,9 +325,13 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
     return ExitCode.SOME_FAILED if refused else ExitCode.OK
 
 
-def _size(contents: Contents) -> str:
+def _size(contents: Contents, restorer: Restorer) -> str:
+    """Sides of the (first) picture, of what becomes of it where that is another size, and its samples."""
     info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
-    return f"{pages}{info.width} x {info.height}, {info.samples} x {info.bits} bit"
+    height, width = restorer.spec.output_size(info.height, info.width)
+    same = (height, width) == (info.height, info.width) or restorer.options.crop is not None
+    becomes = "" if same else f" -> {width} x {height}"
+    return f"{pages}{info.width} x {info.height}{becomes}, {info.samples} x {info.bits} bit"
 
 
 def paths_of(job: Job) -> dict[str, Any]:

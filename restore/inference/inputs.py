@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import FileError, UnsupportedError, counted
+from restore.errors import FileError, LimitError, UnsupportedError, counted
 from restore.inference.batch_job import BatchOptions, Job
 from restore.inference.headers import common_info
 from restore.inference.history import History
 from restore.inference.records import OutputFiles
-from restore.io.codecs import check_stack, target_info
+from restore.io.codecs import bytes_to_write, check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
 from restore.io.header import NOT_ALL_OF_THE_FILE
@@ -22,6 +22,9 @@ from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSource
+
+_MUCH = 64 << 20
+"""Bytes below which free memory is not asked for."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,24 @@ def _output_bytes(
         target = job.targets[output.name]
         if outputs is not None and outputs[output.name].frames:
             target /= outputs[output.name].frames[frame]
-        sizes[output.name] = target_info(output_info(info, output, spec), target, options.save).nbytes
+        written = target_info(output_info(info, output, spec), target, options.save)
+        _check_memory(written)
+        sizes[output.name] = written.nbytes
     return sizes
+
+
+def _check_memory(written: PictureInfo) -> None:
+    """Raise `LimitError` for a picture that its format makes from memory, and for which there is not enough of it."""
+    from restore.inference.memory import available_memory
+
+    needed = bytes_to_write(written)
+    if needed > _MUCH and needed > available_memory():
+        raise LimitError(
+            f"the result of {written.width} x {written.height} px takes {needed / 2**30:.1f} GiB of memory as "
+            f"{written.format.upper()}, which is not written by rows",
+            where=written.path, why=f"{available_memory() / 2**30:.1f} GiB are free",
+            fix="Write .png or .tif, or a smaller result",
+        )  # fmt: skip
 
 
 def _single_outputs(job: Job) -> dict[str, OutputFiles]:

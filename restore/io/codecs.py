@@ -182,6 +182,14 @@ def create(
     return _SINKS[target.format](path, target, options, partial(check_written, target=target), out)
 
 
+def bytes_to_write(info: PictureInfo) -> int:
+    """Memory that a picture with this header (of `target_info`) takes until its file is complete; 0 where rows stream.
+
+    Formats without rows are encoded from a whole picture, of which the encoder makes a copy.
+    """
+    return 2 * info.nbytes if _SINKS[info.format] is EncodedSink else 0
+
+
 def check_stack(path: str | os.PathLike[str]) -> None:
     """Raise `UnsupportedError` unless the format that `path` names holds more than one picture."""
     path = Path(path)

@@ -302,7 +302,7 @@ REFUSALS = [
     (("gaussian", "IN", "OUT", "--sigma", "loud"), "--sigma cannot be 'loud'. It is a number, from 0 to 255"),
     (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean '--sigma'?"),
     (("gaussian", "IN", "OUT", "--clip", "--unclipped"), "--clip and --unclipped contradict each other"),
-    (("gaussian", "IN", "--in-place"), "degrade does not replace its inputs with worse ones. Name an output"),
+    (("gaussian", "IN", "--in-place"), "degrade does not replace its inputs. Name an output"),
 ]
 
 

@@ -91,8 +91,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("photos/0.png", "photos/deep/1.png", "noisy/0.png", "noisy/1.png", "photographs/0.png", "shot/f1.png",
                  "shot/f2.png"):  # fmt: skip
         save(folder / name, noisy(2))
-    for name in ("results/0.png", "truths/0.png"):
+    for name in ("results/0.png", "truths/0.png", "mine/0.png"):
         save(folder / name, noisy(3, 192, 200))
+    save(folder / "theirs/0.png", noisy(8, 192, 200))
     for name in ("CBSD68/0.png", "CBSD68/1.png", "PolyU/0_real.png", "PolyU/0_mean.png", "clean/0.png", "clean/1.png"):
         save(folder / name, noisy(4))
     for name in ("scan.tif", "new.tif", "noisy.tif"):
@@ -147,6 +148,8 @@ def test_every_command_runs(words, here, capfd):
     assert "error" not in said.err
     if words[0] in WRITE and not learns(words):
         assert written
+    elif "--preference" in words:
+        assert written == {Path(words[4]).name}
     elif "--report" not in words:
         assert not written
         assert said.out or said.err, "it has something to say"

@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ from restore.evaluation.run import INPUT, Summary, evaluate, summarise
 from restore.evaluation.samples import Sample, Source, clean_sources
 from restore.inference.options import RunOptions
 from restore.metrics.table import METRICS, require_weights, resolve
+from restore.report.plot import GREY, INK, Axes, Line, plot
 from restore.report.table import markdown
 from restore.zoo.interpolation import interpolated
 from restore.zoo.resolver import resolve as weights_file
@@ -48,6 +49,7 @@ from restore.zoo.weights import Loaded, read_network
 
 NAMES = resolve(("psnr_y", "ssim_y", "psnr", "ssim", "lite0_distance", "vgg16_caffe_distance", "naturalness"))
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+COLOURS = ((200, 40, 40), INK, GREY, (40, 80, 200), (30, 140, 60), (180, 120, 0), (130, 60, 160))
 SPEED_SIDE, MEMORY_SIDE, ROUNDS = 256, 512, 5
 CASES = {"bicubic": {}, "jpeg": {"quality": 40}, "noise": {"level": 10.0}, "real-world": {}}
 
@@ -159,20 +161,42 @@ def bench(args: argparse.Namespace) -> None:
         heads = [f"{each} {METRICS[each].unit}".strip() for each in names]
         print(f"\n{name}, {len(sources)} pictures, {args.case} x{args.factor}\n")
         print(markdown(["method", *heads, "least gain"], [row(each, names) for each in summaries]), flush=True)
+        if args.plot and "lite0_distance" in names:
+            draw(summaries, "lite0_distance", name, args.plot.with_stem(f"{args.plot.stem}_{name.split(',')[0]}"))
         for each in summaries if args.log else ():
             write(args.log, known | {"set": f"{name}, {args.case} x{args.factor}"} | entry(each))
     if not args.quality_only:
         costs(methods, args, known)
 
 
-def costs(methods: dict[str, Method], args: argparse.Namespace, known: dict[str, object]) -> None:
+def draw(summaries: list[Summary], judge: str, title: str, path: Path) -> None:
+    """Perception against distortion: PSNR over a feature distance, the shares of --sharpness as a line."""
+    places = {each.method: (each.means[judge], each.means["psnr_y"]) for each in summaries}
+    mixed = [place for name, place in places.items() if name.startswith("sharpness ")]
+    others = {name: place for name, place in places.items() if not name.startswith("sharpness ")}
+    lines = [Line(mixed, COLOURS[0], "sharpness", dots=True)]
+    lines += [
+        Line([place, place], colour, name, dots=True)
+        for (name, place), colour in zip(others.items(), COLOURS[1:], strict=False)
+    ]
+    (left, right), (low, high) = ((min(values), max(values)) for values in zip(*places.values(), strict=True))
+    x_ticks = np.arange(np.floor(5 * left), np.ceil(5 * right) + 1) / 5
+    y_ticks = np.arange(np.floor(low), np.ceil(high) + 1)
+    axes = Axes(
+        f"{title}: PSNR of Y, dB", f"{judge}, lower is better", (x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]),
+        x_ticks.round(1).tolist(), y_ticks.tolist(),
+    )  # fmt: skip
+    plot((760, 400), axes, lines).save(path)
+
+
+def costs(methods: dict[str, Method], args: argparse.Namespace, known: Mapping[str, object]) -> None:
     seconds, rows = speed(methods, args.factor), []
     for name in methods:
         mebibytes = memory(name, args.words)
         rows.append([name, f"{seconds[name]:.3f}", f"{mebibytes:.0f}"])
         if args.log:
             figures = {"seconds_per_megapixel": round(seconds[name], 4), "peak_mib": round(mebibytes, 1)}
-            write(args.log, known | {"set": f"costs, x{args.factor}", "method": name, "means": {}} | figures)
+            write(args.log, {**known, "set": f"costs, x{args.factor}", "method": name, "means": {}} | figures)
     large = MEMORY_SIDE * args.factor
     heads = ["method", "CPU s per output megapixel", f"peak MiB, {large} x {large} px made"]
     print("\n" + markdown(heads, rows))
@@ -184,6 +208,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="a folder of photographs, measured as a set of its own")
     parser.add_argument("--weights", nargs="*", default=[], help="names of the zoo, or files")
     parser.add_argument("--sharpness", help="weights that the first of --weights is mixed with")
+    parser.add_argument("--plot", type=Path, help="line.png: PSNR over distance, with --sharpness, in line_Set5.png …")
     parser.add_argument("--peers-folder", type=Path, help="folder of IMDN_x4.pth")
     parser.add_argument("--factor", type=int, default=4)
     parser.add_argument("--case", choices=CASES, default="bicubic")
@@ -194,6 +219,8 @@ def main() -> None:
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.words = sys.argv[1:]
+    if args.plot and not args.sharpness:
+        parser.error("--plot goes with --sharpness")
     if args.sharpness and not args.weights:
         parser.error("--sharpness mixes with the first of --weights")
     torch.set_num_threads(1)

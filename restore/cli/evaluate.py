@@ -38,9 +38,10 @@ OURS = "restore"
 
 @dataclass(frozen=True)
 class Score:
-    """Measure how near pictures are to their truth, or how natural they look: `score A [B]`."""
+    """Measure how near pictures are to their truth, or how natural they look: `score A [B]`; or let people choose:
+    `score --preference A B OUT.html`."""
 
-    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="A [B]", help_behavior_hint="")] = ()
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="A [B] [OUT.html]", help_behavior_hint="")] = ()
     """A picture or folder, and its truth: a picture, or a folder whose files have the same names but for their type.
     Without B: scores that need no truth."""
     metrics: _Names = ()
@@ -54,15 +55,27 @@ class Score:
     """Clip and round both to 8 bits first; by default they are compared at full depth."""
     pairs: _Endings = None
     """Ends of the names that differ between A and B: _real,_mean. B may then be left out, if both lie in one folder."""
+    preference: Flag = False
+    """Write a page on which people choose between two results, A and B, picture by picture: OUT.html."""
+    truth: Annotated[str | None, reads("FILE|FOLDER/", str), HIDE] = None
+    """Of --preference: the pictures that both should be like, shown above."""
+    seed: Annotated[int | None, number("--seed", int, 0, 2**63 - 1), HIDE] = None
+    """Of --preference: of the order of the pictures and of who is on the left; 0 if none is given."""
+    overwrite: Flag = False
+    """Of --preference: replace a page that exists."""
     json: Flag = False
     """Print one JSON object."""
     debug: Flag = False
     """Show the traceback of the error that ended the program."""
 
     def run(self) -> int:
+        from restore.cli.preference import write_sheet
         from restore.evaluation.protocol import EvaluationProtocol
         from restore.evaluation.score import Scored, find_pairs, score
 
+        if self.preference:
+            return write_sheet(self)
+        self._refuse("goes with --preference", ("truth", "seed", "overwrite"))
         if len(self.paths) not in (1, 2):
             raise ConfigError("restore score takes a picture and its truth", fix="restore score result.png truth.png")
         a, *rest = self.paths
@@ -97,6 +110,16 @@ class Score:
             rows = [(each.picture, each.scores) for each in scored]
             put_scores("picture", rows if len(rows) == 1 else [*rows, ("mean", means)], names)
         return code
+
+    def _refuse(self, why: str, names: Sequence[str]) -> None:
+        """Raises `ConfigError` for the first of some options that was given."""
+        for name in names:
+            if getattr(self, name) not in (None, False, 0, ()):
+                raise ConfigError(f"--{name} {why}", fix="Leave it out")
+
+    def refuse_measuring(self) -> None:
+        """Raises `ConfigError` for options of measuring, where nothing is measured."""
+        self._refuse("measures, and --preference asks people", ("metrics", "y", "border", "rounded"))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from restore.errors import ConfigError, UnsupportedError, nearest
 
 REAL_WORLD_SEED = 0x5EED_0F_CA5E5
 """Of the case "real-world"; trainings count their seeds from 0."""
-_REAL_WORLD = "restore.degradations.real_world:RealWorldDegradation"
+_REAL_WORLD = "real_world"
 _KINDS = {
     "bicubic": "",
     "real-world": "",

@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restore.degradations import upscale_cases
-from restore.degradations.degradation import Sample
+from restore.degradations import build, upscale_cases
 from restore.degradations.upscale_cases import UpscaleCase
 from restore.errors import ConfigError, UnsupportedError
 from restore.physics.resample import resize
@@ -67,26 +66,15 @@ def test_jpeg_is_that_of_a_codec():
     assert np.abs(ours - theirs).mean() < 1
 
 
-def test_real_world_is_a_pure_function_of_picture_and_index(monkeypatch):
-    """The pipeline has its own tests; here what it is given, and that its answer becomes codes."""
-    given = []
-
-    class Pipeline:
-        def draw(self, pictures, seed, step, first_index):
-            given.append((tuple(pictures["clean"].shape), seed, step, first_index))
-            return Sample({"picture": torch.full((1, 3, 10, 12), 0.5)}, {})
-
-    def build(name, **arguments):
-        given.append((name, arguments))
-        return Pipeline()
-
-    monkeypatch.setattr("restore.degradations.build", build)
-    made = UpscaleCase(kind="real-world").make([CLEAN], 9)
-    assert given == [
-        ("restore.degradations.real_world:RealWorldDegradation", {"factor": 4}),
-        ((1, 3, 40, 48), upscale_cases.REAL_WORLD_SEED, 0, 9),
-    ]
-    assert np.unique(made.inputs["picture"]).tolist() == [128] and made.border == 4
+def test_real_world_is_what_the_pipeline_draws_for_picture_and_index():
+    case = UpscaleCase(kind="real-world")
+    made, again, other = (case.make([CLEAN], index).inputs["picture"] for index in (9, 9, 10))
+    assert made.dtype == np.uint8 and made.shape == (10, 12, 3) and case.make([CLEAN], 9).border == 4
+    assert np.array_equal(made, again) and not np.array_equal(made, other)
+    clean = torch.from_numpy(CLEAN[:40, :48]).movedim(-1, 0)[None].float() / 255
+    drawn = build("real_world", factor=4).draw({"clean": clean}, upscale_cases.REAL_WORLD_SEED, 0, 9)
+    expected = (255 * drawn.inputs["picture"][0].movedim(0, -1)).round().numpy()
+    assert np.array_equal(made, expected)
 
 
 @pytest.mark.parametrize(

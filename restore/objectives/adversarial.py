@@ -73,7 +73,8 @@ class Adversarial(Supervised):
             known = f"{nearest(kind, ADVERSARIAL)}Known: {', '.join(ADVERSARIAL)}"
             raise ConfigError(f"no adversarial loss is called {kind!r}", fix=known)
         least = {
-            "every": (every, 1), "r1_every": (r1_every, 1), "jitter": (jitter, 0), "start": (start, 0), "ramp": (ramp, 0), "r1": (r1, 0),
+            "every": (every, 1), "r1_every": (r1_every, 1), "jitter": (jitter, 0),
+            "start": (start, 0), "ramp": (ramp, 0), "r1": (r1, 0),
             "adversarial_weight": (adversarial_weight, 0), "discriminator_rate": (discriminator_rate, 0),
         }  # fmt: skip
         for name, (value, low) in least.items():

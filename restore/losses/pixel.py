@@ -7,6 +7,8 @@
     gradient     total variation of x - y        the L1 norm of what the edges differ by
     tv           total variation of x alone      Rudin, Osher, Fatemi, Physica D 1992 (anisotropic form); a prior, not a
                                                  comparison: mean |right - left| + mean |below - above|
+    phase        mean |local means of each s x s phase of x - y| of their own mean   what is the same in every s-th pixel:
+                                                 the regular pattern of a sub-pixel convolution, which texture is not
     smoothness   2 (mean (right - left)^2 + mean (below - above)^2) of x alone, as INFWIDE takes it for its TV
 
 Low precision is left before anything is squared: in float16 eps^2 = 1e-6 would lose most of its digits and the
@@ -17,6 +19,7 @@ takes sqrt(d^2 + 1) - 1.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-3  # Charbonnier's, in units of [0, 1] values
@@ -53,6 +56,26 @@ def smoothness_loss(x: Tensor, y: Tensor | None = None) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         x = at_least_float32(x)
         return 2 * (x.diff(dim=-1).square().mean() + x.diff(dim=-2).square().mean())
+
+
+def phase_loss(x: Tensor, y: Tensor, scale: int = 4, window: int = 8) -> Tensor:
+    """How much of x - y is a pattern that repeats every `scale` pixels: a scalar, 0 for what has no period.
+
+    Each of the scale^2 phases is averaged over `window` x `window` of its pixels (every half window), less the mean of
+    all phases there; the mean of the absolute values.
+
+    Args:
+        x, y: B x C x H x W; rows and columns beyond a multiple of `scale` are left out.
+    Raises:
+        ValueError: sides of less than scale x window px.
+    """
+    height, width = (side // scale * scale for side in x.shape[-2:])
+    if min(height, width) < scale * window:
+        raise ValueError(f"the phase loss looks at {scale * window} px at once, not at {min(height, width)}")
+    with torch.autocast(x.device.type, enabled=False):
+        phases = F.pixel_unshuffle(difference(x, y)[..., :height, :width], scale)
+        means = F.avg_pool2d(phases, window, max(1, window // 2)).unflatten(1, (x.shape[1], scale**2))
+        return (means - means.mean(2, keepdim=True)).abs().mean()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

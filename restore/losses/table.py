@@ -25,6 +25,7 @@ LOSSES: dict[str, str] = {
     "charbonnier": "restore.losses.pixel:charbonnier_loss",
     "gradient": "restore.losses.pixel:gradient_loss",
     "tv": "restore.losses.pixel:tv_loss",
+    "phase": "restore.losses.pixel:phase_loss",
     "smoothness": "restore.losses.pixel:smoothness_loss",
     "fft": "restore.losses.frequency:fft_loss",
     "ssim": "restore.losses.ssim:ssim_loss",

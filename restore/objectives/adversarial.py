@@ -128,7 +128,11 @@ class Adversarial(Supervised):
     def _discriminate(self, clean: Tensor, output: Tensor, batch: Batch, step: int) -> dict[str, Tensor]:
         real, fake = self.discriminator(clean), self.discriminator(output)
         losses = {"loss": discriminator_loss(self.kind, real, fake)}
-        losses |= {"real": real.float().mean(), "fake": fake.float().mean()}
+        losses |= {
+            "real": real.float().mean(),
+            "fake": fake.float().mean(),
+            "accuracy": accuracy(self.kind, real, fake),
+        }
         if self.kind == "wgan":
             shares = _shares(batch, clean)
             losses["penalty"] = gradient_penalty(self.discriminator, clean, output.float(), shares)
@@ -137,6 +141,18 @@ class Adversarial(Supervised):
             losses["r1"] = r1_penalty(self.discriminator, clean, self.r1)
             losses["loss"] = losses["loss"] + self.r1_every * losses["r1"]
         return losses
+
+
+def accuracy(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Share of the logits by which the discriminator is right, real and fake ones counting alike: 0.5 is guessing.
+
+    Right is real above 0 and fake below; where only differences count ("relativistic", "wgan"), above and below the mean
+    of the others.
+    """
+    real, fake = real.detach().float(), fake.detach().float()
+    compared = kind in ("relativistic", "wgan")
+    of_real, of_fake = (fake.mean(), real.mean()) if compared else (0.0, 0.0)
+    return ((real > of_real).float().mean() + (fake < of_fake).float().mean()) / 2
 
 
 def _shares(batch: Batch, like: Tensor) -> Tensor:

@@ -25,17 +25,20 @@ class PatchDiscriminator(nn.Module):
     Args:
         width: features of the first convolution; doubled at each of the next.
         depth: convolutions that halve the resolution.
+        spectral: normalise the convolutions' largest singular value; without it the discriminator learns faster, and
+            needs another restraint (`r1` of the adversarial objective).
     """
 
-    def __init__(self, channels: int = 3, width: int = 32, depth: int = 3) -> None:
+    def __init__(self, channels: int = 3, width: int = 32, depth: int = 3, spectral: bool = True) -> None:
         super().__init__()
         if channels < 1 or not 1 <= width <= 512 or not 1 <= depth <= 6:
             raise ConfigError("these arguments describe no discriminator", fix="Give width 1 to 512 and depth 1 to 6")
         layers: list[nn.Module] = []
+        restrain = spectral_norm if spectral else (lambda convolution: convolution)
         for level in range(depth):
             fine = channels if level == 0 else width << (level - 1)
-            layers += [spectral_norm(nn.Conv2d(fine, width << level, 4, 2, 1)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(width << (depth - 1), 1, 3, padding=1)))
+            layers += [restrain(nn.Conv2d(fine, width << level, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, restrain(nn.Conv2d(width << (depth - 1), 1, 3, padding=1)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x - 0.5)

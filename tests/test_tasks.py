@@ -33,7 +33,11 @@ from restore.tasks import (
     task_named,
 )
 
+from tests.engines.upscale.tiny import upscalers
+
 METHODS = [(name, method) for name, task in TASKS.items() for method in task.methods]
+
+__all__ = ["upscalers"]
 NEEDED = {"deconv": {"psf": "disc:2"}}
 NEEDED_BY_METHOD = {("upscale", "network"): {"weights": "upscale_x4"}}
 
@@ -158,6 +162,7 @@ class TestRefusals:
         assert method_names(TASKS["degrade"])[0] == "gaussian"
 
 
+@pytest.mark.usefixtures("upscalers")
 @pytest.mark.parametrize(("task", "name"), METHODS, ids=["-".join(pair) for pair in METHODS])
 def test_every_method_is_there_and_builds(task, name):
     method = TASKS[task].methods[name]
@@ -171,6 +176,7 @@ def test_every_method_is_there_and_builds(task, name):
     assert engine.fingerprint == build_engine(task, name, needed(task, name)).fingerprint
 
 
+@pytest.mark.usefixtures("upscalers")
 def test_fingerprints_distinguish_methods():
     for task in TASKS:
         prints = {build_engine(task, name, needed(task, name)).fingerprint for name in TASKS[task].methods}

@@ -146,8 +146,8 @@ class Adversarial(Supervised):
 def accuracy(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     """Share of the logits by which the discriminator is right, real and fake ones counting alike: 0.5 is guessing.
 
-    Right is real above 0 and fake below; where only differences count ("relativistic", "wgan"), above and below the mean
-    of the others.
+    Right is real above 0 and fake below; where only differences count ("relativistic", "wgan"), above and below the
+    mean of the others.
     """
     real, fake = real.detach().float(), fake.detach().float()
     compared = kind in ("relativistic", "wgan")

@@ -14,7 +14,8 @@ from restore.physics.fourier import data_step, difference_power, otf
 from restore.zoo import resolver
 
 NAMES = {"cbsn": "denoise", "deconv": "deconv", "deconv_low_light": "deconv", "deconv_prior": "denoise",
-         "denoise": "denoise", "denoise_mild": "denoise", "denoise_white": "denoise"}  # fmt: skip
+         "denoise": "denoise", "denoise_mild": "denoise", "denoise_white": "denoise", "upscale_x2": "upscale",
+         "upscale_x4": "upscale"}  # fmt: skip
 State = dict[str, Tensor]
 
 

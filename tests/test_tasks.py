@@ -32,7 +32,6 @@ from restore.tasks import (
     refuse_misplaced,
     task_named,
 )
-
 from tests.engines.upscale.tiny import upscalers
 
 METHODS = [(name, method) for name, task in TASKS.items() for method in task.methods]

@@ -9,6 +9,7 @@ import torch
 
 from restore.losses.frequency import fft_loss
 from restore.losses.pixel import charbonnier_loss, gradient_loss, l1_loss, l2_loss, tv_loss
+from restore.losses.table import build_loss
 
 from .golden import golden_pair
 
@@ -94,3 +95,15 @@ def test_smoothness_by_hand():
 
     x = torch.tensor([[[[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]]]])
     assert float(smoothness_loss(x)) == pytest.approx(2 * ((1 + 4 + 0 + 0) / 4 + (4 + 1 + 1) / 3))
+
+
+def test_the_phase_loss_sees_what_repeats_and_nothing_else():
+    torch.manual_seed(0)
+    x = torch.rand(1, 2, 64, 64, dtype=torch.float64)
+    phase_loss = build_loss("phase")
+    assert phase_loss(x, x) == 0 and phase_loss(x + 0.3, x) < 1e-12
+    pattern = torch.zeros(64, 64, dtype=torch.float64)
+    pattern[::4, ::4] = 0.16  # one pixel of 16: its phase is 0.15 above the mean of 0.01, the other 15 are 0.01 below
+    assert phase_loss(x + pattern, x).item() == pytest.approx((0.15 + 15 * 0.01) / 16)
+    with pytest.raises(ValueError, match="looks at 32 px at once, not at 24"):
+        phase_loss(x[..., :24], x[..., :24])

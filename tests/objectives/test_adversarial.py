@@ -178,3 +178,11 @@ def test_an_objective_must_say_what_it_learns():
 
     with pytest.raises(TypeError, match=r"averaged.*forward.*preview"):
         Nothing()  # type: ignore[abstract]
+
+
+def test_accuracy_is_the_share_of_right_logits():
+    from restore.objectives.adversarial import accuracy
+
+    real, fake = torch.tensor([1.0, -1.0, 2.0, 3.0]), torch.tensor([-1.0, 0.5, -2.0, -3.0])
+    assert accuracy("vanilla", real, fake) == 0.75
+    assert accuracy("relativistic", real + 100, fake + 100) == accuracy("relativistic", real, fake) == 1.0

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from restore.losses.frequency import fft_loss
-from restore.losses.pixel import charbonnier_loss, gradient_loss, l1_loss, l2_loss, tv_loss
-from restore.losses.table import build_loss
+from restore.losses.pixel import charbonnier_loss, gradient_loss, l1_loss, l2_loss, phase_loss, tv_loss
 
 from .golden import golden_pair
 
@@ -100,10 +99,55 @@ def test_smoothness_by_hand():
 def test_the_phase_loss_sees_what_repeats_and_nothing_else():
     torch.manual_seed(0)
     x = torch.rand(1, 2, 64, 64, dtype=torch.float64)
-    phase_loss = build_loss("phase")
     assert phase_loss(x, x) == 0 and phase_loss(x + 0.3, x) < 1e-12
     pattern = torch.zeros(64, 64, dtype=torch.float64)
     pattern[::4, ::4] = 0.16  # one pixel of 16: its phase is 0.15 above the mean of 0.01, the other 15 are 0.01 below
     assert phase_loss(x + pattern, x).item() == pytest.approx((0.15 + 15 * 0.01) / 16)
     with pytest.raises(ValueError, match="looks at 32 px at once, not at 24"):
         phase_loss(x[..., :24], x[..., :24])
+
+
+def phase_of(x: torch.Tensor, **options: int) -> float:
+    return phase_loss(x, torch.zeros_like(x), **options).item()
+
+
+def test_the_phase_loss_of_any_pattern_is_its_mean_deviation():
+    generator = torch.Generator().manual_seed(0)
+    for scale in (2, 3, 4):
+        tile = torch.rand(2, 3, scale, scale, generator=generator, dtype=torch.float64)
+        deviation = (tile - tile.mean((2, 3), keepdim=True)).abs().mean().item()
+        pattern = tile.tile(1, 1, 17, 18)
+        assert phase_of(pattern, scale=scale, window=4) == pytest.approx(deviation)
+        assert phase_of(pattern[..., 1:, 1:], scale=scale, window=4) == pytest.approx(deviation), "wherever it begins"
+    assert phase_of(tile.tile(1, 1, 17, 18), scale=4, window=4) == pytest.approx(deviation)
+
+
+@pytest.mark.parametrize("window", [4, 8, 16])
+def test_the_phase_loss_of_white_noise_is_that_of_its_local_means(window):
+    """Means of n = window^2 values, less the mean of 16 of them: sqrt(2 / pi) sqrt(15 / 16 / n)."""
+    noise = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
+    expected = math.sqrt(2 / math.pi) * math.sqrt(15 / 16) / window
+    assert phase_of(noise, window=window) == pytest.approx(expected, rel=0.03)
+
+
+def test_the_phase_loss_of_an_edge_is_far_below_that_of_a_pattern():
+    """One step of the same height, wherever it lies, costs less than a tenth."""
+    steps = [(torch.arange(128) >= at).double().expand(1, 1, 128, 128) for at in (62, 63, 64)]
+    pattern = (torch.arange(128) % 2).double().expand(1, 1, 128, 128)
+    assert phase_of(pattern) == pytest.approx(0.5)
+    assert max(map(phase_of, steps)) < 0.05
+
+
+def test_the_phase_loss_leaves_out_what_is_beyond_a_multiple_and_has_a_gradient():
+    x, y = golden_pair(16, 16)
+    assert phase_loss(x[..., :15], y[..., :15], 2, 4) == phase_loss(x[..., :14], y[..., :14], 2, 4)
+    x = x[..., :9, :8].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: phase_loss(a, y[..., :9, :8], 2, 4), x)
+    half = torch.full((1, 3, 32, 32), 0.5, dtype=torch.bfloat16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(phase_loss(half, half.detach().clone()), half)
+    assert gradient.abs().max() == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = phase_loss(x.float(), y[..., :9, :8].float(), 2, 4)
+    assert inside.dtype == torch.float32
+    with pytest.raises(ValueError, match="one shape"):
+        phase_loss(x, y, 2, 4)

@@ -9,7 +9,7 @@ from torch import nn
 from restore.errors import ConfigError
 from restore.losses.adversarial import ADVERSARIAL
 from restore.losses.pixel import l2_loss
-from restore.objectives.adversarial import Adversarial, _shares
+from restore.objectives.adversarial import Adversarial, _shares, accuracy
 from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint
@@ -147,7 +147,7 @@ def test_wrong_arguments_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("every", 0, 1), ("r1_every", 0, 1), ("start", -1, 0), ("ramp", -1, 0), ("r1", -1.0, 0),
+    [("every", 0, 1), ("r1_every", 0, 1), ("jitter", -1, 0), ("start", -1, 0), ("ramp", -1, 0), ("r1", -1.0, 0),
      ("adversarial_weight", -0.1, 0), ("discriminator_rate", -1.0, 0)],
 )  # fmt: skip
 def test_a_wrong_argument_is_named(name, value, least):
@@ -180,9 +180,79 @@ def test_an_objective_must_say_what_it_learns():
         Nothing()  # type: ignore[abstract]
 
 
-def test_accuracy_is_the_share_of_right_logits():
-    from restore.objectives.adversarial import accuracy
-
+@pytest.mark.parametrize("kind", ADVERSARIAL)
+def test_accuracy_is_the_share_of_right_logits(kind):
     real, fake = torch.tensor([1.0, -1.0, 2.0, 3.0]), torch.tensor([-1.0, 0.5, -2.0, -3.0])
-    assert accuracy("vanilla", real, fake) == 0.75
-    assert accuracy("relativistic", real + 100, fake + 100) == accuracy("relativistic", real, fake) == 1.0
+    relative = kind in ("relativistic", "wgan")  # judged by the others' means, -1.375 and 1.25
+    assert accuracy(kind, real, fake) == (1 if relative else 0.75)
+    assert accuracy(kind, fake, real) == (0 if relative else 0.25)
+    assert accuracy(kind, real + 100, fake + 100) == (1 if relative else 0.5), (
+        "an offset counts in absolute kinds alone"
+    )
+    assert accuracy(kind, torch.ones(2, 1, 4, 4), -torch.ones(1)) == 1, "maps of logits, real and fake counting alike"
+    assert not accuracy(kind, real.requires_grad_(), fake).requires_grad
+
+
+class Whole(nn.Module):
+    """A discriminator that keeps what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.seen = nn.Parameter(torch.ones(())), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.detach().clone())
+        return self.weight * x.mean((1, 2, 3))
+
+
+def test_jitter_shows_output_and_truth_from_one_place_that_depends_on_seed_and_step():
+    compared: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def watched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        compared.append((x.detach(), y))
+        return l2_loss(x, y)
+
+    def places(jitter: int, batch) -> tuple[int, int]:
+        """Where it looked, found from the pictures, the same in both phases."""
+        judge = Whole()
+        objective = Adversarial(network(), judge, {"l2": (1.0, watched)}, kind="relativistic", jitter=jitter)
+        sample = objective.damaged(batch)
+        clean, output = batch.clean, objective.restored(objective.network, sample)["result"].detach()
+        for phase in ("discriminate", "restore"):
+            objective(batch, phase, batch.step)
+        side = clean.shape[-1] - jitter
+        (real, fake, again, output_again) = judge.seen
+        found = [(top, left) for top in range(jitter + 1) for left in range(jitter + 1)
+                 if torch.equal(output[..., top : top + side, left : left + side], fake)]  # fmt: skip
+        ((top, left),) = found
+        seen = clean[..., top : top + side, left : left + side]
+        assert torch.equal(real, seen) and torch.equal(again, seen) and torch.equal(output_again, fake)
+        assert torch.equal(compared[-1][0], fake) and torch.equal(compared[-1][1], seen)
+        return top, left
+
+    batches = [draw(step, 0, 2).to(CPU) for step in range(12)]
+    found = [places(3, batch) for batch in batches]
+    assert found == [places(3, batch) for batch in batches]
+    assert len(set(found)) > 6 and {top for top, _ in found} == {0, 1, 2, 3}
+    parts = [draw(5, first, 1).to(CPU) for first in (0, 1)]
+    assert {places(3, part) for part in parts} == {found[5]}, "however the batch is divided"
+    assert [places(3, replace(batch, seed=1)) for batch in batches] != found
+    assert {places(0, batch) for batch in batches[:3]} == {(0, 0)}, "0 changes nothing"
+
+
+def test_a_patch_discriminator_without_spectral_norm_is_plain():
+    """The same layers and parameters; its logits follow the scale of its weights, which the norm takes out."""
+    free, restrained = PatchDiscriminator(3, 8, 2, spectral=False), PatchDiscriminator(3, 8, 2)
+    counts = [sum(each.numel() for each in net.parameters()) for net in (free, restrained)]
+    assert counts == [3 * 8 * 16 + 8 + 8 * 16 * 16 + 16 + 16 * 9 + 1] * 2
+    assert not list(free.buffers()) and list(restrained.buffers())
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    plain = nn.Sequential(*(free.layers))
+    with torch.no_grad():
+        torch.testing.assert_close(free(x), plain(x - 0.5))
+        for parameter in free.parameters():
+            parameter.mul_(2 if parameter.ndim == 4 else 0)
+        tripled = free(x).clone()
+        for parameter in free.parameters():
+            parameter.mul_(3)
+        torch.testing.assert_close(free(x), 27 * tripled)

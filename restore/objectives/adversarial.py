@@ -50,6 +50,8 @@ class Adversarial(Supervised):
         jitter: losses and discriminator see both pictures from a random place on, this many pixels down and right at
             most, another in every step: else what a network's strided layers reward at their own places becomes a
             regular pattern, most of all behind a sub-pixel convolution.
+        from_scratch: let the network begin with random weights; else a training without trained ones is refused, since
+            a discriminator that wins from the first steps on teaches next to nothing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Adversarial(Supervised):
         r1: float = 0.0,
         r1_every: int = 16,
         jitter: int = 0,
+        from_scratch: bool = False,
     ) -> None:
         if kind not in ADVERSARIAL:
             known = f"{nearest(kind, ADVERSARIAL)}Known: {', '.join(ADVERSARIAL)}"
@@ -84,6 +87,7 @@ class Adversarial(Supervised):
         self.discriminator = discriminator
         self.kind, self.weight, self.start, self.ramp = kind, adversarial_weight, start, ramp
         self.r1, self.r1_every, self.jitter = r1, r1_every, jitter
+        self.from_scratch = from_scratch
         self.phases = (
             Phase("discriminate", list(discriminator.parameters()), learning_rate=discriminator_rate),
             Phase("restore", list(network.parameters()), every),

@@ -50,9 +50,11 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         phases: in the order they run within a step.
+        from_scratch: whether its network may begin with random weights.
     """
 
     phases: tuple[Phase, ...]
+    from_scratch: bool = True
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint
-from restore.training.initial_weights import load_initial_weights
+from restore.training.initial_weights import check_beginning, load_initial_weights
 from restore.training.log import Notify
 from restore.training.loop import Progress, train
 from restore.training.provenance import commit, machine
@@ -53,6 +53,7 @@ def run(
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
+    check_beginning(objective, resume or init_from is not None or bool(settings.begin))
     if resume:
         facts = load_checkpoint(folder)[1]["facts"]
         stages, before = facts.get("stages", ()), facts.get("before", ())

@@ -106,8 +106,8 @@ class Adversarial(Supervised):
         clean, output = self.truth(sample), outputs[main]
         total, parts = self.compared(outputs, sample)
         real = self.discriminator(clean) if self.kind == "relativistic" else None
-        fooled = generator_loss(self.kind, self.discriminator(output), real)
-        return {"loss": total + self.weight * self.ramped(step) * fooled, "adversarial": fooled} | parts
+        fooled = self.weight * self.ramped(step) * generator_loss(self.kind, self.discriminator(output), real)
+        return {"loss": total + fooled, "adversarial": fooled} | parts
 
     def _shifted(self, x: Tensor, batch: Batch) -> Tensor:
         """What is seen of a picture: a function of (seed, step), the same for output and truth."""

@@ -56,10 +56,10 @@ class Supervised(Objective):
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         sample = self.damaged(batch)
         total, parts = self.compared(self.restored(self.network, sample), sample)
-        return {"loss": total} | parts
+        return {"loss": total} | (parts if len(parts) > 1 else {})
 
     def compared(self, outputs: Mapping[str, Tensor], sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-        """(weighted sum of the losses, each loss by name where there are several).
+        """(sum of the losses, each of them by name), all times their weights.
 
         Raises `ConfigError` if no output's truth is known.
         """
@@ -68,11 +68,10 @@ class Supervised(Objective):
             what = f"there is no truth for the outputs {', '.join(outputs)}"
             raise ConfigError(what, fix="Choose a degradation with these targets, or a self-supervised objective")
         parts = {
-            name: torch.stack([loss(output, target) for output, target in pairs]).sum()
-            for name, (_, loss) in self.losses.items()
+            name: weight * torch.stack([loss(output, target) for output, target in pairs]).sum()
+            for name, (weight, loss) in self.losses.items()
         }
-        total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
-        return total, parts if len(parts) > 1 else {}
+        return torch.stack(list(parts.values())).sum(), parts
 
     def restored(self, network: nn.Module, sample: Sample) -> dict[str, Tensor]:
         """The outputs of the network (or of an average of it), by name."""

@@ -24,6 +24,7 @@ from restore.errors import ConfigError, nearest
 from restore.losses.adversarial import ADVERSARIAL, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from restore.objectives.objective import Phase
 from restore.objectives.supervised import Loss, Supervised
+from restore.physics.filters import unsharp_mask
 from restore.physics.random import generator_for
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Adversarial(Supervised):
         jitter: losses and discriminator see both pictures from a random place on, this many pixels down and right at
             most, another in every step: else what a network's strided layers reward at their own places becomes a
             regular pattern, most of all behind a sub-pixel convolution.
+        sharpen_target: the losses compare with a sharpened truth (`restore.physics.filters.unsharp_mask`), as
+            Real-ESRGAN's do; the discriminator sees the plain one.
         from_scratch: let the network begin with random weights; else a training without trained ones is refused, since
             a discriminator that wins from the first steps on teaches next to nothing.
     """
@@ -70,6 +73,7 @@ class Adversarial(Supervised):
         r1: float = 0.0,
         r1_every: int = 16,
         jitter: int = 0,
+        sharpen_target: bool = False,
         from_scratch: bool = False,
     ) -> None:
         if kind not in ADVERSARIAL:
@@ -87,7 +91,7 @@ class Adversarial(Supervised):
         self.discriminator = discriminator
         self.kind, self.weight, self.start, self.ramp = kind, adversarial_weight, start, ramp
         self.r1, self.r1_every, self.jitter = r1, r1_every, jitter
-        self.from_scratch = from_scratch
+        self.sharpen_target, self.from_scratch = sharpen_target, from_scratch
         self.phases = (
             Phase("discriminate", list(discriminator.parameters()), learning_rate=discriminator_rate),
             Phase("restore", list(network.parameters()), every),
@@ -102,8 +106,9 @@ class Adversarial(Supervised):
             clean, output = (self._shifted(x, batch) for x in (clean, output))
             return self._discriminate(clean, output, batch, step)
         outputs = {name: self._shifted(x, batch) for name, x in self.restored(self.network, sample).items()}
-        sample = replace(sample, targets={name: self._shifted(x, batch) for name, x in sample.targets.items()})
-        clean, output = self.truth(sample), outputs[main]
+        targets = {**sample.targets, main: unsharp_mask(clean)} if self.sharpen_target else sample.targets
+        sample = replace(sample, targets={name: self._shifted(x, batch) for name, x in targets.items()})
+        clean, output = self._shifted(clean, batch), outputs[main]
         total, parts = self.compared(outputs, sample)
         real = self.discriminator(clean) if self.kind == "relativistic" else None
         fooled = self.weight * self.ramped(step) * generator_loss(self.kind, self.discriminator(output), real)

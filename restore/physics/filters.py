@@ -38,6 +38,37 @@ def gaussian_taps(window: int, sigma: float) -> Tensor:
     return taps / taps.sum()
 
 
+def gaussian_blur(x: Tensor, window: int, sigma: float) -> Tensor:
+    """Correlate with `gaussian_taps` along rows and columns, B x C x H x W of any float type.
+
+    Beyond its borders a picture goes on reflected (repeated, where it has no more than window / 2 px).
+    """
+    taps = gaussian_taps(window, sigma).to(x.device, x.dtype)
+    for dim, shape, margin in ((-2, (-1, 1), (0, 0, 1, 1)), (-1, (1, -1), (1, 1, 0, 0))):
+        mode = "reflect" if window // 2 < x.shape[dim] else "replicate"
+        kernel = taps.view(1, 1, *shape).expand(x.shape[1], 1, -1, -1)
+        x = F.conv2d(F.pad(x, [each * (window // 2) for each in margin], mode), kernel, groups=x.shape[1])
+    return x
+
+
+def unsharp_mask(
+    x: Tensor, weight: float = 0.5, threshold: float = 10 / 255, window: int = 51, sigma: float = 8.0
+) -> Tensor:
+    """Sharpen where it shows, B x C x H x W of [0, 1] -> the same, in float32 (float64) whatever the autocast.
+
+    With r = x - blurred x, and m = blurred (1 where |r| > threshold, else 0):
+
+        m clamp(x + weight r) + (1 - m) x
+
+    The targets of Real-ESRGAN (Wang et al., ICCVW 2021, https://arxiv.org/abs/2107.10833), with its values.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        residual = x - gaussian_blur(x, window, sigma)
+        mask = gaussian_blur((residual.abs() > threshold).to(x.dtype), window, sigma)
+        return x + mask * ((x + weight * residual).clamp(0, 1) - x)
+
+
 def elliptic_distance(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:
     """r^2 at places x (to the right) and y (down), r in units of the axes' stds; all broadcast.
 

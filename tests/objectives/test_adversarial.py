@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from restore.data.batches import Batch
 from restore.errors import ConfigError
 from restore.losses.adversarial import ADVERSARIAL, generator_loss
 from restore.losses.pixel import l2_loss
 from restore.objectives.adversarial import Adversarial, _shares, accuracy
 from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.objective import Objective
+from restore.physics.filters import unsharp_mask
 from restore.training.checkpoint import load_checkpoint
 from restore.training.learner import Learner
 from restore.training.loop import train, train_step
@@ -241,6 +243,33 @@ def test_jitter_shows_output_and_truth_from_one_place_that_depends_on_seed_and_s
     assert {places(3, part) for part in parts} == {found[5]}, "however the batch is divided"
     assert [places(3, replace(batch, seed=1)) for batch in batches] != found
     assert {places(0, batch) for batch in batches[:3]} == {(0, 0)}, "0 changes nothing"
+
+
+@pytest.mark.parametrize("jitter", [0, 3])
+def test_the_losses_see_a_sharpened_truth_and_the_discriminator_the_plain_one(jitter):
+    seen: list[torch.Tensor] = []
+
+    def watched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append(y)
+        return l2_loss(x, y)
+
+    clean = (torch.arange(64) >= 32).float().mul(0.6).add(0.2).expand(2, 3, 64, 64).contiguous()
+    batch = Batch({"clean": clean, "picture": clean}, 0, 4, 0)
+    judges, real = [], []
+    for sharp in (False, True):
+        judges.append(Whole())
+        objective = Adversarial(network(), judges[-1], {"l2": (1.0, watched)}, kind="relativistic", jitter=jitter,
+                                sharpen_target=sharp)  # fmt: skip
+        for phase in ("discriminate", "restore"):
+            objective(batch, phase, 4)
+        real.append((judges[-1].seen[0], judges[-1].seen[2]))
+    plain, sharpened = seen
+    for each in (*real[0], *real[1]):
+        assert torch.equal(each, plain)
+    places = [slice(None)] if not jitter else [slice(at, at + 61) for at in range(4)]
+    whole = unsharp_mask(clean)
+    assert (whole - clean).abs().max() > 0.05
+    assert any(torch.equal(whole[..., rows, columns], sharpened) for rows in places for columns in places)
 
 
 def test_a_patch_discriminator_without_spectral_norm_is_plain():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from restore.physics.filters import box_mean, filter_each, gaussian_kernels
+from restore.physics.filters import box_mean, filter_each, gaussian_blur, gaussian_kernels, unsharp_mask
 from restore.physics.random import generator_for
 from restore.physics.resample import enlarge_each, halve
 
@@ -54,3 +56,48 @@ def test_enlarging_is_linear_interpolation() -> None:
     white = torch.randn(2, 1, 402, 402, generator=generator_for(4))
     y, gain = enlarge_each(white, factor, (shift, shift), (400, 400))
     assert torch.allclose(y.square().mean((1, 2, 3)), gain, rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [(64, 80), (30, 27)])
+def test_a_gaussian_blur_equals_opencvs(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size, generator=generator_for(5), dtype=torch.float64)
+    theirs = [cv2.GaussianBlur(each.permute(1, 2, 0).numpy(), (51, 51), 0) for each in x]  # std 8 by its own rule
+    assert torch.allclose(gaussian_blur(x, 51, 8.0), torch.from_numpy(np.stack(theirs)).permute(0, 3, 1, 2), atol=1e-9)
+
+
+def test_a_blur_wider_than_the_picture_repeats_its_border() -> None:
+    x = torch.rand(1, 2, 4, 60, generator=generator_for(6), dtype=torch.float64)
+    tall = F.pad(x, (0, 0, 40, 40), "replicate")
+    assert torch.allclose(gaussian_blur(x, 51, 8.0), gaussian_blur(tall, 51, 8.0)[..., 40:-40, :], atol=1e-12)
+
+
+def test_an_unsharp_mask_equals_its_formula_with_opencvs_blur() -> None:
+    """An edge of 0.6 and texture of 0.01: the edge overshoots by at most half of its residual, texture stays."""
+    generator = generator_for(7)
+    x = 0.2 + 0.6 * (torch.arange(200) >= 100).double() + 0.01 * torch.rand(1, 3, 120, 200, generator=generator)
+    picture = x[0].permute(1, 2, 0).numpy()
+
+    def blurred(of: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(of, (51, 51), 0)
+
+    residual = picture - blurred(picture)
+    mask = blurred((np.abs(residual) * 255 > 10).astype(np.float64))
+    expected = mask * np.clip(picture + 0.5 * residual, 0, 1) + (1 - mask) * picture
+    y = unsharp_mask(x)
+    assert y.dtype == torch.float64
+    assert torch.allclose(y[0].permute(1, 2, 0), torch.from_numpy(expected), atol=1e-9)
+    assert torch.equal(y[..., :40], x[..., :40]) and torch.equal(y[..., 160:], x[..., 160:])
+    assert (x - y)[..., 99].min().item() > 0.1 and (y - x)[..., 100].min().item() > 0.1
+    assert y.min() >= 0 and y.max() <= 1
+
+
+def test_an_unsharp_mask_leaves_flats_ramps_and_what_is_below_the_threshold() -> None:
+    flat = torch.full((1, 3, 64, 64), 0.3)
+    ramp = (torch.arange(80.0) / 100).expand(1, 1, 64, 80)
+    noise = 0.5 + 0.03 * (torch.rand(1, 3, 64, 64, generator=generator_for(8)) - 0.5)
+    assert torch.equal(unsharp_mask(flat), flat) and torch.equal(unsharp_mask(noise), noise)
+    inside = unsharp_mask(ramp, threshold=0.2)
+    assert torch.equal(inside, ramp), "its residual at the border is below 0.2, elsewhere 0"
+    with torch.autocast("cpu", torch.bfloat16):
+        half = unsharp_mask(noise.bfloat16())
+    assert half.dtype == torch.float32 and torch.equal(half, noise.bfloat16().float())

@@ -7,17 +7,18 @@
            the network, so that one weight suits all backbones; LPIPS' form (Zhang et al., CVPR 2018) without its
            learned weights. Never call it LPIPS.
 
-    preset        backbone  taps, weights                                           distance
-    srgan         vgg19     relu5_4 1 / 12.75^2                                     l2    Ledig et al., CVPR 2017
-    srgan22_caffe vgg16_caffe  relu2_2 1 / 12.75^2                                  l2    its VGG22
-    srgan54_caffe vgg16_caffe  relu5_3 1 / 12.75^2                                  l2    the nearest of its VGG54
-    esrgan        vgg19     conv5_4 1                                               l1    Wang et al., ECCVW 2018
-    real_esrgan   vgg19     conv1_2 0.1, conv2_2 0.1, conv3_4, conv4_4, conv5_4 1   l1    Wang et al., ICCVW 2021
-    johnson       vgg16     relu1_2, relu2_2, relu3_3, relu4_3 1                    l2
+    preset        backbone     taps, weights                                           distance
+    srgan         vgg19        relu5_4 1 / 12.75^2                                     l2    Ledig et al., CVPR 2017
+    srgan22_caffe vgg16_caffe  relu2_2 1 / 12.75^2                                     l2    its VGG22
+    srgan54_caffe vgg16_caffe  relu5_3 1 / 12.75^2                                     l2    the nearest of its VGG54
+    esrgan        vgg19        conv5_4 1                                               l1    Wang et al., ECCVW 2018
+    real_esrgan   vgg19        conv1_2 0.1, conv2_2 0.1, conv3_4, conv4_4, conv5_4 1   l1    Wang et al., ICCVW 2021
+    johnson       vgg16        relu1_2, relu2_2, relu3_3, relu4_3 1                    l2
 
 SRGAN's authors divided the features of Oxford's VGG19 by 12.75, which weights the distance with 0.0061515. Oxford's
 VGG16 (`vgg16_caffe`) takes the same values of 0 to 255 less a mean; features of torchvision's networks have another
-size. The paper's equation sums the squares over the channels, here they are averaged. convN_M are the values before the activation, which ESRGAN found to keep more detail.
+size. The paper's equation sums the squares over the channels, here they are averaged. convN_M are the values
+before the activation, which ESRGAN found to keep more detail.
 """
 
 from __future__ import annotations

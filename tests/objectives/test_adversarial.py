@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -63,6 +65,27 @@ def test_each_phase_changes_its_own_network_and_both_learn(kind):
     assert all(grads_g[0]) and not any(grads_g[1])
 
 
+def test_each_phase_leaves_the_other_networks_state_as_it_is():
+    """State dicts by their hashes; both networks without statistics of their own."""
+
+    def digest(net: nn.Module) -> str:
+        return hashlib.sha256(b"".join(each.numpy().tobytes() for each in net.state_dict().values())).hexdigest()
+
+    objective = Adversarial(network(), PatchDiscriminator(3, 8, 2, spectral=False), {"l2": (1.0, l2_loss)}, ramp=0)
+    learner, seen = Learner(objective, settings(), Runtime(settings())), []
+
+    def note(values: object = None) -> None:
+        seen.append((digest(objective.network), digest(objective.discriminator)))
+
+    note()
+    for step in range(3):
+        assert train_step(learner, [draw(step, 0, 4).to(CPU)], step, 1e-2, note)
+    for number, (before, after) in enumerate(itertools.pairwise(seen)):
+        changed, kept = (0, 1) if number % 2 else (1, 0)  # the discriminator's phase is the first
+        assert before[kept] == after[kept] and before[changed] != after[changed]
+    assert len(seen) == 7
+
+
 def test_the_weight_ramps_up_by_the_step():
     objective = gan(adversarial_weight=0.5, start=100, ramp=200)
     for step, share in ((0, 0), (100, 0), (200, 0.5), (300, 1), (10**6, 1)):
@@ -122,9 +145,11 @@ def test_the_discriminator_tells_and_the_network_learns(tmp_path):
     assert entries[-1]["restore_loss"] < 0.5 * entries[0]["restore_loss"]
 
 
-def test_resume_is_exact(tmp_path):
+@pytest.mark.parametrize("kind", ["wgan", "relativistic"])
+def test_resume_is_exact(tmp_path, kind):
     def made(seed: int = 0) -> Adversarial:
-        return gan(seed, kind="wgan", adversarial_weight=0.1, r1=1.0, r1_every=4)  # random points, buffers, laziness
+        """With random points and places, buffers and laziness."""
+        return gan(seed, kind=kind, adversarial_weight=0.1, r1=1.0, r1_every=4, jitter=2, discriminator_rate=2.0)
 
     train(made(), draw, settings(), tmp_path / "whole")
     part = made()

@@ -59,6 +59,16 @@ def test_both_processes_of_a_gan_hold_the_same_and_saw_the_same_gradients(folder
     assert len(first["gradients"]) == 6 * len(list(two_processes.gan().parameters()))
 
 
+def test_the_gradients_of_a_gan_are_those_of_one_process(folders):
+    """Of both phases of the first step, with the penalty, before rounding has moved the weights apart."""
+    one, two = (torch.load(folder / "gan0.pt", weights_only=True)["gradients"] for folder in folders)
+    count = len(list(two_processes.gan().parameters()))
+    assert len(one) == len(two) == 6 * count
+    assert all(gradient.abs().max() > 0 for gradient in one[:count])
+    for ours, theirs in zip(one[:count], two[:count], strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-6)
+
+
 def test_dropout_differs_between_processes_that_stay_equal_after_a_resume(folders):
     """Each process resumes from one checkpoint, whatever it was built with."""
     first, second = (torch.load(folders[1] / f"half{rank}.pt", weights_only=True) for rank in (0, 1))

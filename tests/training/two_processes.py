@@ -22,7 +22,7 @@ def main(folder: Path, rank: int) -> None:
     train(Pairs(network()), draw, chosen, folder / "plain", validation=[draw(99, 0, 2)])
     parts = settings(batch=8, steps=6, log_every=3, accumulate=2)
     train(Pairs(network()), draw, parts, folder / "accumulated")
-    objective = gan(r1=1.0, r1_every=2, adversarial_weight=0.1)
+    objective = gan(r1=1.0, r1_every=2, adversarial_weight=0.1, jitter=1)
     gradients: list[torch.Tensor] = []
     clip = torch.nn.utils.clip_grad_norm_
 

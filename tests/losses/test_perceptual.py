@@ -119,12 +119,14 @@ def test_halving_the_features_quarters_the_squared_distance(monkeypatch, distanc
 def test_vgg19s_layers_34_and_35_are_the_last_convolution_and_its_activation():
     features = PerceptualLoss(preset="srgan", **RANDOM).features
     caught: dict[int, torch.Tensor] = {}
-    hooks = [
-        features.layers[place].register_forward_hook(
-            lambda layer, given, made, place=place: caught.update({place: made.clone()})
-        )
-        for place in (34, 35)
-    ]
+
+    def keep(place: int):
+        def hook(layer: nn.Module, given: object, made: torch.Tensor) -> None:
+            caught[place] = made.clone()
+
+        return features.layers[place].register_forward_hook(hook)
+
+    hooks = [keep(place) for place in (34, 35)]
     x = random_pair(0, 1, 3, 32, 32)[0]
     taps = features(x, ["conv5_4", "relu5_4"])
     for hook in hooks:

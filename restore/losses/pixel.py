@@ -7,7 +7,7 @@
     gradient     total variation of x - y        the L1 norm of what the edges differ by
     tv           total variation of x alone      Rudin, Osher, Fatemi, Physica D 1992 (anisotropic form); a prior, not a
                                                  comparison: mean |right - left| + mean |below - above|
-    phase        mean |local means of each s x s phase of x - y| of their own mean   what is the same in every s-th pixel:
+    phase        mean |local means of each s x s phase of x - y| of their own mean   the same in every s-th pixel:
                                                  the regular pattern of a sub-pixel convolution, which texture is not
     smoothness   2 (mean (right - left)^2 + mean (below - above)^2) of x alone, as INFWIDE takes it for its TV
 

@@ -45,7 +45,7 @@ class Adversarial(Supervised):
             learns from the first step on.
         every: the network takes part in each n-th step only, the discriminator in all.
         discriminator_rate: learning rate of the discriminator over that of the settings.
-        r1: gamma of the R1 penalty; 0: none.
+        r1: gamma of the R1 penalty, on the slope of a picture's mean logit; 0: none.
         r1_every: steps from one R1 penalty to the next (each counts as many times).
         jitter: losses and discriminator see both pictures from a random place on, this many pixels down and right at
             most, another in every step: else what a network's strided layers reward at their own places becomes a
@@ -146,8 +146,8 @@ class Adversarial(Supervised):
 def accuracy(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     """Share of the logits by which the discriminator is right, real and fake ones counting alike: 0.5 is guessing.
 
-    Right is real above 0 and fake below; where only differences count ("relativistic", "wgan"), above and below the mean
-    of the others.
+    Right is real above 0 and fake below; where only differences count ("relativistic", "wgan"), above and below the
+    mean of the others.
     """
     real, fake = real.detach().float(), fake.detach().float()
     compared = kind in ("relativistic", "wgan")

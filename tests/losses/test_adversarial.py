@@ -103,6 +103,18 @@ def test_penalties_of_a_linear_critic_are_known():
     )
 
 
+def test_penalties_do_not_grow_with_the_number_of_patches():
+    """k mean(x) as one logit, or as four of a quarter of the picture each: the mean logit is the same."""
+    real, fake = torch.rand(2, 4, 3, 8, 8)
+    shares = torch.rand(4, 1, 1, 1)
+    one, four = (lambda x, side=side: 0.7 * F.adaptive_avg_pool2d(x, side).mean(1) for side in (1, 2))
+    assert four(real).numel() == 4 * one(real).numel()
+    for critic in (one, four):
+        assert r1_penalty(critic, real, 10).item() == pytest.approx(5 * 0.49 / 192, rel=1e-5)
+        penalty = gradient_penalty(critic, real, fake, shares).item()
+        assert penalty == pytest.approx(10 * (0.7 / math.sqrt(192) - 1) ** 2, rel=1e-5)
+
+
 def test_the_gradient_penalty_looks_between_the_pictures():
     seen = []
 

@@ -210,7 +210,8 @@ def line_of(entry: dict[str, Any]) -> str:
         figures = "".join(f"  {name} {value:.2f} dB" for name, value in entry.items() if name.startswith("psnr"))
         return f"step {entry['step']}  validation{figures}"
     fixed = {"step", "seconds", "done", "left_seconds", "data_share", "seconds_per_step", "learning_rate", "skipped"}
-    parts = "".join(f"  {name} {value:.4g}" for name, value in entry.items() if name not in fixed)
+    shown = [name for name in entry if name not in fixed and not name.endswith(("_weighted", "_slope"))]
+    parts = "".join(f"  {name} {entry[name]:.4g}" for name in shown)
     minutes, seconds = divmod(int(entry["left_seconds"]), 60)
     skipped = f"  {entry['skipped']} skipped" if entry["skipped"] else ""
     return (

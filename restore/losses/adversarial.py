@@ -33,13 +33,23 @@ Form = TypeVar("Form")
 GP_WEIGHT = 10.0  # of the gradient penalty (Gulrajani et al., NeurIPS 2017)
 
 
-def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(kind: str, real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor:
     """What the discriminator minimises, from its logits of real and (detached) fake pictures: a scalar.
 
-    Raises `ConfigError` for an unknown `kind`.
+    Args:
+        real_label: of real pictures, for "vanilla" alone: below 1 (0.9) it is never to be sure of them (one-sided label
+            smoothing, Salimans et al., NeurIPS 2016).
+    Raises:
+        ConfigError: an unknown `kind`, or another label for a `kind` without labels.
     """
     with torch.autocast(real.device.type, enabled=False):
-        return _of(kind, _DISCRIMINATOR)(at_least_float32(real), at_least_float32(fake))
+        real, fake = at_least_float32(real), at_least_float32(fake)
+        loss = _of(kind, _DISCRIMINATOR)(real, fake)
+        if real_label == 1:
+            return loss
+        if kind != "vanilla":
+            raise ConfigError(f"the adversarial loss {kind!r} has no labels to smooth", fix="Use vanilla, or label 1")
+        return loss + (1 - real_label) * real.mean()  # softplus(r) - softplus(-r) = r
 
 
 def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tensor:

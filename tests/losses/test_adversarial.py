@@ -128,6 +128,17 @@ def test_the_gradient_penalty_looks_between_the_pictures():
     assert seen[0].equal(shares.expand_as(real))
 
 
+def test_smoothed_labels_are_those_of_the_cross_entropy():
+    r, f = torch.randn((2, 50), generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(4).requires_grad_()
+    expected = F.binary_cross_entropy_with_logits(r, torch.full_like(r, 0.9)) + F.softplus(f).mean()
+    assert discriminator_loss("vanilla", r, f, 0.9).item() == pytest.approx(expected.item(), rel=1e-9)
+    sure = torch.tensor([math.log(9.0)], requires_grad=True)  # sigmoid 0.9: no reason to be surer
+    (slope,) = torch.autograd.grad(discriminator_loss("vanilla", sure, torch.zeros(1), 0.9), sure)
+    assert slope.item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ConfigError, match="'hinge' has no labels to smooth"):
+        discriminator_loss("hinge", r, f, 0.9)
+
+
 def test_unknown_kinds_name_the_nearest():
     with pytest.raises(ConfigError, match=r"no adversarial loss is called 'hinges'\. Did you mean 'hinge'"):
         discriminator_loss("hinges", torch.zeros(1), torch.zeros(1))

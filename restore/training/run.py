@@ -66,11 +66,7 @@ def run(
             each.model_dump() for each in load_initial_weights(objective.averaged, settings.begin, settings.model)
         ]
     elif not objective.from_scratch:
-        raise ConfigError(
-            f"the objective {settings.objective.name!r} needs a trained network to begin with",
-            why="against a discriminator, one that has learned nothing learns little but its artefacts",
-            fix="Give begin: NAME, --init-from or a stage before it, or objective.arguments.from_scratch=true",
-        )
+        raise untrained(settings)
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached, left_out)
@@ -89,6 +85,15 @@ def run(
         resume=resume,
         facts=_plain(facts),
         notify=notify,
+    )
+
+
+def untrained(settings: Settings) -> ConfigError:
+    """Of an objective that may not begin with random weights (`from_scratch`), and is to."""
+    return ConfigError(
+        f"the objective {settings.objective.name!r} needs a trained network to begin with",
+        why="against a discriminator, one that has learned nothing learns little but its artefacts",
+        fix="Give begin: NAME, --init-from or a stage before it, or objective.arguments.from_scratch=true",
     )
 
 

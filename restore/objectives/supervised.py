@@ -63,18 +63,22 @@ class Supervised(Objective):
 
         Raises `ConfigError` if no output's truth is known.
         """
+        parts = self.parts(outputs, sample)
+        total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
+        return total, parts if len(parts) > 1 else {}
+
+    def parts(self, outputs: Mapping[str, Tensor], sample: Sample) -> dict[str, Tensor]:
+        """Each loss by name, without its weight. Raises as `compared`."""
         pairs = [(outputs[name], sample.targets[name]) for name in outputs if name in sample.targets]
         if not pairs:
             what = f"there is no truth for the outputs {', '.join(outputs)}"
             raise ConfigError(what, fix="Choose a degradation with these targets, or a self-supervised objective")
-        parts = {
+        return {
             name: torch.stack([loss(output, target) for output, target in pairs]).sum()
             for name, (_, loss) in self.losses.items()
         }
-        total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
-        return total, parts if len(parts) > 1 else {}
 
-    def restored(self, network: nn.Module, sample: Sample) -> dict[str, Tensor]:
+    def restored(self, network: Callable[..., Tensor], sample: Sample) -> dict[str, Tensor]:
         """The outputs of the network (or of an average of it), by name."""
         x = stacked_inputs(sample, self.spec)
         y = network(x, **{name: sample.conditions[name] for name in self.spec.conditions})

@@ -13,6 +13,7 @@ from torch import nn
 from restore import degradations, objectives
 from restore.data.batches import CropBatches, validation_batches
 from restore.data.sources import Cached, LeftOut, open_data
+from restore.errors import ConfigError
 from restore.inference.memory import tune_allocator
 from restore.models import build
 from restore.models.spec import spec_of
@@ -50,6 +51,8 @@ def run(
         notify: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
         left_out: called with a line for every picture that is not learned from.
+    Raises:
+        ConfigError: the objective needs a trained network and there is none; before any data is read.
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
@@ -62,6 +65,8 @@ def run(
         before = [
             each.model_dump() for each in load_initial_weights(objective.averaged, settings.begin, settings.model)
         ]
+    elif not objective.from_scratch:
+        raise untrained(settings)
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached, left_out)
@@ -80,6 +85,15 @@ def run(
         resume=resume,
         facts=_plain(facts),
         notify=notify,
+    )
+
+
+def untrained(settings: Settings) -> ConfigError:
+    """Of an objective that may not begin with random weights (`from_scratch`), and is to."""
+    return ConfigError(
+        f"the objective {settings.objective.name!r} needs a trained network to begin with",
+        why="against a discriminator, one that has learned nothing learns little but its artefacts",
+        fix="Give begin: NAME, --init-from or a stage before it, or objective.arguments.from_scratch=true",
     )
 
 

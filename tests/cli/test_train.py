@@ -147,3 +147,17 @@ def _wait(until, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         time.sleep(0.005)
+
+
+def test_a_dry_run_refuses_what_the_run_would(here, restore):
+    """Adversarial training without weights; with a stage before it, weights, a checkpoint or force it is taken."""
+    gan = ["objective.name=adversarial", "objective.arguments.discriminator={width: 4, depth: 1}"]
+    stages = "stages=[{share: 1}, {share: 1, settings: {objective.name: adversarial}}]"
+    for more in ([], ["--dry-run"]):
+        ran = restore("train", "tiny.yaml", *gan, *more)
+        assert ran.code == 2 and "'adversarial' needs a trained network to begin with" in ran.err
+    assert not (here / "runs").exists() and not (here / "cache").exists()
+    for words in ([stages], [*gan, "--init-from", "denoise"], [*gan, "--resume"],
+                  [*gan, "objective.arguments.from_scratch=true"]):  # fmt: skip
+        ran = restore("train", "tiny.yaml", *words, "--dry-run")
+        assert ran.code == 0, ran.err

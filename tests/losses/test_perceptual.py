@@ -82,10 +82,13 @@ def test_presets_are_the_published_ones(name):
     preset, loss = PRESETS[name], PerceptualLoss(preset=name, **RANDOM)
     x, y = random_pair(0, 1, 3, 32, 32)
     features = loss.features
-    assert features.backbone.name == {"johnson": "vgg16"}.get(name, "vgg19")
+    assert features.backbone.name == {"johnson": "vgg16"}.get(name, "vgg16_caffe" if "caffe" in name else "vgg19")
     x, y = (features(each, list(preset.taps)) for each in (x, y))
     expected = {
-        "srgan": lambda: 0.00615 * nn.functional.mse_loss(x["relu5_4"], y["relu5_4"]),
+        "srgan": lambda: 0.0061514802 * nn.functional.mse_loss(x["relu5_4"], y["relu5_4"]),
+        "srgan22": lambda: 0.0061514802 * nn.functional.mse_loss(x["relu2_2"], y["relu2_2"]),
+        "srgan_caffe": lambda: nn.functional.mse_loss(x["relu5_3"] / 12.75, y["relu5_3"] / 12.75),
+        "srgan22_caffe": lambda: nn.functional.mse_loss(x["relu2_2"] / 12.75, y["relu2_2"] / 12.75),
         "esrgan": lambda: nn.functional.l1_loss(x["conv5_4"], y["conv5_4"]),
         "real_esrgan": lambda: sum(
             weight * nn.functional.l1_loss(x[tap], y[tap])
@@ -96,6 +99,33 @@ def test_presets_are_the_published_ones(name):
         ),
     }[name]()
     assert loss(*random_pair(0, 1, 3, 32, 32)).item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_halved_features_are_a_quarter_of_srgans_loss(monkeypatch):
+    """Its Eq. 5; and the loss reaches the picture, not the network."""
+    loss = PerceptualLoss(preset="srgan_caffe", **RANDOM)
+    x, y = random_pair(0, 1, 3, 32, 32)
+    x.requires_grad_()
+    whole, features = loss(x, y), loss.features.forward
+    monkeypatch.setattr(loss.features, "forward", lambda *a: {tap: f / 2 for tap, f in features(*a).items()})
+    assert loss(x, y).item() == pytest.approx(whole.item() / 4, rel=1e-5)
+    whole.backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+    assert not any(value.requires_grad for value in loss.features.buffers())
+
+
+def test_vgg54_lies_behind_the_activation_of_layer_34():
+    """By hooks on the layers: what index 35 gives is that of 34, cut at 0."""
+    features = PerceptualLoss(preset="srgan", **RANDOM).features
+    seen: dict[int, torch.Tensor] = {}
+    hooks = [
+        features.layers[place].register_forward_hook(lambda module, x, y, place=place: seen.update({place: y.clone()}))
+        for place in (34, 35)
+    ]
+    tapped = features(random_pair(0, 1, 3, 32, 32)[0], ["relu5_4"])["relu5_4"]
+    for hook in hooks:
+        hook.remove()
+    assert seen[34].min() < 0 and torch.equal(seen[35], seen[34].clamp(min=0)) and torch.equal(tapped, seen[35])
 
 
 def test_gram_and_unit_in_closed_form():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from restore.physics.filters import box_mean, filter_each, gaussian_kernels
+from restore.physics.filters import box_mean, filter_each, gaussian_kernels, gaussian_taps, sharpened
 from restore.physics.random import generator_for
 from restore.physics.resample import enlarge_each, halve
 
@@ -40,6 +40,43 @@ def test_a_gaussian_has_the_std_asked_for() -> None:
     assert (kernel.sum(0) * place.square()).sum().item() == pytest.approx(1, rel=0.01)
     still = gaussian_kernels(torch.tensor([0.0]), torch.ones(1), torch.zeros(1))[0]
     assert still[3, 3] == 1 and still.sum() == 1
+
+
+def test_sharpening_along_one_dimension() -> None:
+    """Against the definition, x + blurred mask * 0.5 (x - blurred), filtered with torch in float64."""
+    place = torch.arange(400, dtype=torch.float64)
+    wave = 0.3 * (torch.cos(0.1 * place).sign() * 0.5 + torch.cos(0.1 * place)) / 1.5
+    x = (0.5 + wave).expand(1, 3, 60, 400)
+    gain = F.conv1d(wave[None, None], gaussian_taps(51, 8.0)[None, None])[0, 0]
+    kept = slice(60, -60)
+    share = ((wave[25:-25] - gain).abs() > 10 / 255).double()
+    share = F.conv1d(share[None, None], gaussian_taps(51, 8.0)[None, None])[0, 0][10:-10]
+    expected = x[0, 0, 0, kept] + share * 0.5 * (wave[25:-25] - gain)[35:-35]
+    assert share.min() > 0.5 and (expected - x[0, 0, 0, kept]).abs().max() > 0.05
+    assert torch.allclose(sharpened(x)[0, 1, 30, kept], expected, atol=1e-9)
+
+
+def test_sharpening_leaves_faint_detail_and_flat_areas_alone() -> None:
+    """Nothing beyond the threshold: the same bits. Results stay in [0, 1]; the type is float32 at least."""
+    x = 0.5 + torch.rand(2, 3, 40, 52, generator=generator_for(5)) * 9 / 255
+    assert torch.equal(sharpened(x), x)
+    edge = torch.cat([torch.zeros(1, 1, 40, 40), torch.ones(1, 1, 40, 40)], -1)
+    y = sharpened(edge)
+    assert y.min() == 0 and y.max() == 1
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = sharpened(x.bfloat16())
+    assert inside.dtype == torch.float32 and torch.equal(inside, x.bfloat16().float())
+
+
+def test_sharpening_each_channel_and_sample_by_itself() -> None:
+    x = torch.rand(3, 2, 33, 30, generator=generator_for(6))
+    whole = sharpened(x)
+    for n in range(3):
+        for c in range(2):
+            assert torch.allclose(sharpened(x[n : n + 1, c : c + 1]), whole[n, c], atol=1e-6)
+    assert torch.allclose(sharpened(x.mT), whole.mT, atol=1e-6), "separable"
+    with pytest.raises(ValueError, match="more than 25 px, not 25 x 40"):
+        sharpened(torch.zeros(1, 3, 25, 40))
 
 
 def test_enlarging_is_linear_interpolation() -> None:

@@ -59,7 +59,7 @@ class Train:
             fix = "Resume goes on, init-from starts anew"
             raise ConfigError("--resume and --init-from exclude each other", fix=fix)
         begin = [] if self.init_from is None else [f"begin={json.dumps(self.init_from)}"]
-        stages = resolved(self.paths[0], [*self.paths[1:], *begin], resume=self.resume)
+        stages = resolved(self.paths[0], [*self.paths[1:], *begin], resumed=self.resume)
         if self.dry_run:
             settings = [dataclasses.asdict(each) for each in stages]
             put(json.dumps(settings[0] if len(settings) == 1 else settings, indent=2))
@@ -67,16 +67,16 @@ class Train:
         return _train(stages, self.out or Path("runs") / stages[0].name, self)
 
 
-def resolved(config: str, overrides: Sequence[str], resume: bool = False) -> tuple[Settings, ...]:
-    """Settings of each stage, checked, with the user's cache folder filled in."""
+def resolved(config: str, overrides: Sequence[str], *, resumed: bool = False) -> tuple[Settings, ...]:
+    """Settings of each stage, checked, with the user's cache folder filled in; `resumed`: from a checkpoint."""
     from restore.io.home import home
     from restore.io.regular_file import foreign_errors
     from restore.training.config import check_buildable, load_stages
 
     stages = []
-    for number, settings in enumerate(load_stages(config, overrides)):
+    for settings in load_stages(config, overrides):
         with foreign_errors(config, "what it describes cannot be built", ConfigError, "Check its arguments"):
-            check_buildable(settings, begun=resume or number > 0)
+            check_buildable(settings, trained=resumed or bool(stages))
         cache = settings.data.cache or str(home() / "crops")
         stages.append(dataclasses.replace(settings, data=dataclasses.replace(settings.data, cache=cache)))
     return tuple(stages)
@@ -210,7 +210,8 @@ def line_of(entry: dict[str, Any]) -> str:
         figures = "".join(f"  {name} {value:.2f} dB" for name, value in entry.items() if name.startswith("psnr"))
         return f"step {entry['step']}  validation{figures}"
     fixed = {"step", "seconds", "done", "left_seconds", "data_share", "seconds_per_step", "learning_rate", "skipped"}
-    parts = "".join(f"  {name} {value:.4g}" for name, value in entry.items() if name not in fixed)
+    shown = [name for name in entry if name not in fixed and not name.endswith(("_weighted", "_slope"))]
+    parts = "".join(f"  {name} {entry[name]:.4g}" for name in shown)
     minutes, seconds = divmod(int(entry["left_seconds"]), 60)
     skipped = f"  {entry['skipped']} skipped" if entry["skipped"] else ""
     return (

@@ -10,7 +10,8 @@
 
 softplus(-C) is the binary cross-entropy of a logit with label 1, softplus(C) with label 0 (the generator's vanilla
 form is the non-saturating one). m is the mean over the batch of one process. The discriminator's parts are summed,
-not halved, but for `relativistic`: at logits 0 vanilla costs it 2 ln 2, relativistic ln 2.
+not halved, but for `relativistic`: at logits 0 vanilla costs it 2 ln 2, relativistic ln 2. Penalties are on the slope
+of a picture's mean logit, which the losses are about: that of the sum grows with the number of patches.
 
 No function here has a weight: the weight of the adversarial part belongs to the generator's total alone. Hand
 `discriminator_loss` logits of detached fakes, and step the generator with the discriminator's parameters frozen.
@@ -32,13 +33,23 @@ Form = TypeVar("Form")
 GP_WEIGHT = 10.0  # of the gradient penalty (Gulrajani et al., NeurIPS 2017)
 
 
-def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(kind: str, real: Tensor, fake: Tensor, real_label: float = 1.0) -> Tensor:
     """What the discriminator minimises, from its logits of real and (detached) fake pictures: a scalar.
 
-    Raises `ConfigError` for an unknown `kind`.
+    Args:
+        real_label: of real pictures, for "vanilla" alone: below 1 (0.9) it is never to be sure of them (one-sided label
+            smoothing, Salimans et al., NeurIPS 2016).
+    Raises:
+        ConfigError: an unknown `kind`, or another label for a `kind` without labels.
     """
     with torch.autocast(real.device.type, enabled=False):
-        return _of(kind, _DISCRIMINATOR)(at_least_float32(real), at_least_float32(fake))
+        real, fake = at_least_float32(real), at_least_float32(fake)
+        loss = _of(kind, _DISCRIMINATOR)(real, fake)
+        if real_label == 1:
+            return loss
+        if kind != "vanilla":
+            raise ConfigError(f"the adversarial loss {kind!r} has no labels to smooth", fix="Use vanilla, or label 1")
+        return loss + (1 - real_label) * real.mean()  # softplus(r) - softplus(-r) = r
 
 
 def generator_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tensor:
@@ -73,16 +84,16 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, gamma: float = 10.0) -> Tensor:
     """gamma/2 mean |grad C|^2 at real pictures, B x C x H x W: a scalar. Mescheder et al., ICML 2018.
 
-    Where it is taken every n-th step only, multiply it by n.
+    C is the mean of a picture's logits. Where it is taken every n-th step only, multiply it by n.
     """
     gradients = _picture_gradients(discriminator, real.detach().requires_grad_())
     return gamma / 2 * gradients.square().sum(1).mean()
 
 
 def _picture_gradients(discriminator: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
-    """Gradient of the sum of each picture's logits with respect to it, B x (C H W), to be differentiated again."""
+    """Gradient of the mean of each picture's logits with respect to it, B x (C H W), to be differentiated again."""
     with torch.autocast(pictures.device.type, enabled=False):
-        logits = discriminator(pictures).sum()
+        logits = discriminator(pictures).mean() * len(pictures)
         (gradients,) = torch.autograd.grad(logits, pictures, create_graph=True)
     return gradients.flatten(1)
 

@@ -8,17 +8,18 @@
            learned weights. Never call it LPIPS.
 
     preset        backbone     taps, weights                                           distance
-    srgan         vgg19        relu5_4 1 / 12.75^2                                     l2    Ledig et al., CVPR 2017
-    srgan22_caffe vgg16_caffe  relu2_2 1 / 12.75^2                                     l2    its VGG22
-    srgan54_caffe vgg16_caffe  relu5_3 1 / 12.75^2                                     l2    the nearest of its VGG54
+    srgan         vgg19        relu5_4 1/12.75^2                                       l2    Ledig et al., CVPR 2017,
+    srgan22       vgg19        relu2_2 1/12.75^2                                       l2    its VGG54 and VGG22
+    srgan_caffe   vgg16_caffe  relu5_3 1/12.75^2                                       l2    the same on VGG16
+    srgan22_caffe vgg16_caffe  relu2_2 1/12.75^2                                       l2
     esrgan        vgg19        conv5_4 1                                               l1    Wang et al., ECCVW 2018
     real_esrgan   vgg19        conv1_2 0.1, conv2_2 0.1, conv3_4, conv4_4, conv5_4 1   l1    Wang et al., ICCVW 2021
     johnson       vgg16        relu1_2, relu2_2, relu3_3, relu4_3 1                    l2
 
-SRGAN's authors divided the features of Oxford's VGG19 by 12.75, which weights the distance with 0.0061515. Oxford's
-VGG16 (`vgg16_caffe`) takes the same values of 0 to 255 less a mean; features of torchvision's networks have another
-size. The paper's equation sums the squares over the channels, here they are averaged. convN_M are the values
-before the activation, which ESRGAN found to keep more detail.
+convN_M are the values before the activation, which ESRGAN found to keep more detail. SRGAN's VGG54 is the last layer
+before the fifth pooling: relu5_4 of VGG19, relu5_3 of VGG16, which has no relu5_4. Its features are divided by 12.75,
+which fits weights for inputs of 0 to 255 (`vgg16_caffe`); torchvision's are for values about 58 times smaller. The mean
+is over channels, too; the paper's equation divides by the positions alone, which is 128 (VGG22) or 512 times as much.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from restore.errors import ConfigError, nearest
 from restore.losses.backbones import DEFAULT, Features, backbone_called, load_features
 
 Chosen = TypeVar("Chosen")
+SRGAN_SCALE = 1 / 12.75  # of SRGAN's features; its square, 0.0061515, of their squared distance
 UNIT_EPS = 1e-8  # under the root, so that features of 0 have a gradient; changes others by less than 1e-6
 
 
@@ -47,12 +49,11 @@ class Preset:
     distance: str
 
 
-SRGAN = 1 / 12.75**2
-
 PRESETS = {
-    "srgan": Preset("vgg19", {"relu5_4": SRGAN}, "l2"),
-    "srgan22_caffe": Preset("vgg16_caffe", {"relu2_2": SRGAN}, "l2"),
-    "srgan54_caffe": Preset("vgg16_caffe", {"relu5_3": SRGAN}, "l2"),
+    "srgan": Preset("vgg19", {"relu5_4": SRGAN_SCALE**2}, "l2"),
+    "srgan22": Preset("vgg19", {"relu2_2": SRGAN_SCALE**2}, "l2"),
+    "srgan_caffe": Preset("vgg16_caffe", {"relu5_3": SRGAN_SCALE**2}, "l2"),
+    "srgan22_caffe": Preset("vgg16_caffe", {"relu2_2": SRGAN_SCALE**2}, "l2"),
     "esrgan": Preset("vgg19", {"conv5_4": 1.0}, "l1"),
     "real_esrgan": Preset(
         "vgg19", {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}, "l1"

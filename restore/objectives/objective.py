@@ -35,7 +35,8 @@ class Phase:
     Attributes:
         name: handed to the objective ("restore", "discriminate").
         parameters: what this phase changes.
-        every: it takes part in steps that are multiples of this.
+        every: it takes part in steps that are multiples of this,
+        start: from this step on.
         learning_rate: of its optimizer over that of the settings.
     """
 
@@ -43,6 +44,11 @@ class Phase:
     parameters: Sequence[nn.Parameter]
     every: int = 1
     learning_rate: float = 1.0
+    start: int = 0
+
+    def takes_part(self, step: int) -> bool:
+        """Whether it has a turn in a step."""
+        return step >= self.start and step % self.every == 0
 
 
 class Objective(nn.Module, ABC):
@@ -50,7 +56,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         phases: in the order they run within a step.
-        from_scratch: whether its network may begin with random weights.
+        from_scratch: whether its network may begin with weights that were drawn, not trained.
     """
 
     phases: tuple[Phase, ...]

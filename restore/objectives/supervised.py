@@ -56,24 +56,29 @@ class Supervised(Objective):
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
         sample = self.damaged(batch)
         total, parts = self.compared(self.restored(self.network, sample), sample)
-        return {"loss": total} | (parts if len(parts) > 1 else {})
+        return {"loss": total} | parts
 
     def compared(self, outputs: Mapping[str, Tensor], sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-        """(sum of the losses, each of them by name), all times their weights.
+        """(weighted sum of the losses, each loss by name where there are several).
 
         Raises `ConfigError` if no output's truth is known.
         """
+        parts = self.parts(outputs, sample)
+        total = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum()
+        return total, parts if len(parts) > 1 else {}
+
+    def parts(self, outputs: Mapping[str, Tensor], sample: Sample) -> dict[str, Tensor]:
+        """Each loss by name, without its weight. Raises as `compared`."""
         pairs = [(outputs[name], sample.targets[name]) for name in outputs if name in sample.targets]
         if not pairs:
             what = f"there is no truth for the outputs {', '.join(outputs)}"
             raise ConfigError(what, fix="Choose a degradation with these targets, or a self-supervised objective")
-        parts = {
-            name: weight * torch.stack([loss(output, target) for output, target in pairs]).sum()
-            for name, (weight, loss) in self.losses.items()
+        return {
+            name: torch.stack([loss(output, target) for output, target in pairs]).sum()
+            for name, (_, loss) in self.losses.items()
         }
-        return torch.stack(list(parts.values())).sum(), parts
 
-    def restored(self, network: nn.Module, sample: Sample) -> dict[str, Tensor]:
+    def restored(self, network: Callable[..., Tensor], sample: Sample) -> dict[str, Tensor]:
         """The outputs of the network (or of an average of it), by name."""
         x = stacked_inputs(sample, self.spec)
         y = network(x, **{name: sample.conditions[name] for name in self.spec.conditions})

@@ -38,35 +38,36 @@ def gaussian_taps(window: int, sigma: float) -> Tensor:
     return taps / taps.sum()
 
 
-def gaussian_blur(x: Tensor, window: int, sigma: float) -> Tensor:
-    """Correlate with `gaussian_taps` along rows and columns, B x C x H x W of any float type.
-
-    Beyond its borders a picture goes on reflected (repeated, where it has no more than window / 2 px).
-    """
-    taps = gaussian_taps(window, sigma).to(x.device, x.dtype)
-    for dim, shape, margin in ((-2, (-1, 1), (0, 0, 1, 1)), (-1, (1, -1), (1, 1, 0, 0))):
-        mode = "reflect" if window // 2 < x.shape[dim] else "replicate"
-        kernel = taps.view(1, 1, *shape).expand(x.shape[1], 1, -1, -1)
-        x = F.conv2d(F.pad(x, [each * (window // 2) for each in margin], mode), kernel, groups=x.shape[1])
-    return x
-
-
-def unsharp_mask(
-    x: Tensor, weight: float = 0.5, threshold: float = 10 / 255, window: int = 51, sigma: float = 8.0
+def sharpened(
+    x: Tensor, weight: float = 0.5, window: int = 51, sigma: float = 8.0, threshold: float = 10 / 255
 ) -> Tensor:
-    """Sharpen where it shows, B x C x H x W of [0, 1] -> the same, in float32 (float64) whatever the autocast.
+    """Unsharp masking as Real-ESRGAN sharpens what it learns from: x + weight (x - blurred), clipped, where it matters.
 
-    With r = x - blurred x, and m = blurred (1 where |r| > threshold, else 0):
+    Where |x - blurred| exceeds the threshold, each channel by itself; the mask is blurred too, so that nothing changes
+    abruptly. Computed in float32 (float64 for float64 input), borders reflected. Wang et al., ICCVW 2021,
+    https://arxiv.org/abs/2107.10833
 
-        m clamp(x + weight r) + (1 - m) x
-
-    The targets of Real-ESRGAN (Wang et al., ICCVW 2021, https://arxiv.org/abs/2107.10833), with its values.
+    Args:
+        x: B x C x H x W in [0, 1]; sides of more than `window` // 2 px.
+        window, sigma: of the Gaussian, px; OpenCV's own choice for 51 taps is 8.0.
+    Raises:
+        ValueError: smaller sides, for which there is nothing to reflect.
     """
+    if min(x.shape[-2:]) <= window // 2:
+        raise ValueError(f"sharpening needs sides of more than {window // 2} px, not {x.shape[-2]} x {x.shape[-1]}")
     with torch.autocast(x.device.type, enabled=False):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        residual = x - gaussian_blur(x, window, sigma)
-        mask = gaussian_blur((residual.abs() > threshold).to(x.dtype), window, sigma)
-        return x + mask * ((x + weight * residual).clamp(0, 1) - x)
+        taps = gaussian_taps(window, sigma).to(x)
+        detail = x - _blurred(x, taps)
+        share = _blurred((detail.abs() > threshold).to(x), taps)
+        return x + share * ((x + weight * detail).clamp(0, 1) - x)
+
+
+def _blurred(x: Tensor, taps: Tensor) -> Tensor:
+    """Filtered along rows and columns, borders reflected: B x C x H x W -> the same shape."""
+    reach = len(taps) // 2
+    flat = F.pad(x, (reach,) * 4, mode="reflect").flatten(0, 1)[:, None]
+    return F.conv2d(F.conv2d(flat, taps[None, None, None]), taps[None, None, :, None]).view(x.shape)
 
 
 def elliptic_distance(x: Tensor, y: Tensor, long: Tensor, short: Tensor, angle: Tensor) -> Tensor:

@@ -226,28 +226,28 @@ def _fields(kind: type) -> list[str]:
     return [each.name for each in dataclasses.fields(kind)]
 
 
-def check_buildable(settings: Settings, begun: bool = False) -> None:
+def check_buildable(settings: Settings, *, trained: bool = True) -> None:
     """Build what is to be trained without memory behind it, so that mistakes are named before the data is read.
 
     Args:
-        begun: it begins with weights that an earlier stage or a stopped run gives.
+        trained: the network begins with weights whatever `settings.begin` says: a stage's before, or a checkpoint's.
     Raises:
-        ConfigError: a network, objective, loss or degradation that cannot be built as described, or a network that is
-            to begin with random weights where the objective needs trained ones.
+        ConfigError: a network, objective, loss or degradation cannot be built as described, or the objective needs a
+            trained network and there is none.
     """
     import torch
 
     from restore.losses.table import build_losses
     from restore.models import build
     from restore.models.spec import spec_of
-    from restore.training.initial_weights import check_beginning
-    from restore.training.run import objective_of
+    from restore.training.run import objective_of, untrained
 
     with torch.random.fork_rng(devices=[]):  # discriminators draw their first weights
         with torch.device("meta"):
             network = build(settings.model.name, **settings.model.arguments)
         objective = objective_of(settings, network)
-    check_beginning(objective, begun or bool(settings.begin))
+    if not (trained or settings.begin or objective.from_scratch):
+        raise untrained(settings)
     spec = spec_of(network)
     multiple = spec.multiple_of * spec.scale  # crops are those of the targets
     if not 1 <= settings.data.crop <= MAX_CROP or settings.data.crop % multiple:

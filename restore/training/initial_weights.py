@@ -6,27 +6,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from restore.errors import ConfigError, WeightsError
-from restore.objectives.objective import Objective
+from restore.errors import WeightsError
 from restore.training.settings import ModelSettings
 
 if TYPE_CHECKING:
     from restore.zoo.card import TrainingRun
-
-
-def check_beginning(objective: Objective, begun: bool) -> None:
-    """Raises `ConfigError` if the network of an objective that needs trained weights begins with random ones.
-
-    Args:
-        begun: whether there are weights of another run, of an earlier stage or of this one.
-    """
-    if not (begun or objective.from_scratch):
-        raise ConfigError(
-            f"the objective {type(objective).__name__} is to begin with random weights",
-            why="a discriminator wins at once against a network that has learned nothing, and then teaches it nothing",
-            fix="Name trained weights (begin, --init-from), put a stage without it before, or force it with "
-            "objective.arguments.from_scratch=true",
-        )
 
 
 def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:

@@ -129,7 +129,7 @@ def train_step(
     """
     learner.begin(step)
     for phase in learner.objective.phases:
-        if step % phase.every:
+        if not phase.takes_part(step):
             continue
         learner.enable_gradients_for(phase)
         means: dict[str, Tensor] = {}  # over the parts of the batch

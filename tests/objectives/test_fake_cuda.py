@@ -45,15 +45,7 @@ def wiener() -> nn.Module:
 MAKERS: dict[str, Callable[[], Objective]] = {
     "Supervised": lambda: Supervised(unet(1), degradation=noise(grey_every=3)),
     "Adversarial": lambda: Adversarial(
-        unet(1),
-        PatchDiscriminator(width=4, depth=2),
-        degradation=noise(),
-        kind="wgan",
-        r1=1.0,
-        r1_every=STEP,
-        ramp=1,
-        jitter=8,
-        sharpen_target=True,
+        unet(1), PatchDiscriminator(width=4, depth=2), degradation=noise(), kind="wgan", r1=1.0, r1_every=STEP, ramp=1
     ),
     "BlindSpot": lambda: BlindSpot(build("cbsn", width=4), noise(), pd=2, ramp=1),
     "Deconvolution": lambda: Deconvolution(wiener(), degradation=BlurDegradation(regime="low-light", bank=6)),

@@ -94,8 +94,6 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "filters.filter_each": lambda cuda: filters.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
     "blur_kernels.generalised_kernels": lambda cuda: blur_kernels.generalised_kernels(7, *(cuda(2) for _ in range(4))),
     "blur_kernels.plateau_kernels": lambda cuda: blur_kernels.plateau_kernels(7, *(cuda(2) for _ in range(4))),
-    "filters.gaussian_blur": lambda cuda: filters.gaussian_blur(cuda(2, 3, 20, 17), 5, 1.0),
-    "filters.unsharp_mask": lambda cuda: filters.unsharp_mask(cuda(2, 3, 60, 57)),
     "filters.elliptic_distance": lambda cuda: filters.elliptic_distance(*(cuda(4) for _ in range(5))),
     "filters.elliptic_gaussian": lambda cuda: filters.elliptic_gaussian(*(cuda(4) for _ in range(5))),
     "filters.gaussian_kernels": lambda cuda: filters.gaussian_kernels(cuda(4), cuda(4), cuda(4)),

@@ -93,8 +93,7 @@ def test_mistakes_are_refused(config, word, says):
 
 
 def test_an_adversarial_objective_from_a_config(config):
-    words = ["objective={name: adversarial, arguments: {from_scratch: true}}"]
-    words += ["objective.arguments.discriminator={width: 8, depth: 2}"]
+    words = ["objective.name=adversarial", "objective.arguments.discriminator={width: 8, depth: 2}"]
     settings = load_settings(config, [*words, "objective.arguments.kind=hinge"])
     check_buildable(settings)
     assert settings.objective.arguments["kind"] == "hinge"

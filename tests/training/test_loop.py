@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import restore.training.log as log
 import restore.training.loop as loop
@@ -185,6 +186,24 @@ def test_the_average_reaches_its_decay():
     assert average[0].item() == pytest.approx(0.9)
     moving_average(0.0)(average, now, torch.tensor(10**6))
     assert average[0].item() == 0
+
+
+def test_the_average_of_a_network_that_stands_still_in_closed_form():
+    """theta (1 - d^k) + theta0 d^k after k steps at full decay d: weights and buffers; counters are copied."""
+    averaged, frozen = network(norm=True, seed=0), network(norm=True, seed=1)
+    norm = frozen[1]  # type: ignore[index]
+    norm.running_mean.fill_(3.0)
+    norm.num_batches_tracked.fill_(7)
+    begin = _copy(averaged.state_dict())
+    average = AveragedModel(averaged, multi_avg_fn=moving_average(0.999), use_buffers=True)
+    average.n_averaged.fill_(10**5)
+    for _ in range(40):
+        average.update_parameters(frozen)
+    left = 0.999**40
+    for name, theta in frozen.state_dict().items():
+        now = average.module.state_dict()[name]
+        expected = theta if not theta.is_floating_point() else theta * (1 - left) + begin[name] * left
+        torch.testing.assert_close(now, expected, rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_validation_uses_the_average_and_is_the_same_every_time(tmp_path):

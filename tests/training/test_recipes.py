@@ -119,8 +119,8 @@ def test_every_config_loads_and_can_be_built(config, random_features):
         evaluation = load_settings(config).evaluation
         assert len(evaluation.cases) == 10 and evaluation.rounded
     small = [word for word in SMALL.get(config, ()) if "bank" in word]  # thousands of PSFs take a minute
-    for number, stage in enumerate(load_stages(config, small)):
-        check_buildable(stage, begun=number > 0)
+    for stage in load_stages(config, small):
+        check_buildable(stage)
     assert f"restore train {config} " in find_config(config).read_text(), "its first lines say how it is run"
 
 
@@ -262,18 +262,6 @@ def test_weights_of_another_network_are_no_beginning(staged, tmp_path):
         blur = ["objective.name=deconvolution", "degradation={name: blur, arguments: {bank: 8}}"]
         train_stages(load_stages(staged, [*words, *blur]), tmp_path / "run")
     assert not list((tmp_path).rglob("checkpoint_*"))
-
-
-def test_an_adversarial_run_from_random_weights_is_refused(staged, tmp_path):
-    """By the run itself too, for those who call it from Python; its second stage has weights."""
-    words = ["objective.name=adversarial", "objective.arguments.discriminator.width=4", "train.steps=2"]
-    with pytest.raises(
-        ConfigError, match=r"to begin with random weights .*Name trained weights \(begin, --init-from\)"
-    ):
-        train_stages(load_stages(staged, words), tmp_path / "run")
-    assert not (tmp_path / "cache").exists() and not (tmp_path / "run").exists()
-    forced = load_stages(staged, [*words, "objective.arguments.from_scratch=true", "stages=[{}]"])
-    assert train_stages(forced, tmp_path / "forced").step == 2
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from restore.physics.color import to_luma
+from restore.physics.color import to_grey
 
 BLOCK = 8
 _EDGE = 12 / 255  # larger jumps are edges of things and do not count
@@ -22,15 +22,16 @@ _LEAST = 0.05 / 255  # mean jump below which a picture is too flat to have an ex
 def blocking(crops: Sequence[Tensor]) -> float:
     """By what share the strongest phase's mean jump exceeds the others', over both axes; 0 where nothing is seen.
 
-    Measured: clean photographs at most 0.06, JPEG of quality 95, 90, 80, 60, 30 from 0.07, 0.16, 0.27, 0.43, 0.66 on.
+    Measured on 14 photographs made smaller by 4: clean ones at most 0.04 (one 0.35); JPEG of quality 95, 90, 80, 60, 30
+    at least 0.12, 0.23, 0.22, 0.27, 0.53.
 
     Args:
-        crops: C x H x W each, unit values, grey or RGB (others: the mean of their channels); all must begin at
-            multiples of 8 px in both directions.
+        crops: C x H x W each, unit values (`restore.physics.color.to_grey`); all must begin at multiples of 8 px in
+            both directions.
     """
     total, count = torch.zeros(BLOCK, dtype=torch.float64), torch.zeros(BLOCK, dtype=torch.float64)
     for crop in crops:
-        grey = to_luma(crop[None])[0, 0] if len(crop) == 3 else crop.mean(0)
+        grey = to_grey(crop[None])[0, 0]
         for lines in (grey, grey.T):
             if min(lines.shape) < 2 * BLOCK:
                 continue

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from restore.physics.color import to_luma
-from restore.physics.filters import gaussian_taps
+from restore.physics.color import to_grey
+from restore.physics.filters import filter_separably, gaussian_taps
 
 _RADIUS, _SIGMA = 4, 1.0
 _SHARE, _FEWEST = 0.01, 50  # of the pixels, the steepest ones
@@ -27,16 +26,14 @@ def edge_softness(crops: Sequence[Tensor]) -> float | None:
     0.76 to 0.83, 0.90 to 0.93. None where no edge is steep enough to tell.
 
     Args:
-        crops: C x H x W each, unit values; of other than three channels the mean is taken.
+        crops: C x H x W each, unit values (`restore.physics.color.to_grey`).
     """
     taps = gaussian_taps(2 * _RADIUS + 1, _SIGMA).float()
     before, after = [], []
     for crop in crops:
-        grey = to_luma(crop[None]) if len(crop) == 3 else crop.mean(0)[None, None]
-        soft = F.pad(grey, (_RADIUS,) * 4, mode="replicate")
-        soft = F.conv2d(F.conv2d(soft, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
+        grey = to_grey(crop[None])
         before.append(_slope(grey))
-        after.append(_slope(soft))
+        after.append(_slope(filter_separably(grey, taps, "replicate")))
     slope, blurred = torch.cat(before), torch.cat(after)
     steepest = blurred.topk(min(len(blurred), max(_FEWEST, int(_SHARE * len(blurred))))).indices
     most, left = float(slope[steepest].mean()), float(blurred[steepest].mean())

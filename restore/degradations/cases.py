@@ -102,8 +102,7 @@ def through_jpeg(codes: Array, quality: int) -> Array:
 
 def unit_of(picture: Array) -> Tensor:
     """H x W x C -> 1 x C x H x W float32, white = 1."""
-    import torch
+    from restore.io.tensors import to_unit
 
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
-    tensor = torch.from_numpy(np.require(picture, requirements=("C", "W"))).movedim(-1, 0)[None].to(torch.float32)
-    return ValueScale(white=white).to_unit(tensor)
+    return to_unit(picture, ValueScale(white=white))

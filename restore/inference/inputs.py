@@ -194,11 +194,12 @@ def _check_memory(written: PictureInfo) -> None:
     from restore.inference.memory import available_memory
 
     needed = bytes_to_write(written)
-    if needed > _MUCH and needed > available_memory():
+    free = available_memory() if needed > _MUCH else needed
+    if needed > free:
         raise LimitError(
             f"the result of {written.width} x {written.height} px takes {needed / 2**30:.1f} GiB of memory as "
             f"{written.format.upper()}, which is not written by rows",
-            where=written.path, why=f"{available_memory() / 2**30:.1f} GiB are free",
+            where=written.path, why=f"{free / 2**30:.1f} GiB are free",
             fix="Write .png or .tif, or a smaller result",
         )  # fmt: skip
 

@@ -162,14 +162,8 @@ class ModelSpec:
         if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and len(self.inputs) > 1):
             what = f"window is {self.window} with {len(self.inputs)} inputs"
             raise _unusable(what, "Give an odd number; more than 1 only with one input")
-        for field, least in (
-            ("scale", 1),
-            ("reduction", 1),
-            ("multiple_of", 1),
-            ("min_size", 1),
-            ("radius", 0),
-            ("overlap", 0),
-        ):
+        least_of = {"scale": 1, "reduction": 1, "multiple_of": 1, "min_size": 1, "radius": 0, "overlap": 0}
+        for field, least in least_of.items():
             if getattr(self, field) < least:
                 raise _unusable(f"{field} is {getattr(self, field)}", f"Give {least} or more")
         if self.tiling not in get_args(Tiling):

@@ -18,6 +18,11 @@ def to_luma(x: Tensor) -> Tensor:
     return x if x.shape[1] == 1 else rgb_to_grayscale(x)
 
 
+def to_grey(x: Tensor) -> Tensor:
+    """One plane of any picture: B x C x H x W -> B x 1 x H x W; luma of RGB, the mean of other numbers of channels."""
+    return to_luma(x) if x.shape[1] == 3 else x.mean(1, keepdim=True)
+
+
 def srgb_to_linear(x: Tensor) -> Tensor:
     """sRGB values (IEC 61966-2-1) to light, of any shape; 0 -> 0, 1 -> 1.
 

@@ -58,15 +58,19 @@ def sharpened(
     with torch.autocast(x.device.type, enabled=False):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         taps = gaussian_taps(window, sigma).to(x)
-        detail = x - _blurred(x, taps)
-        share = _blurred((detail.abs() > threshold).to(x), taps)
+        detail = x - filter_separably(x, taps)
+        share = filter_separably((detail.abs() > threshold).to(x), taps)
         return x + share * ((x + weight * detail).clamp(0, 1) - x)
 
 
-def _blurred(x: Tensor, taps: Tensor) -> Tensor:
-    """Filtered along rows and columns, borders reflected: B x C x H x W -> the same shape."""
+def filter_separably(x: Tensor, taps: Tensor, border: str = "reflect") -> Tensor:
+    """Filtered by the same odd number of taps along rows and columns: B x C x H x W -> the same shape.
+
+    Args:
+        border: how the picture goes on, a mode of `torch.nn.functional.pad`.
+    """
     reach = len(taps) // 2
-    flat = F.pad(x, (reach,) * 4, mode="reflect").flatten(0, 1)[:, None]
+    flat = F.pad(x, (reach,) * 4, mode=border).flatten(0, 1)[:, None]
     return F.conv2d(F.conv2d(flat, taps[None, None, None]), taps[None, None, :, None]).view(x.shape)
 
 

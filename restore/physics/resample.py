@@ -157,14 +157,12 @@ def resize_taps(length: int, to: int, *, antialias: bool = True) -> Taps:
 
 
 def resample_axis(x: Tensor, taps: Taps, axis: int) -> Tensor:
-    """One axis of a picture through taps; memory: one more picture of the result's size."""
+    """One axis of a picture through taps; memory: two more pictures of the result's size."""
     shape = [1] * x.ndim
     shape[axis] = -1
-    total: Tensor | None = None
+    total = torch.zeros((), dtype=x.dtype, device=x.device)
     for places, weights in zip(taps.places.T.to(x.device), taps.weights.T.to(x.device, x.dtype), strict=True):
-        part = x.index_select(axis, places) * weights.reshape(shape)
-        total = part if total is None else total.add_(part)
-    assert total is not None
+        total = total + x.index_select(axis, places) * weights.reshape(shape)
     return total
 
 

@@ -92,6 +92,8 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "batch.crop_or_pad": lambda cuda: batch.crop_or_pad(cuda(2, 3, 20, 17), (16, 21)),
     "filters.box_mean": lambda cuda: filters.box_mean(cuda(2, 3, 20, 17), 3),
     "filters.filter_each": lambda cuda: filters.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
+    "color.to_grey": lambda cuda: color.to_grey(cuda(2, 4, 20, 17)),
+    "filters.filter_separably": lambda cuda: filters.filter_separably(cuda(2, 3, 30, 28), cuda(5)),
     "filters.sharpened": lambda cuda: filters.sharpened(cuda(2, 3, 30, 28)),
     "blur_kernels.generalised_kernels": lambda cuda: blur_kernels.generalised_kernels(7, *(cuda(2) for _ in range(4))),
     "blur_kernels.plateau_kernels": lambda cuda: blur_kernels.plateau_kernels(7, *(cuda(2) for _ in range(4))),

@@ -15,7 +15,7 @@ from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import MOST_AT_EDGE, MOST_NEGATIVE, SURE, Estimate, confidence, estimate_psf
 from restore.errors import FileError, RestoreError
 from restore.io.psf import load_single_psf, read_psfs, save_psf
-from restore.physics.color import to_luma
+from restore.physics.color import to_grey
 from restore.physics.operators import grid_maps
 from restore.physics.psf import disc, motion, sanitised
 from restore.picture import PictureSource
@@ -133,7 +133,7 @@ def check_orientation(picture: Tensor, psf: Tensor) -> tuple[str, ...]:
 
 
 def _luma(picture: Tensor) -> Tensor:
-    return to_luma(picture[None])[0, 0] if len(picture) == 3 else picture.mean(0)
+    return to_grey(picture[None])[0, 0]
 
 
 def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:

@@ -106,10 +106,12 @@ def test_flat_patches_keep_their_colour():
 
 def test_damaged_pictures_get_the_network_that_knows_damage():
     rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:96, :96]
+    rows, columns = np.mgrid[:200, :208]
     clean = 128 + 90 * np.sign(np.sin(rows / 7) * np.sin(columns / 9))
     noisy = clean + rng.normal(0, 20, clean.shape)
     assert restored(np.rint(clean).astype(np.uint8)).decisions["method"] == "network upscale_x4"
+    small = restored(np.clip(np.rint(noisy[:96, :96]), 0, 255).astype(np.uint8))
+    assert small.decisions["picture"].startswith("clean (noise not measured, "), "texture would pass for noise"
     result = restored(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
     assert result.decisions["method"] == "network upscale_x4_real"
     assert result.decisions["picture"].startswith("noise (noise ")

@@ -1,8 +1,9 @@
-"""What the automatic choices of `restore deconv` and `restore denoise` lose against their own methods.
+"""What the automatic choices of deconvolution, denoising and super-resolution lose against their own methods.
 
     python tools/bench_auto.py deconv McMaster --kernels Levin09.mat --every 3
     python tools/bench_auto.py cameras CBSD68
     python tools/bench_auto.py shakes McMaster --kernels Levin09.mat --every 2
+    python tools/bench_auto.py upscale photographs
 
 deconv: centre crops of 256 px, blurred by kernels 0 and 3 of Levin09.mat in turn with real borders, white noise of
     2.55 and 7.65 of 255, 8 bits; as they are, with blown lights (exposed so that 3 % of the samples lie above white),
@@ -12,8 +13,10 @@ cameras: the first twenty of every third picture, `restore degrade camera --came
     choice beside either network for all pictures.
 shakes: which estimated PSFs are believed, of centre crops of 256 px that are sharp with white noise of 3 to 20 of 255,
     or shaken by three of Levin09's kernels.
+upscale: pictures smaller by 4 and enlarged again: clean, compressed, noisy, blurred, and all of it at random; in dB
+    and in the feature distance of EfficientNet-Lite0, for each method and "bicubic".
 
-Regret: dB of the best of the own methods on a picture, minus those of auto. `--quick` takes two pictures, `--only` the
+Regret: of the best of the own methods on a picture, minus auto. `--quick` takes two pictures, `--only` the
 methods whose names contain a word, and PYTHONPATH another version of the program.
 """
 
@@ -37,11 +40,14 @@ from measured import PSNR
 import restore
 from restore.degradations.blur_cases import BlurCase
 from restore.degradations.cases import Array, Case, CaseSample
+from restore.degradations.upscale_cases import UpscaleCase
 from restore.engines.deconv.psf import estimate
+from restore.errors import WeightsError
 from restore.evaluation.methods import Method, TaskMethod, restoring
 from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.run import INPUT, Row, evaluate
 from restore.evaluation.samples import clean_sources
+from restore.metrics.table import METRICS
 from restore.physics.color import to_luma
 from restore.physics.fourier import convolve, otf
 from restore.report.table import markdown
@@ -66,6 +72,15 @@ DECONV: dict[str, tuple[str, dict[str, Any]]] = {
 SHARP_NOISES = (3, 6, 10, 20)
 SHAKES = ((0, 1), (3, 1), (5, 4))  # number of the first picture's kernel, noise
 WINDOW = 31  # px
+UPSCALE = {name: TaskMethod("upscale", name) for name in (AUTO, "fidelity", "gan", "real")}
+ENLARGED: dict[str, UpscaleCase] = {
+    "clean": UpscaleCase(),
+    **{f"JPEG {quality}": UpscaleCase(kind="jpeg", quality=quality) for quality in (90, 75, 40)},
+    **{f"noise {level}": UpscaleCase(kind="noise", level=level) for level in (3, 10)},
+    "blur 1.5": UpscaleCase(kind="blur", blur=1.5),
+    "real-world": UpscaleCase(kind="real-world"),
+}
+JUDGE = "lite0_distance"
 NETWORKS: dict[str, dict[str, Any]] = {
     AUTO: {}, "denoise": {"weights": "denoise"}, "denoise_white": {"weights": "denoise_white"}
 }  # fmt: skip
@@ -113,33 +128,47 @@ def _darken(picture: Array, rows: int) -> None:
     picture[:rows], picture[-rows:] = 0, 0
 
 
+def rows(
+    folder: Path, case: Case, methods: Mapping[str, Method | TaskMethod], protocol: EvaluationProtocol
+) -> Sequence[Row]:
+    result = evaluate(clean_sources(folder, protocol), case, methods, protocol, _say)
+    for failure in result.failures:
+        print(f"# failed: {failure.method}, {failure.why}")
+    return result.rows
+
+
+def scores(rows: Sequence[Row], metric: str = PSNR) -> dict[str, Array]:
+    """Of every picture by method, the input first."""
+    names = dict.fromkeys(row.method for row in rows)
+    return {name: np.array([row.scores[metric] for row in rows if row.method == name]) for name in names}
+
+
 def dbs(
     folder: Path, case: Case, methods: Mapping[str, Method | TaskMethod], protocol: EvaluationProtocol
 ) -> dict[str, Array]:
     """PSNR of every picture by method, the input first."""
-    result = evaluate(clean_sources(folder, protocol), case, methods, protocol, _say)
-    for failure in result.failures:
-        print(f"# failed: {failure.method}, {failure.why}")
-    names = dict.fromkeys(row.method for row in result.rows)
-    return {name: np.array([row.scores[PSNR] for row in result.rows if row.method == name]) for name in names}
+    return scores(rows(folder, case, methods, protocol))
 
 
 def _say(row: Row, pixels: Array) -> None:
     print(f"# {row.picture} {row.method}: {row.scores[PSNR]:.2f} dB, {row.seconds:.1f} s", flush=True)
 
 
-def table(columns: Mapping[str, Mapping[str, Array]]) -> str:
-    """Mean dB of each method, then what auto loses and gains, a column a case."""
+def table(columns: Mapping[str, Mapping[str, Array]], metric: str = PSNR) -> str:
+    """Mean of each method, then what auto loses and gains, a column a case."""
+    sign, unit = (1 if METRICS[metric].better == "higher" else -1), METRICS[metric].unit or metric
     names = dict.fromkeys(name for column in columns.values() for name in column)
     lines = [[name, *(f"{column[name].mean():.2f}" for column in columns.values())] for name in names]
     own = [name for name in names if name not in (INPUT, AUTO)]
     if AUTO in names and own:
-        regrets = [np.max([column[name] for name in own], 0) - column[AUTO] for column in columns.values()]
+        regrets = [
+            np.max([sign * column[name] for name in own], 0) - sign * column[AUTO] for column in columns.values()
+        ]
         lines.append(["regret of auto: mean, most", *(f"{each.mean():.2f}, {each.max():.2f}" for each in regrets)])
     if AUTO in names:
-        gains = [column[AUTO] - column[INPUT] for column in columns.values()]
+        gains = [sign * (column[AUTO] - column[INPUT]) for column in columns.values()]
         lines.append(["least gain of auto", *(f"{each.min():+.2f}" for each in gains)])
-    return markdown(["dB", *columns], lines)
+    return markdown([unit, *columns], lines)
 
 
 def deconv(args: argparse.Namespace, protocol: EvaluationProtocol) -> dict[str, dict[str, Array]]:
@@ -165,6 +194,23 @@ def cameras(args: argparse.Namespace, protocol: EvaluationProtocol) -> dict[str,
         name: restoring(load("denoise", device="cpu", **how)) for name, how in NETWORKS.items() if args.only in name
     }
     return {"raw cameras": dbs(args.folder, CameraCase(), wanted, protocol)}
+
+
+def upscale(args: argparse.Namespace, protocol: EvaluationProtocol) -> str:
+    wanted = {name: method for name, method in UPSCALE.items() if args.only in name and _is_here(name)}
+    protocol = replace(protocol, metrics=("psnr", JUDGE))
+    found = {name: rows(args.folder, case, wanted, protocol) for name, case in ENLARGED.items()}
+    tables = [table({name: scores(each, metric) for name, each in found.items()}, metric) for metric in (PSNR, JUDGE)]
+    return "\n".join(tables)
+
+
+def _is_here(method: str) -> bool:
+    try:
+        restore.load("upscale", method=method)
+    except WeightsError as error:
+        print(f"# {method} is left out: {error.what}")
+        return False
+    return True
 
 
 def shakes(args: argparse.Namespace, protocol: EvaluationProtocol) -> str:
@@ -196,7 +242,7 @@ def _blurred(x: torch.Tensor, psf: torch.Tensor) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("deconv", "cameras", "shakes"))
+    parser.add_argument("what", choices=("deconv", "cameras", "shakes", "upscale"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kernels", type=Path, help="Levin09.mat")
     parser.add_argument("--every", type=int, help="take each n-th picture; by default all, or every third")
@@ -206,7 +252,8 @@ def main() -> None:
     torch.set_num_threads(1)
     run, every, first = (cameras, 3, 20) if args.what == "cameras" else (deconv, 1, 0)
     protocol = EvaluationProtocol(metrics=("psnr",), every=args.every or every, first=2 if args.quick else first)
-    print(shakes(args, protocol) if args.what == "shakes" else table(run(args, protocol)))
+    whole = {"shakes": shakes, "upscale": upscale}.get(args.what)
+    print(whole(args, protocol) if whole else table(run(args, protocol)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -20,6 +21,7 @@ _KINDS = {
     "jpeg": ", then JPEG of quality {quality} (4:2:0)",
     "noise": ", then white Gaussian noise, sigma {level:g} of 255 (numpy default_rng(picture index)), clipped and "
     "rounded to 8 bits",
+    "blur": ", after a Gaussian blur, sigma {blur:g} px of the small picture",
 }
 
 
@@ -31,13 +33,15 @@ class UpscaleCase(Case):
 
     factor: int = 4
     """Side of the truth over that of the input."""
-    kind: Literal["bicubic", "real-world", "jpeg", "noise"] = "bicubic"
-    """bicubic: antialiased, as MATLAB's `imresize`, rounded to 8 bits; jpeg, noise: the same, then that; real-world:
-    blur, resizing, noise and JPEG drawn at random, twice (`restore.degradations.real_world`)."""
+    kind: Literal["bicubic", "real-world", "jpeg", "noise", "blur"] = "bicubic"
+    """bicubic: antialiased, as MATLAB's `imresize`, rounded to 8 bits; jpeg, noise: the same, then that; blur: that first;
+    real-world: blur, resizing, noise and JPEG drawn at random, twice (`restore.degradations.real_world`)."""
     quality: int = 0
     """Of the JPEG."""
     level: float = 0.0
     """Sigma of the noise in 8-bit units (0..255)."""
+    blur: float = 0.0
+    """Sigma of the blur in pixels of the small picture."""
     whole: bool = False
     """Judge the border too."""
 
@@ -47,7 +51,7 @@ class UpscaleCase(Case):
         if self.kind not in _KINDS:
             fix = f"{nearest(self.kind, _KINDS)}Known: {', '.join(_KINDS)}"
             raise ConfigError(f"there is no way {self.kind!r} to make pictures smaller", fix=fix)
-        for name, kind in (("quality", "jpeg"), ("level", "noise")):
+        for name, kind in (("quality", "jpeg"), ("level", "noise"), ("blur", "blur")):
             value = getattr(self, name)
             if (self.kind == kind) != (value > 0) or value < 0:
                 raise ConfigError(f"the case {self.kind} cannot have {name} {value:g}", fix=f"{name} goes with {kind}")
@@ -65,7 +69,7 @@ class UpscaleCase(Case):
                 f"smaller by {self.factor} after blur, resizing, noise and JPEG drawn at random (seed: picture index)"
             )
         border = "" if self.whole else f"; {self.factor} px left out on each side"
-        return small + _KINDS[self.kind].format(quality=self.quality, level=self.level) + border
+        return small + _KINDS[self.kind].format(quality=self.quality, level=self.level, blur=self.blur) + border
 
     def options(self, index: int) -> dict[str, Any]:
         return {"scale": float(self.factor)}
@@ -89,6 +93,8 @@ class UpscaleCase(Case):
     def _small(self, clean: Array, index: int) -> Array:
         if self.kind == "real-world":
             return _degraded(clean, self.factor, index)
+        if self.kind == "blur":
+            clean = blurred(clean, self.blur * self.factor)
         small = downscaled(clean, self.factor)
         if self.kind == "jpeg":
             return through_jpeg(small, self.quality)
@@ -104,6 +110,14 @@ def downscaled(clean: Array, factor: int) -> Array:
 
     small = resize(unit_of(clean).double(), (clean.shape[0] // factor, clean.shape[1] // factor))
     return picture_of(255 * small[0].movedim(0, -1).numpy(), clipped=True)
+
+
+def blurred(clean: Array, sigma: float) -> Array:
+    """A picture H x W x C after a Gaussian blur of `sigma` px, as float32 values of [0, 1]; its border is reflected."""
+    from restore.physics.filters import filter_separably, gaussian_taps
+
+    taps = gaussian_taps(2 * math.ceil(3 * sigma) + 1, sigma).double()
+    return filter_separably(unit_of(clean).double(), taps)[0].movedim(0, -1).float().numpy()
 
 
 def _degraded(clean: Array, factor: int, index: int) -> Array:

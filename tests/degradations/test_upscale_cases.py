@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_noise_is_that_of_the_index():
     assert made.noise_level == 8
 
 
+def test_blur_comes_before_the_sampling():
+    clean = np.full((64, 64, 3), 100, np.uint8)
+    assert np.array_equal(small(clean, kind="blur", blur=1.5), np.full((16, 16, 3), 100))
+    clean[:, 32:] = 200
+    steps = np.diff(small(clean, kind="blur", blur=1.0)[8, :, 0].astype(float))
+    place = np.arange(15) - 7
+    slope = 100 * np.diff([0.5 * (1 + math.erf((x - 0.5) / 2**0.5)) for x in (*place, place[-1] + 1)])
+    assert np.abs(steps - slope).max() <= 2  # of 38: the Gaussian's integral, widened a little by the sampling
+    assert np.diff(small(clean)[8, :, 0].astype(float)).max() > 80
+
+
 def test_jpeg_is_that_of_a_codec():
     rng = np.random.default_rng(0)
     clean = np.kron(rng.integers(60, 200, (8, 8, 3)), np.ones((32, 32, 1))).astype(np.uint8)
@@ -83,6 +95,7 @@ def test_real_world_is_what_the_pipeline_draws_for_picture_and_index():
         ({}, "smaller by 4, antialiased bicubic as MATLAB's imresize, rounded to 8 bits; 4 px left out on each side"),
         ({"kind": "jpeg", "quality": 30, "whole": True}, "rounded to 8 bits, then JPEG of quality 30 (4:2:0)"),
         ({"kind": "noise", "level": 5}, "sigma 5 of 255 (numpy default_rng(picture index))"),
+        ({"kind": "blur", "blur": 1.5}, "rounded to 8 bits, after a Gaussian blur, sigma 1.5 px of the small picture;"),
         ({"kind": "real-world", "factor": 2}, "smaller by 2 after blur, resizing, noise and JPEG drawn at random"),
     ],
 )
@@ -97,6 +110,7 @@ def test_words(fields, words):
         ({"kind": "bicubi"}, "there is no way 'bicubi' to make pictures smaller. Did you mean 'bicubic'?"),
         ({"kind": "jpeg"}, "the case jpeg cannot have quality 0. quality goes with jpeg"),
         ({"quality": 30}, "the case bicubic cannot have quality 30. quality goes with jpeg"),
+        ({"kind": "blur"}, "the case blur cannot have blur 0. blur goes with blur"),
         ({"kind": "noise", "level": -1}, "the case noise cannot have level -1. level goes with noise"),
         ({"kind": "jpeg", "quality": 101}, "a JPEG cannot have quality 101. Give 1 to 100"),
     ],

@@ -34,7 +34,7 @@ class UpscaleCase(Case):
     factor: int = 4
     """Side of the truth over that of the input."""
     kind: Literal["bicubic", "real-world", "jpeg", "noise", "blur"] = "bicubic"
-    """bicubic: antialiased, as MATLAB's `imresize`, rounded to 8 bits; jpeg, noise: the same, then that; blur: that first;
+    """bicubic: antialiased, as MATLAB's `imresize`, rounded to 8 bits; jpeg, noise: the same, then that; blur: first;
     real-world: blur, resizing, noise and JPEG drawn at random, twice (`restore.degradations.real_world`)."""
     quality: int = 0
     """Of the JPEG."""

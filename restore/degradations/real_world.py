@@ -11,7 +11,7 @@ from torch import Tensor
 
 from restore.building import validated
 from restore.degradations.degradation import CLEAN, Role, Sample
-from restore.degradations.downscale import check_multiple
+from restore.degradations.downscale import check_multiple, checked_flat, flattened
 from restore.errors import ConfigError
 from restore.physics.blur_kernels import SINC, Kernel
 from restore.physics.real_world import (
@@ -30,6 +30,7 @@ class RealWorldDegradation:
 
     Args:
         factor: side of the clean picture over that of the input, 1 to 8.
+        flat: share of samples of one colour before the damage (`restore.degradations.downscale.flattened`).
         first, second: fields of `restore.physics.real_world.PassRecipe` that differ from that pass's own.
         recipe: fields of `restore.physics.real_world.RealWorldRecipe` that differ from its defaults.
     """
@@ -40,14 +41,15 @@ class RealWorldDegradation:
     def __init__(
         self,
         factor: int = 4,
+        flat: float = 0.0,
         first: Mapping[str, Any] | None = None,
         second: Mapping[str, Any] | None = None,
         **recipe: Any,
     ) -> None:
         if not 1 <= factor <= 8:
             raise ConfigError(f"degradation.arguments.factor is {factor}", fix="Give a whole number from 1 to 8")
-        self.factor = factor
-        own = ["factor", "first", "second"]
+        self.factor, self.flat = factor, checked_flat(flat)
+        own = ["factor", "flat", "first", "second"]
         fields = validated("degradation 'real_world'", RealWorldRecipe, recipe, beside=own)
         try:
             fields["first"] = _changed("first", PassRecipe(), first or {})
@@ -58,7 +60,7 @@ class RealWorldDegradation:
 
     @torch.no_grad()
     def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample:
-        clean = pictures["clean"]
+        clean = flattened(pictures["clean"], self.flat, seed, step, first_index)
         check_multiple(clean, self.factor)
         with torch.autocast(clean.device.type, enabled=False):
             small = degrade_real_world(clean, self.recipe, self.factor, seed, step, first_index)

@@ -113,6 +113,8 @@ def test_blurred_samples_say_psf_and_level():
         ("noise", {"grey_every": "often"}, "argument grey_every cannot be 'often'"),
         ("blur", {"bank": 0}, r"degradation\.arguments describe no blur \(.*bank is 1 or more"),
         ("downscale", {"factor": 1}, r"factor is 1\. Give a whole number from 2 to 16"),
+        ("downscale", {"flat": 1.1}, r"flat is 1\.1\. Give a share from 0 to 1"),
+        ("real_world", {"flat": -0.1}, r"flat is -0\.1\. Give a share from 0 to 1"),
         ("real_world", {"factor": 9}, r"factor is 9\. Give a whole number from 1 to 8"),
         ("real_world", {"share_cleen": 0.1}, "no argument 'share_cleen'. Did you mean 'share_clean'"),
         ("real_world", {"secund": {}}, "no argument 'secund'. Did you mean 'second'"),
@@ -160,6 +162,23 @@ def test_smaller_pictures_are_those_of_bicubic_resampling_in_8_bits(factor):
     assert sample.targets["result"] is clean
     again = DownscaleDegradation(factor).draw({"clean": clean}, 7, 8, 9)
     assert torch.equal(again.inputs["picture"], small)
+
+
+@pytest.mark.parametrize("name", ["downscale", "real_world"])
+def test_a_share_of_the_samples_is_of_one_colour(name):
+    clean = CLEAN.repeat(40, 1, 1, 1)
+    truth = degradations.build(name, flat=0.25).draw({"clean": clean}, 1, 2, 3).targets["result"]
+    flat = (truth == truth[..., :1, :1]).flatten(1).all(1)
+    assert 0.15 < flat.double().mean() < 0.35  # of 240
+    assert torch.equal(truth[~flat], clean[~flat]) and eight_bits(truth[flat])
+    assert (truth[flat] - clean[flat].mean((2, 3), keepdim=True)).abs().max() <= 0.5 / 255 + 1e-6
+    later = degradations.build(name, flat=0.25).draw({"clean": clean[6:]}, 1, 2, 9).targets["result"]
+    assert torch.equal(later, truth[6:])  # a function of the sample's number
+
+
+def test_one_colour_is_kept_by_making_it_smaller():
+    sample = degradations.build("downscale", flat=1.0).draw({"clean": CLEAN}, 1, 2, 3)
+    assert torch.equal(sample.inputs["picture"], sample.targets["result"][..., :10, :10])
 
 
 @pytest.mark.parametrize("name", ["downscale", "real_world"])

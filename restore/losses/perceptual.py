@@ -30,10 +30,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError, nearest
 from restore.losses.backbones import DEFAULT, Features, backbone_called, load_features
+from restore.losses.pixel import at_least_float32
 
 Chosen = TypeVar("Chosen")
 SRGAN_SCALE = 1 / 12.75  # of SRGAN's features; its square, 0.0061515, of their squared distance
@@ -120,6 +122,11 @@ class PerceptualLoss(_FeatureLoss):
     Args:
         distance: "unit", "l1" or "l2".
         preset: of `PRESETS`; decides backbone, taps and distance.
+        box, stride: both pictures are averaged over box x box px first, at every `stride`-th place. What repeats every
+            `box` px in both directions, as the pattern of a sub-pixel convolution by `box` does, is then not seen: a
+            backbone takes it for texture and rewards it.
+    Raises:
+        ConfigError: a preset or distance that is not known, or a box that is smaller than its stride.
     """
 
     needed_by = "perceptual"
@@ -131,6 +138,8 @@ class PerceptualLoss(_FeatureLoss):
         *,
         distance: str = "unit",
         preset: str = "",
+        box: int = 1,
+        stride: int = 1,
         weights: str = "",
         seed: int = 0,
         allow_download: bool | None = None,
@@ -138,8 +147,17 @@ class PerceptualLoss(_FeatureLoss):
         if preset:
             chosen = _one_of("preset", preset, PRESETS)
             backbone, taps, distance = chosen.backbone, chosen.taps, chosen.distance
+        if not 1 <= stride <= box:
+            raise ConfigError(f"box is {box} and stride {stride}", fix="Give box 1 or more and a stride of 1 to box")
         self._between = _one_of("distance", distance, _DISTANCES)
         super().__init__(backbone, taps, weights=weights, seed=seed, allow_download=allow_download)
+        self.box, self.stride = box, stride
+
+    def distances(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.box > 1:
+            with torch.autocast(x.device.type, enabled=False):
+                x, y = (F.avg_pool2d(at_least_float32(z), self.box, self.stride) for z in (x, y))
+        return super().distances(x, y)
 
     def _distance(self, x: Tensor, y: Tensor) -> Tensor:
         return self._between(x, y)

@@ -128,6 +128,18 @@ def test_vgg54_lies_behind_the_activation_of_layer_34():
     assert seen[34].min() < 0 and torch.equal(seen[35], seen[34].clamp(min=0)) and torch.equal(tapped, seen[35])
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_what_repeats_every_box_is_not_seen(stride):
+    generator = torch.Generator().manual_seed(3)
+    y = torch.rand(2, 3, 64, 64, generator=generator)
+    pattern = torch.randn(1, 3, 4, 4, generator=generator)
+    pattern = 0.1 * (pattern - pattern.mean((2, 3), keepdim=True)).tile(16, 16)
+    loss = PerceptualLoss(box=4, stride=stride, **RANDOM)
+    assert PerceptualLoss(**RANDOM)(y + pattern, y) > 1e-3
+    assert loss(y + pattern, y) < 1e-9
+    assert loss(y + 0.1 * torch.randn(y.shape, generator=generator), y) > 1e-4
+
+
 def test_gram_and_unit_in_closed_form():
     f = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 1, 2)
     assert gram(f).flatten().tolist() == pytest.approx([5 / 4, 11 / 4, 11 / 4, 25 / 4])
@@ -152,6 +164,7 @@ def test_style_does_not_mind_where_things_are():
         ({"backbone": "vgg61"}, "no backbone is called 'vgg61'"),
         ({"backbone": "vgg16", "taps": {"conv1_3": 1.0}}, r"vgg16 has no tap 'conv1_3'\. Did you mean 'conv"),
         ({"distance": "l3"}, r"no distance is called 'l3'\..*Known: l1, l2, unit"),
+        ({"box": 2, "stride": 4}, r"box is 2 and stride 4\. Give box 1 or more and a stride of 1 to box"),
         ({"preset": "esrgn"}, r"no preset is called 'esrgn'\. Did you mean 'esrgan'"),
     ],
 )

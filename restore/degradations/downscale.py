@@ -21,8 +21,8 @@ class DownscaleDegradation:
 
     Args:
         factor: side of the clean picture over that of the small one.
-        flat: share of samples of one colour, the mean of the crop: else a network has little reason to keep colours
-            exactly where nothing else is, least of all at the border.
+        flat: share of samples that are replaced by one colour, any: else a network has little reason to keep colours
+            exactly where nothing else is, least of all saturated ones, and at the border.
     """
 
     roles: Mapping[str, Role] = CLEAN
@@ -50,12 +50,16 @@ def checked_flat(share: float) -> float:
 
 
 def flattened(clean: Tensor, share: float, seed: int, step: int, first_index: int) -> Tensor:
-    """B x C x H x W with a share of the samples in one colour, their mean rounded to 8 bits."""
+    """B x C x H x W with a share of the samples in one colour of 8 bits; every third value is black or white."""
     if not share:
         return clean
-    draws = [torch.rand((), generator=generator_for(seed, step, first_index + i, _FLAT)) for i in range(len(clean))]
-    chosen = (torch.stack(draws) < share).to(clean.device)[:, None, None, None]
-    return torch.where(chosen, (clean.mean((2, 3), keepdim=True) * 255).round() / 255, clean)
+    draws = [
+        torch.rand(1 + clean.shape[1], generator=generator_for(seed, step, first_index + i, _FLAT))
+        for i in range(len(clean))
+    ]
+    chosen, *colour = torch.stack(draws).to(clean)[..., None, None, None].unbind(1)
+    colours = ((torch.cat(colour, 1) * 1.5 - 0.25).clamp(0, 1) * 255).round() / 255
+    return torch.where(chosen < share, colours, clean)
 
 
 def check_multiple(clean: Tensor, factor: int) -> tuple[int, int]:

@@ -10,11 +10,13 @@ Shapes for scale s, width w, C = 3:
     input           B x C x h x w           values in [0, 1]
     head            B x width x h x w       conv 3 x 3
     body            B x width x h x w       `blocks` residual blocks, conv 3 x 3; the head is added
-    tail shuffle    B x C s^2 x h x w       conv 3 x 3, shuffled to B x C x s h x s w
+    tail shuffle    B x C s^2 x h x w       even conv 3 x 3, shuffled to B x C x s h x s w
     tail nearest    B x 24 x s h x s w      conv 3 x 3, leaky ReLU 0.2, repeated s x s times; conv 3 x 3 to C
     output          B x C x s h x s w       added to the picture enlarged by bicubic interpolation
 
-Differences from EDSR: the tail is one convolution, not one for each doubling; the global skip.
+Differences from EDSR: the tail is one convolution, not one for each doubling; the global skip; the convolution is even:
+the taps of a feature add up to the same for each of the s^2 sub-pixels of a colour, and so do the biases. Features that
+do not change from pixel to pixel then give no pattern, which perceptual and adversarial losses reward as texture.
 """
 
 from __future__ import annotations
@@ -71,11 +73,13 @@ class CompactSR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x channels x h x w -> B x channels x scale h x scale w."""
         features = self.head(x)
-        features = self.tail(self.body(features) + features)
+        features = self.body(features) + features
         if self.last is None:
-            detail = F.pixel_shuffle(features, self.scale)
+            weight, bias = even(self.tail, self.scale**2)
+            detail = F.pixel_shuffle(F.conv2d(features, weight, bias, padding=1), self.scale)
         else:
-            larger = F.interpolate(F.leaky_relu(features, 0.2), scale_factor=self.scale, mode="nearest")
+            larger = F.leaky_relu(self.tail(features), 0.2)
+            larger = F.interpolate(larger, scale_factor=self.scale, mode="nearest")
             detail = self.last(larger)
         return enlarge(x, self.scale) + detail
 
@@ -98,6 +102,14 @@ class CompactSR(nn.Module):
             radius=max(reach, ENLARGE_REACH),
             parameters=sum(p.numel() for p in self.parameters()),
         )
+
+
+def even(tail: nn.Conv2d, sub_pixels: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution C_in -> C x `sub_pixels` whose every colour answers a constant with a constant."""
+    weight = tail.weight.unflatten(0, (-1, sub_pixels))
+    level = weight.mean((3, 4), keepdim=True)
+    bias = tail.bias.unflatten(0, (-1, sub_pixels)).mean(1, keepdim=True).expand(-1, sub_pixels)  # type: ignore[union-attr]
+    return (weight - level + level.mean(1, keepdim=True)).flatten(0, 1), bias.flatten()
 
 
 def _initialise(net: nn.Module, blocks: int) -> None:

@@ -105,7 +105,7 @@ class CompactSR(nn.Module):
 
 
 def even(tail: nn.Conv2d, sub_pixels: int) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution C_in -> C x `sub_pixels` whose every colour answers a constant with a constant."""
+    """Weight and bias of a convolution C_in -> C x `sub_pixels` that answers a constant with constants."""
     weight = tail.weight.unflatten(0, (-1, sub_pixels))
     level = weight.mean((3, 4), keepdim=True)
     bias = tail.bias.unflatten(0, (-1, sub_pixels)).mean(1, keepdim=True).expand(-1, sub_pixels)  # type: ignore[union-attr]

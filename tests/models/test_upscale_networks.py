@@ -115,6 +115,23 @@ def test_sub_pixels_begin_equal(scale):
     assert (plain - plain[:, :1]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@torch.no_grad()
+def test_whatever_was_learned_plain_places_have_no_pattern(scale):
+    net = made("compact_sr-shuffle", scale)
+    generator = torch.Generator().manual_seed(1)
+    for value in net.parameters():
+        value.normal_(std=0.1, generator=generator)
+    assert net.tail.weight.unflatten(0, (3, -1)).sum((3, 4)).std(1).min() > 0.1
+    x = torch.rand(2, 3, 1, 1, generator=generator).expand(2, 3, 24, 24)
+    inside = slice(10 * scale, -10 * scale)
+    y = net(x)[..., inside, inside]
+    assert (y - y.mean((2, 3), keepdim=True)).abs().max() < 1e-5
+    moved = net(torch.rand(2, 3, 24, 24, generator=generator))[..., inside, inside]
+    phases = F.pixel_unshuffle(moved, scale).unflatten(1, (3, -1))
+    assert phases.std(2).mean() > 0.02  # where something changes, sub-pixels do differ
+
+
 def test_in_eval_mode_the_normalised_form_depends_on_its_input_alone():
     net = made("srresnet-batch")
     x, other = torch.rand(1, 3, 8, 8), torch.rand(3, 3, 8, 8)

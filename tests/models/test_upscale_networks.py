@@ -122,7 +122,7 @@ def test_whatever_was_learned_plain_places_have_no_pattern(scale):
     generator = torch.Generator().manual_seed(1)
     for value in net.parameters():
         value.normal_(std=0.1, generator=generator)
-    assert net.tail.weight.unflatten(0, (3, -1)).sum((3, 4)).std(1).min() > 0.1
+    assert net.tail.weight.unflatten(0, (3, -1)).sum((3, 4)).std(1).mean() > 0.1
     x = torch.rand(2, 3, 1, 1, generator=generator).expand(2, 3, 24, 24)
     inside = slice(10 * scale, -10 * scale)
     y = net(x)[..., inside, inside]

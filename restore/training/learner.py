@@ -25,7 +25,7 @@ class Learner:
 
     Attributes:
         objective: what learns; called only through the runtime's wrapping (`learner(batch, phase, step)`).
-        average: the moving average of `objective.averaged`, buffers included.
+        average: the moving average of `objective.averaged`; its buffers are those of the last step.
         optimizers: AdamW (Loshchilov, Hutter, ICLR 2019) by phase.
     """
 
@@ -37,7 +37,7 @@ class Learner:
                                           weight_decay=settings.weight_decay)
             for phase in objective.phases
         }  # fmt: skip
-        self.average = AveragedModel(objective.averaged, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
+        self.average = AveragedModel(objective.averaged, multi_avg_fn=moving_average(settings.ema))
         self._wrapped: Any = None
         self._buffers: list[tuple[Tensor, Tensor]] = []  # with what they held at the begin of the step
 
@@ -115,12 +115,11 @@ class Learner:
 
 def moving_average(decay: float) -> Callable[..., None]:
     """For `AveragedModel`: exponential, with a decay that starts low, min(decay, (1 + n) / (10 + n)) after n steps,
-    so that a short run is not averaged with the weights it began with. Integer buffers are copied."""
+    so that a short run is not averaged with the weights it began with."""
 
     @torch.no_grad()
     def update(averages: list[Tensor], current: list[Tensor], count: Tensor) -> None:
         n = int(count)
-        now = min(decay, (1 + n) / (10 + n)) if averages[0].is_floating_point() else 0.0
-        get_ema_multi_avg_fn(now)(averages, current, count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, count)
 
     return update

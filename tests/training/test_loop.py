@@ -166,17 +166,20 @@ def test_too_many_bad_steps_in_a_row_end_the_run_with_the_batch_on_disk(tmp_path
 
 
 def test_the_average_is_what_its_definition_says(tmp_path):
-    """Weights and buffers: the first step's as they are, then a (1 - d) share of each step's, d = (1 + n)/(10 + n)."""
+    """The first step's weights as they are, then a (1 - d) share of each step's, d = (1 + n)/(10 + n); buffers are
+    those of the last step."""
     objective = Pairs(network(norm=True))
     seen: list[dict] = []
     objective._before = lambda step, batch: seen.append(_copy(objective.network.state_dict()))
     train(objective, draw, settings(steps=3, ema=0.9), tmp_path)
     first, second, third = seen[1], seen[2], objective.network.state_dict()
     average = state_of(tmp_path)["average"]
-    for name in ("0.weight", "1.running_mean", "1.running_var"):
+    for name in ("0.weight", "1.weight"):
         after_two = first[name] * 2 / 11 + second[name] * 9 / 11
         expected = after_two * 3 / 12 + third[name] * 9 / 12
         torch.testing.assert_close(average[f"module.{name}"], expected, rtol=1e-5, atol=1e-7)
+    for name in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
+        assert torch.equal(average[f"module.{name}"], third[name])
     assert average["module.1.num_batches_tracked"] == 3
 
 
@@ -189,20 +192,21 @@ def test_the_average_reaches_its_decay():
 
 
 def test_the_average_of_a_network_that_stands_still_in_closed_form():
-    """theta (1 - d^k) + theta0 d^k after k steps at full decay d: weights and buffers; counters are copied."""
+    """theta (1 - d^k) + theta0 d^k after k steps at full decay d; buffers are copied."""
     averaged, frozen = network(norm=True, seed=0), network(norm=True, seed=1)
     norm = frozen[1]  # type: ignore[index]
     norm.running_mean.fill_(3.0)
     norm.num_batches_tracked.fill_(7)
     begin = _copy(averaged.state_dict())
-    average = AveragedModel(averaged, multi_avg_fn=moving_average(0.999), use_buffers=True)
+    average = AveragedModel(averaged, multi_avg_fn=moving_average(0.999))
     average.n_averaged.fill_(10**5)
     for _ in range(40):
         average.update_parameters(frozen)
     left = 0.999**40
+    buffers = dict(frozen.named_buffers())
     for name, theta in frozen.state_dict().items():
         now = average.module.state_dict()[name]
-        expected = theta if not theta.is_floating_point() else theta * (1 - left) + begin[name] * left
+        expected = theta if name in buffers else theta * (1 - left) + begin[name] * left
         torch.testing.assert_close(now, expected, rtol=1e-5, atol=1e-6, msg=name)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import restore
+from restore.zoo import load
 
 NAMES = ["upscale_x2", "upscale_x4", "upscale_x4_gan", "upscale_x4_real"]
 COLOURS = [
@@ -21,3 +23,22 @@ def test_plain_colours_stay_up_to_the_border(name):
         plain = np.tile(np.float32(colour) / 255, (24, 28, 1))
         drift = 255 * (upscale(plain) - plain[0, 0])
         assert np.abs(drift).max() < 1, (colour, float(np.abs(drift).max()))
+
+
+def textured(side: int) -> np.ndarray:
+    """Shades, stripes of many periods and grain: uint8 side x side x 3."""
+    rows, columns = np.mgrid[:side, :side] / side
+    waves = [np.sin(2 * np.pi * (k * rows**2 + (3 + k) * columns)) for k in (3, 8, 19)]
+    grain = np.random.default_rng(0).normal(0, 0.1, (side, side, 3))
+    return np.uint8(np.clip(np.stack(waves, -1) * 0.35 + 0.5 + grain, 0, 1) * 255)
+
+
+@pytest.mark.parametrize(("side", "tile"), [(72, 32), pytest.param(512, 200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_tiles_do_not_show(name, side, tile):
+    picture, net = textured(side), load(name, "upscale").net.eval()
+    x = torch.from_numpy(picture).movedim(-1, 0)[None].float() / 255
+    whole = (net(x)[0].clamp(0, 1) * 255).round().byte().movedim(0, -1).numpy()
+    upscale = restore.load("upscale", weights=name, scale=net.scale, tile=tile, device="cpu", precision="fp32")
+    assert np.array_equal(upscale(picture), whole)

@@ -35,6 +35,13 @@ def test_blocks_are_found_wherever_the_grid_lies_and_in_grey():
     assert blocking([compressed.mean(0, keepdim=True)]) > 0.5 * whole
 
 
+def test_texture_beside_them_hides_no_blocks():
+    x = texture(2)
+    x[..., 60:] += 0.03 * torch.randn(x[..., 60:].shape, generator=torch.Generator().manual_seed(0))
+    x[..., :60] = 0.3 + 0.1 * (x[..., :60] - 0.5)
+    assert blocking([x[0]]) < 0.1 and blocking([jpeg(x.clamp(0, 1), torch.tensor([90.0]))[0]]) > 0.4  # 0.13 unmasked
+
+
 def test_edges_and_flat_pictures_are_no_blocks():
     board = torch.zeros(1, 96, 96)
     board[:, ::8] = 1.0  # steps at every eighth row: things, not blocks

@@ -30,6 +30,7 @@ SHIPPED = sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 BEGINS = {
     "cbsn": "", "deconv": "deconv_prior", "deconv_low_light": "denoise", "deconv_prior": "denoise_white",
     "denoise": "", "denoise_mild": "denoise", "denoise_white": "denoise", "upscale_x2": "upscale_x4", "upscale_x4": "",
+    "upscale_x4_gan": "upscale_x4", "upscale_x4_real": "upscale_x4",
 }  # fmt: skip
 """What the cards' commands name behind --init-from and --denoiser; of `denoise` that is its own first stage."""
 MIXTURES = {

@@ -17,7 +17,6 @@ from restore.errors import ConfigError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource, ValueScale
-from restore.zoo.resolver import available
 
 _PLAIN = "plain"
 _AS_LARGE = "plainly resampled: the picture is as large already"
@@ -71,8 +70,6 @@ class UpscaleEngine:
         if self._method != "measured":
             return next(iter(self._networks)), {}
         damage = measure_damage(source, scale)
-        if damage.serious and REAL not in self._networks:
-            return FIDELITY, {"picture": f"{damage.summary}; {REAL}, the network for such pictures, is not here"}
         return REAL if damage.serious else FIDELITY, {"picture": damage.summary}
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
@@ -85,7 +82,7 @@ class UpscaleEngine:
 def _networks(options: UpscaleOptions, method: str) -> dict[str, NetworkEngine]:
     """What a method may need, by name; the one of the largest factor first."""
     if method == "measured":
-        return {name: network_of(name) for name in (FIDELITY, FIDELITY_X2, *({REAL} & available().keys()))}
+        return {name: network_of(name) for name in (FIDELITY, FIDELITY_X2, REAL)}
     if method == "real":
         return {REAL: network_of(REAL)}
     if isinstance(options, SharpnessOptions):

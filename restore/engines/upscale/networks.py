@@ -10,19 +10,12 @@ from restore.zoo import load
 from restore.zoo.interpolation import interpolated
 
 FIDELITY, FIDELITY_X2, GAN, REAL = "upscale_x4", "upscale_x2", "upscale_x4_gan", "upscale_x4_real"
-"""Names of the weights; those of the last two are not shipped yet."""
-
-
-_OTHERWISE = {
-    GAN: "or make it: restore train upscale/compact_x4_gan",
-    REAL: "or make it: restore train upscale/compact_x4_real",
-}
-"""What else can be done about weights that are not shipped yet."""
+"""Names of the shipped weights."""
 
 
 def network_of(weights: str | Path, model: str | None = None) -> NetworkEngine:
     """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`."""
-    loaded = load(weights, "upscale", model, otherwise=_OTHERWISE.get(str(weights), ""))
+    loaded = load(weights, "upscale", model)
     if loaded.spec.scale < 2:
         what = "this network does not enlarge pictures"
         raise WeightsError(what, where=weights, fix="Give one with a scale of 2 or more, or use another task")
@@ -37,6 +30,5 @@ def sharpened(sharpness: float) -> NetworkEngine:
     """
     if sharpness in (0, 1):
         return network_of(GAN if sharpness else FIDELITY)
-    soft, crisp = load(FIDELITY, "upscale"), load(GAN, "upscale", otherwise=_OTHERWISE[GAN])
-    mixed = interpolated(soft, crisp, sharpness)
+    mixed = interpolated(load(FIDELITY, "upscale"), load(GAN, "upscale"), sharpness)
     return NetworkEngine(mixed.net, mixed.spec, f"{FIDELITY} with {sharpness:.0%} of {GAN}", mixed.sha256)

@@ -106,7 +106,7 @@ def test_flat_patches_keep_their_colour():
 
 def test_damaged_pictures_get_the_network_that_knows_damage():
     rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:200, :208]
+    rows, columns = np.mgrid[:320, :328]
     clean = 128 + 90 * np.sign(np.sin(rows / 7) * np.sin(columns / 9))
     noisy = clean + rng.normal(0, 20, clean.shape)
     assert restored(np.rint(clean).astype(np.uint8)).decisions["method"] == "network upscale_x4"

@@ -32,9 +32,9 @@ from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
 _NEAREST_WIDTH = 24
-_BORDER = 4
+_BORDER = 8
 """px, by which a picture's border is repeated outwards before it is enlarged, not while a network learns from crops:
-with zeros beyond it saturated colours drifted by up to 5 of 255 there, so by less than 1."""
+with zeros beyond it saturated colours drifted by up to 5 of 255 there."""
 
 
 class CompactSR(nn.Module):

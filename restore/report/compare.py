@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from restore.errors import UnsupportedError
 from restore.io.atomic import AtomicFile
 from restore.io.codecs import SaveOptions, create
 from restore.picture import PictureInfo, PictureSource
@@ -25,14 +24,14 @@ def write_comparison(
     """Write an 8-bit PNG with `before` on the left and `after` on the right.
 
     Deeper samples are scaled for the eye, both halves alike: integers by the bits `before` really uses,
-    floats by its smallest and largest value. Alpha is left out. If `after` is larger, by a whole number, each pixel
-    of `before` becomes a square of that side.
+    floats by its smallest and largest value. Alpha is left out. If `after` is of another size, pixels
+    of `before` are repeated (or left out), so that those of `after` are seen as they are.
 
     Args:
         file: where it is written; committed, or discarded on any error.
         crop: x, y, width, height of the part of `before` that `after` shows.
     Raises:
-        UnsupportedError: `after` is not so many times as large. FileError.
+        FileError: see `restore.io.codecs.create`.
     """
     try:
         _write(before, after, file, crop or (0, 0, before.info.width, before.info.height))
@@ -43,23 +42,22 @@ def write_comparison(
 
 def _write(before: PictureSource, after: PictureSource, file: AtomicFile, crop: tuple[int, int, int, int]) -> None:
     x, y, width, height = crop
-    scale = max(after.info.width // width, 1)
-    if (after.info.width, after.info.height) != (scale * width, scale * height):
-        raise UnsupportedError("before and after differ in size", where=file.path)
     channels = 3 if min(before.info.channels, after.info.channels) >= 3 else 1
     low, high = _range(before)
     kept = (after.info.dtype, after.info.bits) == (before.info.dtype, before.info.bits)
     low_after, high_after = (low, high) if kept else (0.0, after.info.white)  # a converted depth has its nominal range
-    info = PictureInfo(
-        scale * height, 2 * scale * width + GAP, channels, metadata=replace(before.info.metadata, dpi=None)
-    )
-    step = max(_ROWS // scale, 1)
+    rows, columns = (np.arange(n) * m // n for m, n in ((height, after.info.height), (width, after.info.width)))
+    info = PictureInfo(len(rows), 2 * len(columns) + GAP, channels, metadata=replace(before.info.metadata, dpi=None))
     sink = create(file.path, info, SaveOptions(), file)
-    for top in range(0, height, step):
-        stop = min(top + step, height)
-        left = before.read_rows(y + top, y + stop)[:, x : x + width, :channels]
-        left = left.repeat(scale, axis=0).repeat(scale, axis=1)
-        right = after.read_rows(scale * top, scale * stop)[:, :, :channels]
+    last, held = -1, before.read_rows(y, y)  # the last row that was read: none is read twice
+    for top in range(0, len(rows), _ROWS):
+        wanted = y + rows[top : top + _ROWS]
+        again = int(wanted[0] == last)
+        new = before.read_rows(int(wanted[0]) + again, int(wanted[-1]) + 1)
+        read = np.concatenate([held, new]) if again else new
+        last, held = int(wanted[-1]), read[-1:]
+        left = read[wanted - wanted[0], x : x + width, :channels][:, columns]
+        right = after.read_rows(top, top + len(wanted))[:, :, :channels]
         gap = np.full((len(right), GAP, channels), 255, np.uint8)
         sink.write_rows(
             np.concatenate([_to_bytes(left, low, high), gap, _to_bytes(right, low_after, high_after)], axis=1)

@@ -16,14 +16,14 @@ from restore.io.tensors import to_unit
 from restore.picture import PictureSource, ValueScale
 
 NOISY = 5.5
-"""Level in 8-bit units from which a picture counts as noisy. From 5.6 on (white noise of 6) the network that knows noise
-won by 0.3 to 2.4 dB in five photographs of five; at 3 it won or lost by 0.8 dB."""
+"""Level in 8-bit units from which a picture counts as noisy. With white noise of 6 (measured 5.6 and more) the network
+that knows noise won by 0.3 to 2.4 dB in five photographs of five; at 3 it won or lost by up to 0.8 dB."""
 LEAST_PIXELS = 100_000
-"""Fewer have too few flat places to measure noise in. Of 29 clean photographs made smaller by 4, those of 106,000 px and
-more measured up to 3.6; four of the eighteen of 57,000 to 80,000 px measured 7 to 15, their fine texture."""
+"""Fewer have too few flat places to measure noise in. Of 29 clean photographs made smaller by 4, those of 106,000 px
+and more measured up to 3.6; four of the eighteen of 57,000 to 80,000 px measured 7 to 15, their fine texture."""
 BLOCKY = 0.6
-"""Excess of the block boundaries (`restore.analysis.blocking`) from which a picture counts as compressed: about JPEG 85,
-where neither network is the better one; at 60 the one that knows JPEG won by up to 1.1 dB, at 95 it lost by up to 1.3."""
+"""Excess of the block boundaries (`restore.analysis.blocking`) from which a picture counts as compressed: about JPEG
+85, where neither network is better; at 60 the one that knows JPEG won by up to 1.1 dB, at 95 it lost by up to 1.3."""
 SOFT = 0.8
 """Softness of the steepest edges (`restore.analysis.sharpness`) from which a picture counts as blurred."""
 _BANDS, _ROWS, _COLUMNS = 8, 128, 2048  # what is looked at, px

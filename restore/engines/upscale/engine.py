@@ -60,7 +60,8 @@ class UpscaleEngine:
             chosen = FIDELITY_X2
         network = self._networks[chosen]
         if network.spec.scale != factor:
-            size = f"enlarged by {network.spec.scale}, then resampled to {factor:.4g} times"
+            height, width = self._size.of(info.height // info.stacked, info.width)
+            size = f"enlarged by {network.spec.scale}, then resampled to {width} x {height} px"
             decisions = {"size": size, **decisions}
         spec = replace(network.spec, size=self._size)
         return Condition(scale, chosen, {"method": f"network {network.name}", **decisions}, spec, cost=chosen)

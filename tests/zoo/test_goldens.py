@@ -141,6 +141,9 @@ GOLDENS: dict[str, Golden] = {
         lambda: blurred(7.65), lambda x: deconvolved("deconv_prior", x, "pnp", noise=7.65), 26.249, 31.336
     ),
     "upscale_x4": Golden(lambda: smaller(4), lambda x: upscaled("upscale_x4", x, 4), 27.960, 29.523, shown=plain),
+    "upscale_x4_gan": Golden(
+        lambda: smaller(4), lambda x: upscaled("upscale_x4_gan", x, 4), 27.960, 28.945, shown=plain
+    ),
     "upscale_x4_real": Golden(worn, lambda x: upscaled("upscale_x4_real", x, 4), 22.824, 23.429, shown=plain),
     "upscale_x2": Golden(lambda: smaller(2), lambda x: upscaled("upscale_x2", x, 2), 32.786, 35.339, shown=plain),
 }

@@ -62,7 +62,10 @@ def test_streams_that_cannot_show_the_name(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX shell")
-@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-", "| head -c 0"])
+@pytest.mark.parametrize(
+    "closing",
+    [*(pytest.param(each, marks=pytest.mark.slow) for each in (">&-", "2>&-")), "<&- >&- 2>&-", "| head -c 0"],
+)
 def test_closed_streams(tmp_path, closing):
     (tmp_path / "bad.png").write_bytes(b"")
     line = f"{' '.join(command('denoise', 'bad.png', '--dry-run'))} {closing}"
@@ -90,6 +93,7 @@ def test_a_whole_run_under_hostile_streams(tmp_path):
     assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow  # tests/faults/test_kills.py has shorter ones
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_kill_9_at_random_moments_then_resume_equals_an_uninterrupted_run(tmp_path, restore):
     """SIGKILL twice, SIGINT and SIGTERM once each, at seeded random moments of one folder run.

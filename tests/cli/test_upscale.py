@@ -37,7 +37,7 @@ def test_sizes(restore, photo, tmp_path, words, shape):
 
 
 def test_the_choice_is_printed(restore, tmp_path):
-    photo = write_noisy(tmp_path / "photo.png", shape=(200, 208, 3))
+    photo = write_noisy(tmp_path / "photo.png", shape=(320, 328, 3))
     ran = restore("upscale", photo)
     assert (tmp_path / "photo_upscaled.png").is_file()
     assert "method: network upscale_x4_real" in ran.err and "picture: noise (noise 1" in ran.err

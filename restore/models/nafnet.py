@@ -224,6 +224,9 @@ class NAFNet(nn.Module):
             radius=self._radius(),
             tiling="local",
             overlap=_OVERLAP,
+            # Measured on random weights with beta and gamma of std 0.3, values in [0, 1]: float16 is off by at most
+            # 0.31/255 (0.06/255 rms), bfloat16 by 2.4/255 (0.47/255 rms), more than the half step of 8 bits.
+            dtypes=("float32", "float16"),
             parameters=sum(p.numel() for p in self.parameters()),
         )
 

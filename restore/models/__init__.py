@@ -36,6 +36,7 @@ MODELS: dict[str, str] = {
     "wiener_unet": "restore.models.wiener_unet:WienerUNet",
     "infwide": "restore.models.infwide:INFWIDE",
     "dwdn": "restore.models.dwdn:DWDN",
+    "nafnet": "restore.models.nafnet:NAFNet",
 }
 
 

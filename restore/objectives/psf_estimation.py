@@ -89,7 +89,7 @@ class PSFEstimation(Objective):
             nothing[..., SIDE // 2, SIDE // 2] = 1
             trivial = filter_error(nothing, truth).log() - filter_error(truth, truth).log()
             decibels = {"gap_best": gap.amin(1).mean(), "gap_likeliest": likeliest, "gap_no_blur": trivial.mean()}
-        parts = {"psf": misfit.amin(1).mean(), "first": earlier[0], "third": earlier[2], "chance": chance}
+        parts = {"psf": misfit.amin(1).mean(), "first": earlier[0], "before": earlier[-1], "chance": chance}
         return {"loss": loss, **parts, "edges": edges} | {name: 4.343 * x for name, x in decibels.items()}
 
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:

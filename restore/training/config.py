@@ -183,6 +183,9 @@ def _locate(tree: dict[str, Any], folder: Path) -> None:
     for part in (model, objective, damage):
         if isinstance(part.get("name"), str):
             part["name"] = beside(part["name"], folder)
+    inner = model.get("arguments")
+    if isinstance(inner, dict) and isinstance(inner.get("network"), str):
+        inner["network"] = beside(inner["network"], folder)
     if isinstance(objective.get("losses"), dict):
         objective["losses"] = {beside(str(name), folder): value for name, value in objective["losses"].items()}
 

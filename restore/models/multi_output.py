@@ -123,8 +123,9 @@ def _widened(layer: nn.Conv2d, heads: int) -> nn.Conv2d:
     """A convolution with `heads` times the outputs. The first are its own; of each other head the inputs are
     exchanged, so that they begin different and equally large, and sub-pixels that began equal stay so."""
     wide = nn.Conv2d(
-        layer.in_channels, heads * layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-        bias=layer.bias is not None, padding_mode=layer.padding_mode,
+        layer.in_channels, heads * layer.out_channels, layer.kernel_size, layer.stride,  # type: ignore[arg-type]
+        layer.padding, layer.dilation,  # type: ignore[arg-type]
+        bias=layer.bias is not None, padding_mode=layer.padding_mode,  # type: ignore[arg-type]
     )  # fmt: skip
     wide.weight.copy_(torch.cat([layer.weight.roll(head, 1) for head in range(heads)]))
     if layer.bias is not None and wide.bias is not None:

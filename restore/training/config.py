@@ -258,7 +258,7 @@ def check_buildable(settings: Settings, *, trained: bool = True) -> None:
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
     objective.damaged(_grey(objective.roles, settings.data.crop))
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
-    for _, loss in build_losses(settings.objective.losses or {}).values():
+    for _, loss in build_losses(settings.objective.losses or {}, objective.loss_table).values():
         loss(crop, crop)  # crops too small for a loss are named now
 
 

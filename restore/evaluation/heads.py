@@ -10,8 +10,8 @@ Scores are N pictures x K candidates, higher is better (PSNR, SSIM):
 
 Source: Liu et al., "Multi-Outputs Is All You Need For Deblur", 2022, https://arxiv.org/abs/2208.13029, which reads the
 best single head off its test set. A maximum over K grows with any K different pictures, so best overall means something
-only beside the same of a network with one head: over the eight orientations of the picture (`ensemble`), and over K copies
-of its result with independent noise that differ as the candidates do (`jitter`, which real alternatives beat easily).
+only beside the same of a network with one head: over the eight orientations of the picture (`ensemble`), and over K
+copies of its result with independent noise that differ as the candidates do (`jitter`, which real alternatives beat).
 """
 
 from __future__ import annotations

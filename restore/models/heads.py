@@ -36,6 +36,16 @@ def candidates(heads: Tensor) -> Tensor:
     return (heads[:, pairs[:, 0]] + heads[:, pairs[:, 1]]) / 2
 
 
+def win_shares(winners: Tensor, heads: int, pairs: bool = True) -> Tensor:
+    """Numbers of the candidates that won, B -> the share of each head, H, which sum to 1: a pair counts half for each.
+
+    Args:
+        pairs: the candidates are those of `candidates`; else the heads.
+    """
+    members = torch.tensor(pairs_of_heads(heads) if pairs else [(h, h) for h in range(heads)], device=winners.device)
+    return (members[winners][..., None] == torch.arange(heads, device=winners.device)).float().mean((0, 1))
+
+
 def pairwise_distance(pictures: Tensor) -> Tensor:
     """Root mean square difference of two of K pictures, all pairs taken together: B x K x ... -> B; 0 for K = 1.
 

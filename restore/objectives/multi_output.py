@@ -27,7 +27,7 @@ from restore.degradations.degradation import Degradation, Sample
 from restore.errors import ConfigError
 from restore.losses.per_sample import psnr
 from restore.losses.table import PER_SAMPLE_LOSSES, Loss
-from restore.models.heads import candidates, pairs_of_heads, pairwise_distance, split_heads
+from restore.models.heads import candidates, pairwise_distance, split_heads, win_shares
 from restore.objectives.supervised import Supervised
 
 Choice = Literal["winner", "relaxed", "softmin"]
@@ -86,7 +86,7 @@ class MultiOutputLearning(Supervised):
         each = torch.stack([weight * parts[name] for name, (weight, _) in self.losses.items()]).sum(0)  # B x K
         least, winners = each.min(1)  # of equal ones a single one, which has all of the gradient
         heads = self._heads(outputs)
-        reported = {f"wins_{h}": share for h, share in enumerate(self._wins(winners))}
+        reported = {f"wins_{h}": share for h, share in enumerate(win_shares(winners, self.spec.heads, self.pairs))}
         reported["distance"] = pairwise_distance(heads.detach()).mean()
         if len(parts) > 1:
             reported |= {name: part.gather(1, winners[:, None]).mean() for name, part in parts.items()}
@@ -127,10 +127,3 @@ class MultiOutputLearning(Supervised):
         if self.choice == "winner" or not others:
             return least
         return (1 - self.epsilon) * least + self.epsilon / others * (each.sum(1) - least)
-
-    def _wins(self, winners: Tensor) -> Tensor:
-        """Numbers of the candidates that won, B -> the heads' shares, which sum to 1: H."""
-        heads = self.spec.heads
-        pairs = pairs_of_heads(heads) if self.pairs else [(h, h) for h in range(heads)]
-        won = torch.tensor(pairs, device=winners.device)[winners]  # B x 2
-        return (won[..., None] == torch.arange(heads, device=won.device)).float().mean((0, 1))

@@ -46,9 +46,9 @@ class MultiOutputLearning(Supervised):
         losses: name -> (weight, loss of ... x C x H x W, twice -> ...), by default psnr alone.
         degradation: how clean pictures are damaged; by default noise.
         pairs: the means of two heads are candidates too.
-        choice: who learns: the winner; `relaxed`, all others a little; `softmin`, all by their losses. One `winner`
-            may take all and learn the mean: of two equally likely truths it did with l2 and at times with l1, not with
-            psnr, and not with `relaxed`.
+        choice: who learns: the winner; `relaxed`, all others a little; `softmin`, all by their losses. A `winner` may
+            take all and leave heads that learn no more: of two equally likely truths it then learned the mean with l2,
+            at times with l1, not with psnr. With `relaxed` no head was left.
         epsilon: of `relaxed`, the share of the others; 0.05 if not given.
         temperature: of `softmin`, in units of the loss; 1 if not given.
 

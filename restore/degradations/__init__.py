@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEGRADATIONS: dict[str, str] = {
     "noise": "restore.degradations.noise:NoiseDegradation",
     "blur": "restore.degradations.blur:BlurDegradation",
+    "camera_blur": "restore.degradations.camera_blur:CameraBlurDegradation",
     "downscale": "restore.degradations.downscale:DownscaleDegradation",
     "real_world": "restore.degradations.real_world:RealWorldDegradation",
     "pairs": "restore.degradations.given:GivenPairs",

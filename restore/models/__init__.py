@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
+    "compact_deblur": "restore.models.compact_deblur:CompactDeblur",
+    "psf_net": "restore.models.psf_net:PSFNet",
     "compact_sr": "restore.models.compact_sr:CompactSR",
     "srresnet": "restore.models.srresnet:SRResNet",
     "rrdb": "restore.models.rrdb:RRDBNet",
@@ -35,6 +37,7 @@ MODELS: dict[str, str] = {
     "wiener_unet": "restore.models.wiener_unet:WienerUNet",
     "infwide": "restore.models.infwide:INFWIDE",
     "dwdn": "restore.models.dwdn:DWDN",
+    "nafnet": "restore.models.nafnet:NAFNet",
     "multi_output": "restore.models.multi_output:MultiOutput",
 }
 

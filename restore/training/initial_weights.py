@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) -> tuple[TrainingRun, ...]:
     """Put weights into a network that `model` describes, and say what runs they went through (none if unknown).
 
-    A network with a method `begin_with` also begins with weights of other networks: a denoiser's, another scale's.
+    A network with a method `begin_with` also begins with weights of other networks: a denoiser's, another scale's, a
+    published file's of fewer outputs.
 
     Args:
         name: of the zoo, or a .safetensors or .pth file.
@@ -24,12 +26,11 @@ def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) ->
         WeightsError: there are none, or they are of another network.
     """
     from restore.zoo.resolver import resolve
-    from restore.zoo.weights import label_of, read_network
+    from restore.zoo.weights import read_network
 
     path = resolve(name)
     begin = getattr(network, "begin_with", None)
-    label = label_of(path) if path.suffix == ".safetensors" else None
-    if begin is not None and label is not None and (label.model, label.arguments) != (model.name, model.arguments):
+    if begin is not None and _of_another(path, model):
         loaded = read_network(path)
         try:
             if begin(loaded.net):
@@ -41,3 +42,15 @@ def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) ->
     loaded = read_network(path, model.name, model.arguments)
     network.load_state_dict(loaded.net.state_dict())
     return loaded.card.all_runs() if loaded.card else ()
+
+
+def _of_another(path: Path, model: ModelSettings) -> bool:
+    """Whether a file says that its network is another than `model`, or is a published one, whose arguments it shows."""
+    from restore.io.weights_file import read_weights
+    from restore.zoo.published import recognised
+    from restore.zoo.weights import label_of
+
+    if path.suffix != ".safetensors":
+        return recognised(read_weights(path).state) is not None
+    label = label_of(path)
+    return (label.model, label.arguments) != (model.name, model.arguments)

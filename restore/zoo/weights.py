@@ -106,7 +106,8 @@ def read_network(path: str | Path, model: str | None = None, arguments: Mapping[
     path = Path(path)
     stored = read_weights(path)
     known = None if "restore" in stored.metadata else recognised(stored.state)
-    if known is not None and model in (None, known.model):
+    known = known if known is not None and model in (None, known.model) else None
+    if known is not None:
         model, stored = known.model, Stored(known.state, stored.metadata)
         arguments = {**known.arguments, **(arguments or {})}
     model, arguments, card = _identity(path, stored, model, arguments)
@@ -120,6 +121,8 @@ def read_network(path: str | Path, model: str | None = None, arguments: Mapping[
         net = build(model, **arguments)
     net.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in stored.state.items()})
     spec = _spec(path, net)
+    if known is not None and known.task:
+        spec = replace(spec, task=known.task)
     if card is not None:
         spec = replace(spec, task=card.task, dtypes=card.dtypes or spec.dtypes)
     return Loaded(net.float().eval(), spec, card, sha256, path)

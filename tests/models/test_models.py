@@ -86,6 +86,8 @@ CASES = [
     Case("rrdb", 16_697_987),
     Case("rrdb", 16_703_171, {"scale": 2}),
     Case("rrdb", 4_467_779, {"blocks": 6}),
+    Case("nafnet", 17_111_907),
+    Case("nafnet", 6_471, {"width": 4, "encoder_blocks": (1, 2), "decoder_blocks": (1, 1), "local_side": 8}),
 ]
 of = {"ids": lambda case: case.id}
 

@@ -30,6 +30,7 @@ NETWORKS = [
     ("srresnet", SMALL | {"norm": "batch", "tanh": True}),
     ("rrdb", SMALL | {"growth": 2}),
     ("srvgg", {"scale": 2, "width": 4, "convs": 1}),
+    ("nafnet", {"width": 4, "encoder_blocks": (1, 2), "decoder_blocks": (1, 1)}),
 ]
 each_network = pytest.mark.parametrize(("name", "arguments"), NETWORKS)
 OWN = """
@@ -100,6 +101,18 @@ def test_fresh_heads_differ_and_each_is_a_network(name, arguments):
             state[f"{wide.network.output_layer}.{part}"] = value.chunk(4)[h]
         alone.load_state_dict(state)
         torch.testing.assert_close(alone(x, **conditions), y[:, h], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "parameters"), [(32, 17_111_907 + 2_601), (64, 67_888_835 + 5_193)])
+@torch.no_grad()
+def test_nafnet_costs_next_to_nothing_more(width, parameters):
+    with torch.device("meta"):
+        wide = build("multi_output", network="nafnet", arguments={"width": width})
+        own = build("nafnet", width=width, heads=4)
+    assert wide.spec().parameters == own.spec().parameters == parameters and wide.spec().outputs == own.spec().outputs
+    assert wide.spec().heads == own.spec().heads == 4
+    with pytest.raises(ConfigError, match="NAFNet cannot have several heads"):
+        build("multi_output", network="nafnet", arguments={"heads": 2, "width": 4})
 
 
 def test_other_networks_are_not_begun_with():

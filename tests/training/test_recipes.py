@@ -45,6 +45,10 @@ SMALL = {
     "denoise/ap_bsn": ["model.arguments={width: 4, blind: true}", "data.crop=60"],
     "deconv/infwide": ["degradation.arguments.bank=8"],
     "deconv/dwdn": ["degradation.arguments.bank=8"],
+    "deblur/nafnet32": [
+        "model.arguments={width: 4, encoder_blocks: [1, 1], decoder_blocks: [1, 1]}",
+        "degradation.arguments.bank=8",
+    ],
     "upscale/esrgan": ["model.arguments={width: 8, blocks: 1, growth: 4}", "data.crop=128"],
 }
 """Of configs at a paper's size; shipped recipes keep their networks, and so do those that cannot be smaller."""

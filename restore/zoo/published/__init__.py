@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from restore.zoo.published.deblur import nafnet
 from restore.zoo.published.form import Published
 from restore.zoo.published.infwide import infwide
 from restore.zoo.published.upscale import rrdb, srresnet, srvgg
 
-_FAMILIES = (infwide, rrdb, srresnet, srvgg)
+_FAMILIES = (infwide, nafnet, rrdb, srresnet, srvgg)
 
 
 def recognised(state: Mapping[str, Tensor]) -> Published | None:

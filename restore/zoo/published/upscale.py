@@ -18,19 +18,18 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from restore.zoo.published.form import Published
+from restore.zoo.published.form import NUMBER, Published, conv_sizes, count_numbers
 
 Rules = tuple[tuple[str, Callable[[re.Match[str]], str]], ...]
 
-_NUMBER = r"(\d{1,4})"
 _RRDB_MARKS = ("body.0.rdb1.conv1.weight", "RRDB_trunk.0.RDB1.conv1.weight", "model.1.sub.0.RDB1.conv1.0.weight")
 _RRDB: Rules = (
     (
-        rf"(?:body|RRDB_trunk|model\.1\.sub)\.{_NUMBER}\.(?:rdb|RDB)([1-3])\.conv([1-5])\.(?:0\.)?",
+        rf"(?:body|RRDB_trunk|model\.1\.sub)\.{NUMBER}\.(?:rdb|RDB)([1-3])\.conv([1-5])\.(?:0\.)?",
         lambda found: f"body.{found[1]}.dense.{int(found[2]) - 1}.convs.{int(found[3]) - 1}.",
     ),
     (r"(?:conv_up|upconv)([1-9])\.", lambda found: f"ups.{int(found[1]) - 1}."),
-    (rf"(?:trunk_conv|model\.1\.sub\.{_NUMBER})\.", lambda found: "conv_body."),
+    (rf"(?:trunk_conv|model\.1\.sub\.{NUMBER})\.", lambda found: "conv_body."),
     (r"HRconv\.", lambda found: "conv_hr."),
 )
 _SRRESNET_MARKS = ("conv_first.weight", "body.0.conv1.weight", "upconv1.weight", "conv_hr.weight", "conv_last.weight")
@@ -47,13 +46,13 @@ def rrdb(state: Mapping[str, Tensor]) -> Published | None:
     if not any(mark in state for mark in _RRDB_MARKS):
         return None
     renamed = _renamed(state, (*_numbered(state), *_RRDB))
-    first, last = _sizes(renamed, "conv_first"), _sizes(renamed, "conv_last")
-    growth = _sizes(renamed, "body.0.dense.0.convs.0")
+    first, last = conv_sizes(renamed, "conv_first"), conv_sizes(renamed, "conv_last")
+    growth = conv_sizes(renamed, "body.0.dense.0.convs.0")
     if first is None or last is None or growth is None:
         return None
     unshuffle = math.isqrt(first[1] // max(1, last[0]))
-    scale = 2 ** _count(renamed, rf"ups\.{_NUMBER}\.weight") // max(1, unshuffle)
-    sizes = {"width": first[0], "blocks": _count(renamed, rf"body\.{_NUMBER}\."), "growth": growth[0]}
+    scale = 2 ** count_numbers(renamed, rf"ups\.{NUMBER}\.weight") // max(1, unshuffle)
+    sizes = {"width": first[0], "blocks": count_numbers(renamed, rf"body\.{NUMBER}\."), "growth": growth[0]}
     return Published("rrdb", {"channels": last[0], "scale": scale, "unshuffle": unshuffle, **sizes}, renamed)
 
 
@@ -62,21 +61,24 @@ def srresnet(state: Mapping[str, Tensor]) -> Published | None:
     if not all(mark in state for mark in _SRRESNET_MARKS):
         return None
     renamed = _renamed(state, _SRRESNET)
-    first = _sizes(renamed, "first.0")
-    stages = [_sizes(renamed, f"enlarge.{3 * number}") for number in range(_count(renamed, r"enlarge\.(\d+)\.weight"))]
+    first = conv_sizes(renamed, "first.0")
+    stages = [
+        conv_sizes(renamed, f"enlarge.{3 * number}")
+        for number in range(count_numbers(renamed, r"enlarge\.(\d+)\.weight"))
+    ]
     if first is None or None in stages:
         return None
     scale = math.prod(math.isqrt(stage[0] // max(1, first[0])) for stage in stages if stage is not None)
-    sizes = {"width": first[0], "blocks": _count(renamed, rf"body\.{_NUMBER}\.")}
+    sizes = {"width": first[0], "blocks": count_numbers(renamed, rf"body\.{NUMBER}\.")}
     return Published("srresnet", {"channels": first[1], "scale": scale, "norm": "none", **sizes}, renamed)
 
 
 def srvgg(state: Mapping[str, Tensor]) -> Published | None:
     """Real-ESRGAN's compact network with PReLUs, or None. With other activations its names say too little."""
-    numbers = [found for name in state if (found := re.fullmatch(rf"body\.{_NUMBER}\.(?:weight|bias)", name))]
-    first, slopes = _sizes(state, "body.0"), state.get("body.1.weight")
+    numbers = [found for name in state if (found := re.fullmatch(rf"body\.{NUMBER}\.(?:weight|bias)", name))]
+    first, slopes = conv_sizes(state, "body.0"), state.get("body.1.weight")
     last_number = max((int(found[1]) for found in numbers), default=0)
-    last = _sizes(state, f"body.{last_number}")
+    last = conv_sizes(state, f"body.{last_number}")
     if len(numbers) != len(state) or first is None or last is None or slopes is None or slopes.ndim != 1:
         return None
     scale = math.isqrt(last[0] // max(1, first[1]))
@@ -87,11 +89,11 @@ def srvgg(state: Mapping[str, Tensor]) -> Published | None:
 
 def _numbered(state: Mapping[str, Tensor]) -> Rules:
     """Rules for ESRGAN's first names, where all layers but the body's are numbers, in the order of the layers."""
-    found = (re.fullmatch(rf"model\.{_NUMBER}\.weight", name) for name in state)
+    found = (re.fullmatch(rf"model\.{NUMBER}\.weight", name) for name in state)
     numbers = sorted(int(each[1]) for each in found if each)
     layers = ("conv_first", *(f"ups.{number}" for number in range(len(numbers) - 3)), "conv_hr", "conv_last")
     ours = dict(zip(numbers, layers, strict=False))
-    return ((rf"model\.{_NUMBER}\.(?=weight|bias)", lambda each: f"{ours.get(int(each[1]), each[0])}."),)
+    return ((rf"model\.{NUMBER}\.(?=weight|bias)", lambda each: f"{ours.get(int(each[1]), each[0])}."),)
 
 
 def _renamed(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
@@ -105,14 +107,3 @@ def _by_rules(name: str, rules: Rules) -> str:
         if found := re.match(pattern, name):
             return ours(found) + name[found.end() :]
     return name
-
-
-def _sizes(state: Mapping[str, Tensor], name: str) -> tuple[int, int] | None:
-    """(channels out, in) of a convolution, or None if there is none of this name."""
-    weight = state.get(f"{name}.weight")
-    return (weight.shape[0], weight.shape[1]) if weight is not None and weight.ndim == 4 else None
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers names begin with."""
-    return len({found[1] for name in state if (found := re.match(pattern, name))})

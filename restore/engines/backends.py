@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from restore.models.blocks import added
 from restore.models.spec import ModelSpec
 
 
@@ -55,5 +56,5 @@ class TorchBackend:
         planes = x.to(self._dtype).contiguous(memory_format=self._layout)
         cast = {name: value.to(planes) for name, value in conditions.items()}
         if self._adds:
-            return x.float() + self._net.residual(planes, **cast).float()  # type: ignore[operator]
+            return added(x.float(), self._net.residual(planes, **cast).float())  # type: ignore[operator]
         return self._net(planes, **cast).float()

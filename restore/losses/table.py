@@ -36,11 +36,18 @@ LOSSES: dict[str, str] = {
     "style": "restore.losses.perceptual:StyleLoss",
     "lpips": "restore.losses.lpips:LPIPS",
 }
+PER_SAMPLE_LOSSES: dict[str, str] = {
+    name: f"restore.losses.per_sample:{name}" for name in ("psnr", "l1", "l2", "charbonnier", "fft")
+}
+"""Those of objectives that choose among several answers: ... x C x H x W, twice -> ..."""
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
-def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, tuple[float, Loss]]:
-    """name -> (weight, loss) from a config's `losses`: a weight each, or options with `weight` among them (1.0).
+def build_losses(
+    wanted: Mapping[str, float | Mapping[str, Any]], known: Mapping[str, str] = LOSSES
+) -> dict[str, tuple[float, Loss]]:
+    """name -> (weight, loss) from a config's `losses`: a weight each, or options with `weight` among them (1.0);
+    `known` are the names there are.
 
     Raises `ConfigError` for an unknown name or option (naming the nearest), and what the losses themselves raise when
     they are made, such as `MissingWeightsError`.
@@ -51,20 +58,24 @@ def build_losses(wanted: Mapping[str, float | Mapping[str, Any]]) -> dict[str, t
         weight = options.pop("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise ConfigError(f"the weight of loss {name!r} cannot be {brief(weight)}", fix="Give a number")
-        built[name] = float(weight), build_loss(name, **options)
+        built[name] = float(weight), _made(name, known, options)
     return built
 
 
 def build_loss(name: str, /, **options: Any) -> Loss:
     """A loss of `LOSSES`, or "my_pkg.my_file:my_loss", with its options bound. Raises as `build_losses`."""
-    loss_type = imported(name, LOSSES, "loss", "my_loss")
+    return _made(name, LOSSES, options)
+
+
+def _made(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> Loss:
+    loss_type = imported(name, known, "loss", "my_loss")
     is_class = inspect.isclass(loss_type)
     pictures = 0 if is_class else 2
     taken = list(inspect.signature(loss_type).parameters)[pictures:]
     for option in options:
         if option not in taken:
-            known = f"It takes {', '.join(('weight', *taken))}"
-            raise ConfigError(f"loss {name!r} has no option {option!r}", fix=f"{nearest(option, taken)}{known}")
+            takes = f"It takes {', '.join(('weight', *taken))}"
+            raise ConfigError(f"loss {name!r} has no option {option!r}", fix=f"{nearest(option, taken)}{takes}")
     try:
         loss: Any = loss_type(**options) if is_class else functools.partial(loss_type, **options)
     except RestoreError:

@@ -7,6 +7,7 @@ A model is a plain `nn.Module` whose constructor arguments are typed and seriali
                                             every condition of the spec by keyword (noise_level, psf);
                                             B x (channels of all outputs) x sH x sW
     residual(x, *, conditions) -> Tensor    (where the spec says `residual`) what `forward` adds to the picture
+    output_layer: str                       (where it may have several heads, see `multi_output`) its last convolution
 
 `probe.verify_spec` tries every promise, `spec.spec_of` reads the spec of a network, `blocks` holds what several share.
 
@@ -37,6 +38,7 @@ MODELS: dict[str, str] = {
     "infwide": "restore.models.infwide:INFWIDE",
     "dwdn": "restore.models.dwdn:DWDN",
     "nafnet": "restore.models.nafnet:NAFNet",
+    "multi_output": "restore.models.multi_output:MultiOutput",
 }
 
 

@@ -27,6 +27,15 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.relu(self.conv1(x)))
 
 
+def added(base: Tensor, pictures: Tensor) -> Tensor:
+    """A picture plus each of H pictures along the channels: B x C x H x W, B x (H C) x H x W -> the latter.
+
+    The last sum of networks that may have several heads (`restore.models.multi_output`).
+    """
+    heads = pictures.shape[1] // base.shape[1]
+    return pictures + (base if heads < 2 else base.repeat(1, heads, 1, 1))
+
+
 @torch.no_grad()
 def icnr_(convolution: nn.Conv2d, scale: int) -> None:
     """Make the s^2 sub-pixels that a convolution gives for each channel equal, as the first of them is.

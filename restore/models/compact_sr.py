@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import ResidualBlock, icnr_
+from restore.models.blocks import ResidualBlock, added, icnr_
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge
 
@@ -65,6 +65,7 @@ class CompactSR(nn.Module):
             fix = "Give a scale of 2 to 8, a width of 1 to 1024, 0 to 256 blocks, tail shuffle or nearest"
             raise ConfigError("CompactSR: these arguments describe no network", fix=fix)
         self.channels, self.scale, self.tail_kind = channels, scale, tail
+        self.output_layer = "tail" if tail == "shuffle" else "last"
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.tail = nn.Conv2d(width, channels * scale**2 if tail == "shuffle" else _NEAREST_WIDTH, 3, padding=1)
@@ -76,10 +77,10 @@ class CompactSR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x channels x h x w -> B x channels x scale h x scale w."""
         if self.training:
-            return enlarge(x, self.scale) + self._detail(x)
+            return added(enlarge(x, self.scale), self._detail(x))
         detail = self._detail(F.pad(x, (_BORDER,) * 4, mode="replicate"))
         inside = slice(_BORDER * self.scale, -_BORDER * self.scale)
-        return enlarge(x, self.scale) + detail[..., inside, inside]
+        return added(enlarge(x, self.scale), detail[..., inside, inside])
 
     def _detail(self, x: Tensor) -> Tensor:
         features = self.head(x)

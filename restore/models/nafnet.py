@@ -42,6 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
+from restore.models.blocks import added
 from restore.models.spec import ModelSpec, Output
 
 LOCAL_SIDE = 384
@@ -132,6 +133,8 @@ class NAFNet(nn.Module):
     Raises `ConfigError` for arguments that describe no network.
     """
 
+    output_layer = "ending"
+
     def __init__(
         self,
         channels: int = 3,
@@ -166,7 +169,7 @@ class NAFNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x channels x H x W of any size -> B x (heads channels) x H x W, head by head."""
-        return (x if self.heads == 1 else x.repeat(1, self.heads, 1, 1)) + self.residual(x)
+        return added(x, self.residual(x))
 
     def residual(self, x: Tensor) -> Tensor:
         """What `forward` adds to the picture: B x channels x H x W -> B x (heads channels) x H x W."""
@@ -216,6 +219,7 @@ class NAFNet(nn.Module):
         return ModelSpec(
             task="deblur",
             paper="https://arxiv.org/abs/2204.04676",
+            heads=self.heads,
             outputs=(Output("result", channels=None if one else self.heads * self.channels),),
             residual=one,
             channels=self.channels,

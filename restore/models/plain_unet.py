@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import ResidualBlock, with_planes
+from restore.models.blocks import ResidualBlock, added, with_planes
 from restore.models.spec import ModelSpec
 
 _MAX_WIDTH, _MAX_BLOCKS, _MAX_LEVELS = 2048, 128, 6
@@ -48,6 +48,8 @@ class PlainUNet(nn.Module):
 
     Raises `ConfigError` for arguments that describe no network.
     """
+
+    output_layer = "tail"
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class PlainUNet(nn.Module):
 
         Raises `ModelError` if the noise level is missing, or not wanted.
         """
-        return x + self.residual(x, noise_level)
+        return added(x, self.residual(x, noise_level))
 
     def residual(self, x: Tensor, noise_level: Tensor | None = None) -> Tensor:
         """What `forward` adds to the picture, so that a low-precision run can add it in float32."""

@@ -137,7 +137,7 @@ def _residual_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
     side = _least_side(spec) + spec.multiple_of
     inputs = example(spec, side, side, _like(net))
     added, whole = _run(net, inputs, method), _run(net, inputs)
-    picture = inputs.colours(spec)
+    picture = inputs.colours(spec).repeat(1, spec.heads, 1, 1)
     if added.shape != picture.shape:
         return [f"residual: it gives {' x '.join(map(str, added.shape))}, which is not the picture's shape"]
     off = float((picture + added - whole).abs().max())

@@ -85,6 +85,8 @@ class RRDBNet(nn.Module):
     Raises `ConfigError` for arguments that describe no network.
     """
 
+    output_layer = "conv_last"
+
     def __init__(
         self,
         channels: int = 3,

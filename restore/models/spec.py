@@ -88,6 +88,8 @@ class ModelSpec:
         inputs: names of the pictures it takes at once, all of one size.
         window: frames of a sequence it takes, odd, the wanted one in the middle; more than 1 needs one input.
         outputs: the pictures it gives back, the main one first.
+        heads: pictures of the main output that a network gives at once, head-major along its channels; `channels` of
+            that output counts all of them (`restore.models.heads`). Engines give one picture each.
         conditions: what it takes beside the pictures, each a keyword of the network's `forward`:
             "noise_level" (std of the noise in units of [0, 1], B x 1 x H x W or B x 1 x 1 x 1),
             "psf" (B x 1 x h x w, sum 1).
@@ -119,6 +121,7 @@ class ModelSpec:
     inputs: tuple[str, ...] = ("picture",)
     window: int = 1
     outputs: tuple[Output, ...] = (RESULT,)
+    heads: int = 1
     conditions: tuple[str, ...] = ()
     standardised: bool = False
     residual: bool = False
@@ -165,10 +168,17 @@ class ModelSpec:
         if self.window < 1 or self.window % 2 == 0 or (self.window > 1 and len(self.inputs) > 1):
             what = f"window is {self.window} with {len(self.inputs)} inputs"
             raise _unusable(what, "Give an odd number; more than 1 only with one input")
-        least_of = {"scale": 1, "reduction": 1, "fixed": 0, "multiple_of": 1, "min_size": 1, "radius": 0, "overlap": 0}
+        least_of = {
+            "heads": 1, "scale": 1, "reduction": 1, "fixed": 0, "multiple_of": 1, "min_size": 1, "radius": 0,
+            "overlap": 0,
+        }  # fmt: skip
         for field, least in least_of.items():
             if getattr(self, field) < least:
                 raise _unusable(f"{field} is {getattr(self, field)}", f"Give {least} or more")
+        main = self.outputs[0].channels
+        if self.heads > 1 and (main is None or main % self.heads):
+            what = f"heads is {self.heads}, the main output has {main or 'any number of'} channels"
+            raise _unusable(what, "Give the output the channels of all heads together")
         if self.tiling not in get_args(Tiling):
             raise _unusable(f"tiling is {self.tiling!r}", f"Give {', '.join(get_args(Tiling))}")
         if self.reduction > 1 and (self.tiling != "whole" or self.scale > 1):

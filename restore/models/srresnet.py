@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import ResidualBlock, icnr_, small_he_
+from restore.models.blocks import ResidualBlock, added, icnr_, small_he_
 from restore.models.spec import ModelSpec
 
 STAGES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
@@ -82,6 +82,7 @@ class SRResNet(nn.Module):
             fix = "Give scale 2, 3, 4 or 8, width 1 to 1024, 0 to 256 blocks, norm none or batch; tanh only with batch"
             raise ConfigError("SRResNet: these arguments describe no network", fix=fix)
         self.channels, self.scale, self.normalised, self.tanh = channels, scale, norm == "batch", tanh
+        self.output_layer = "last" if self.normalised else "last.2"
         side = 9 if self.normalised else 3
         self.first = nn.Sequential(nn.Conv2d(channels, width, side, padding=side // 2), self._activation())
         block = NormalisedBlock if self.normalised else ResidualBlock
@@ -112,7 +113,7 @@ class SRResNet(nn.Module):
             y = self.last(self.enlarge(features + self.merge(self.body(features))))
             return ((y.tanh() if self.tanh else y) + 1) / 2
         y = self.last(self.enlarge(self.body(features)))
-        return y + F.interpolate(x, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        return added(F.interpolate(x, scale_factor=float(self.scale), mode="bilinear", align_corners=False), y)
 
     def spec(self) -> ModelSpec:
         """What this network needs and promises, from its arguments alone."""

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
+from restore.models.blocks import added
 from restore.models.spec import ModelSpec
 
 _ACTIVATIONS = ("prelu", "relu", "leaky_relu")
@@ -58,12 +59,13 @@ class SRVGG(nn.Module):
         layers: list[nn.Module] = []
         for fine in (channels, *[width] * convs):
             layers += [nn.Conv2d(fine, width, 3, padding=1), _activation(activation, width)]
+        self.output_layer = f"body.{len(layers)}"
         self.body = nn.Sequential(*layers, nn.Conv2d(width, channels * scale**2, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """B x channels x h x w -> B x channels x scale h x scale w."""
         repeated = F.interpolate(x, scale_factor=float(self.scale), mode="nearest")
-        return F.pixel_shuffle(self.body(x), self.scale) + repeated
+        return added(repeated, F.pixel_shuffle(self.body(x), self.scale))
 
     def spec(self) -> ModelSpec:
         """What this network needs and promises, from its arguments alone."""

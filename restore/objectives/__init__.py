@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES: dict[str, str] = {
     "supervised": "restore.objectives.supervised:Supervised",
+    "multi_output": "restore.objectives.multi_output:MultiOutputLearning",
     "adversarial": "restore.objectives.adversarial:Adversarial",
     "psf_estimation": "restore.objectives.psf_estimation:PSFEstimation",
     "deconvolution": "restore.objectives.deconvolution:Deconvolution",
@@ -58,7 +59,7 @@ def build(
     Raises:
         ConfigError: an unknown name or argument, a wrong value, or something given that the objective does not use.
     """
-    from restore.losses.table import build_losses
+    from restore.losses.table import LOSSES, build_losses
 
     constructor = imported(name, OBJECTIVES, "objective", "MyObjective")
     takes = inspect.signature(constructor).parameters
@@ -67,7 +68,7 @@ def build(
         if value is not None and setting not in takes:
             where = "objective.losses" if setting == "losses" else "degradation"
             raise ConfigError(f"the objective {name!r} does not use {where}", fix="Leave it out")
-    given |= {} if losses is None else {"losses": build_losses(losses)}
+    given |= {} if losses is None else {"losses": build_losses(losses, getattr(constructor, "loss_table", LOSSES))}
     given |= {} if degradation is None else {"degradation": degradation}
     rest = with_tuples(arguments or {})
     if "discriminator" in takes:

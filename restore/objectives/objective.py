@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from restore.degradations.degradation import Degradation, Role, Sample
 from restore.degradations.given import Undamaged
 from restore.errors import ConfigError
+from restore.losses.table import LOSSES
 from restore.models.spec import ModelSpec, spec_of
 
 if TYPE_CHECKING:
@@ -57,10 +58,14 @@ class Objective(nn.Module, ABC):
     Attributes:
         phases: in the order they run within a step.
         from_scratch: whether its network may begin with weights that were drawn, not trained.
+        loss_table: the losses that `losses` of a config may name.
+        several_heads: whether its network may have several heads.
     """
 
     phases: tuple[Phase, ...]
     from_scratch: bool = True
+    loss_table: ClassVar[Mapping[str, str]] = LOSSES
+    several_heads: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, batch: Batch, phase: str, step: int) -> dict[str, Tensor]:
@@ -96,15 +101,19 @@ class Objective(nn.Module, ABC):
         return degradation.draw(batch.pictures, batch.seed, batch.step, batch.first_index)
 
 
-def needs_of(network: nn.Module, given: Sequence[str]) -> ModelSpec:
+def needs_of(network: nn.Module, given: Sequence[str], heads: bool = False) -> ModelSpec:
     """The spec of a network that an objective is to train.
 
     Args:
         given: the conditions that the objective can give.
+        heads: it can train networks of several heads.
     Raises:
-        ConfigError: the network says nothing of itself, or wants a condition that is not given.
+        ConfigError: the network says nothing of itself, wants a condition that is not given, or has several heads.
     """
     spec = spec_of(network)
+    if spec.heads > 1 and not heads:
+        what = f"the network {type(network).__name__} has {spec.heads} heads, this objective trains one"
+        raise ConfigError(what, fix="Use objective.name: multi_output")
     for name in spec.conditions:
         if name not in given:
             what = f"the network {type(network).__name__} needs the condition {name!r}, which this objective has not"

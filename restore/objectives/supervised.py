@@ -38,7 +38,7 @@ class Supervised(Objective):
     ) -> None:
         super().__init__()
         self._degradation = degradation or NoiseDegradation()
-        self.spec = needs_of(network, self._degradation.conditions)
+        self.spec = needs_of(network, self._degradation.conditions, self.several_heads)
         self.network = network
         self.losses = dict(losses or {"charbonnier": (1.0, charbonnier_loss)})
         self.loss_modules = nn.ModuleList(loss for _, loss in self.losses.values() if isinstance(loss, nn.Module))
@@ -87,9 +87,13 @@ class Supervised(Objective):
         names = [output.name for output in self.spec.outputs]
         return dict(zip(names, y.split(sizes, 1), strict=True))
 
+    def shown(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The picture that a validation judges: B x C x H x W, float32."""
+        return outputs[self.spec.outputs[0].name].float()
+
     def preview(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         sample = self.damaged(batch)
         main = self.spec.outputs[0].name
-        shown = {"input": main_input(sample, self.spec), "output": self.restored(network, sample)[main].float()}
+        shown = {"input": main_input(sample, self.spec), "output": self.shown(self.restored(network, sample))}
         shown |= {"target": sample.targets[main]} if main in sample.targets else {}
         return {name: x.clamp(0, 1) for name, x in shown.items()}

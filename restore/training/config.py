@@ -183,6 +183,9 @@ def _locate(tree: dict[str, Any], folder: Path) -> None:
     for part in (model, objective, damage):
         if isinstance(part.get("name"), str):
             part["name"] = beside(part["name"], folder)
+    inner = model.get("arguments")
+    if isinstance(inner, dict) and isinstance(inner.get("network"), str):
+        inner["network"] = beside(inner["network"], folder)
     if isinstance(objective.get("losses"), dict):
         objective["losses"] = {beside(str(name), folder): value for name, value in objective["losses"].items()}
 
@@ -255,7 +258,7 @@ def check_buildable(settings: Settings, *, trained: bool = True) -> None:
         raise ConfigError(f"data.crop is {settings.data.crop}", fix=fix)
     objective.damaged(_grey(objective.roles, settings.data.crop))
     crop = torch.zeros(1, 3, settings.data.crop, settings.data.crop)  # of the targets
-    for _, loss in build_losses(settings.objective.losses or {}).values():
+    for _, loss in build_losses(settings.objective.losses or {}, objective.loss_table).values():
         loss(crop, crop)  # crops too small for a loss are named now
 
 

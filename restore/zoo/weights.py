@@ -27,6 +27,9 @@ from restore.zoo.card import Label, WeightsCard
 from restore.zoo.published import recognised
 
 LAYOUT = 1  # version of the label
+INNER = "network"
+"""The argument of networks around another (`restore.models.multi_output`) that names that one, and so names code."""
+_NAME_IT = "model= / --model FOLDER/file.py:MyNet"
 _SHOWN = 4  # differences of each kind in a message
 
 
@@ -84,7 +87,8 @@ def save_weights(
     _check_fit(path, _blueprint(path, model, arguments), state, model)
     _check_finite(path, state)
     card = card.model_copy(update={"sha256": tensors_sha256(state)})
-    label = Label(layout=LAYOUT, model=portable(model), arguments=dict(arguments), card=card)
+    inner = {INNER: portable(arguments[INNER])} if isinstance(arguments.get(INNER), str) else {}
+    label = Label(layout=LAYOUT, model=portable(model), arguments={**arguments, **inner}, card=card)
     _write(path, safetensors.torch.save(state, {"restore": label.model_dump_json()}), card.sha256)
     return card
 
@@ -153,15 +157,21 @@ def _identity(
             raise WeightsError("the file does not say which network it belongs to", where=path, fix=fix)
         return model, dict(arguments or {}), None
     label = _label(path, stored.metadata["restore"])
+    inner = label.arguments.get(INNER)
+    if model is not None and isinstance(inner, str) and portable(model) == portable(inner):
+        model, arguments = label.model if label.model in MODELS else None, {INNER: model, **(arguments or {})}
     if model is not None and portable(model) != portable(label.model):
         why = f"they are of {label.model!r}, not {model!r}"
         raise WeightsError("these are weights of another network", where=path, why=why)
-    if model is None and label.model not in MODELS:
-        raise WeightsError(
-            f"the weights belong to {label.model!r}, which is not part of this program",
-            where=path,
-            fix=f"{nearest(label.model, MODELS)}If you trust that code, name it: model= / --model FOLDER/file.py:MyNet",
-        )
+    of_file = [] if model is not None else [label.model]
+    of_file += [inner] if isinstance(inner, str) and ":" in inner and INNER not in (arguments or {}) else []
+    for name in of_file:
+        if name not in MODELS:
+            raise WeightsError(
+                f"the weights belong to {name!r}, which is not part of this program",
+                where=path,
+                fix=f"{nearest(name, MODELS)}If you trust that code, name it: {_NAME_IT}",
+            )
     return model or label.model, {**label.arguments, **(arguments or {})}, label.card
 
 

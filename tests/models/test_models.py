@@ -30,7 +30,7 @@ class Case:
     @property
     def id(self) -> str:
         scale = f"-x{self.arguments['scale']}" if "scale" in self.arguments else ""
-        return f"{self.model}-{self.parameters}{scale}"
+        return f"{self.model}-{self.arguments.get('network', '')}{self.parameters}{scale}"
 
 
 UNETS = [
@@ -57,11 +57,25 @@ UPSCALERS = [
     Case("rrdb", 3_363, {"scale": 1, "unshuffle": 1, **SMALL_RRDB}),
     *(Case("srvgg", n, {"scale": s, "width": 4, "convs": 2}) for s, n in ((1, 531), (2, 864), (3, 1_419))),
 ]  # fmt: skip
+HEADS = [
+    Case("multi_output", 7_484, {"network": "plain_unet", "heads": 1, "arguments": UNETS[3].arguments}),
+    Case("multi_output", 8_360, {"network": "plain_unet", "arguments": UNETS[3].arguments}),
+    Case("multi_output", 713_676 + 3 * 5_196, {"network": "plain_unet", "arguments": {"condition_channels": 1}}),
+    Case("multi_output", 2_184, {"network": "compact_sr", "arguments": {"scale": 2, "width": 4, "blocks": 1}}),
+    Case("multi_output", 3_900, {"network": "compact_sr", "arguments": {"width": 4, "blocks": 1, "tail": "nearest"}}),
+    Case("multi_output", 1_592, {"network": "srresnet", "arguments": {"scale": 2, "width": 4, "blocks": 1}}),
+    Case("multi_output", 5_939, {"network": "srresnet",
+                                 "arguments": {"scale": 2, "width": 4, "blocks": 1, "norm": "batch"}}),
+    Case("multi_output", 4_316, {"network": "rrdb", "arguments": {"scale": 2, **SMALL_RRDB}}),
+    Case("multi_output", 2_196, {"network": "srvgg", "arguments": {"scale": 2, "width": 4, "convs": 2}}),
+]  # fmt: skip
+"""Further heads of c outputs of the last convolution, k x k of w inputs, have c (k^2 w + 1) parameters each."""
 EXACT = [
     *UNETS,
     *UPSCALERS,
     Case("cbsn", 5_487, {"width": 8, "blocks": 2}),
     Case("cbsn", 5_487, {"width": 8, "blocks": 2, "blind": True}),
+    *HEADS,
 ]
 CASES = [
     *EXACT,
@@ -124,7 +138,7 @@ def test_odd_sizes_through_padding(case, height, width):
     spec = net.spec()
     sides = (-(-max(side, spec.min_size) // spec.multiple_of) * spec.multiple_of for side in (height, width))
     y = call(net, shown(net, *sides))[..., : spec.scale * height, : spec.scale * width]
-    assert y.shape == (1, spec.channels, spec.scale * height, spec.scale * width)
+    assert y.shape == (1, spec.heads * spec.channels, spec.scale * height, spec.scale * width)
     assert torch.isfinite(y).all()
 
 

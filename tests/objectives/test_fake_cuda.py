@@ -15,11 +15,13 @@ import restore.objectives
 from restore.data.batches import Batch
 from restore.degradations.blur import BlurDegradation
 from restore.degradations.noise import NoiseDegradation
+from restore.losses.table import PER_SAMPLE_LOSSES, build_losses
 from restore.models import build
 from restore.objectives.adversarial import Adversarial
 from restore.objectives.blind_spot import BlindSpot
 from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.discriminator import PatchDiscriminator
+from restore.objectives.multi_output import MultiOutputLearning
 from restore.objectives.objective import Objective
 from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
@@ -44,6 +46,17 @@ def wiener() -> nn.Module:
 
 MAKERS: dict[str, Callable[[], Objective]] = {
     "Supervised": lambda: Supervised(unet(1), degradation=noise(grey_every=3)),
+    "MultiOutputLearning": lambda: MultiOutputLearning(
+        build(
+            "multi_output",
+            network="plain_unet",
+            heads=2,
+            arguments={"condition_channels": 1, "widths": (4, 6), "blocks": (1, 1, 1)},
+        ),
+        build_losses({"psnr": 1.0, "fft": 0.1, "charbonnier": 1.0}, PER_SAMPLE_LOSSES),
+        noise(),
+        choice="relaxed",
+    ),
     "Adversarial": lambda: Adversarial(
         unet(1), PatchDiscriminator(width=4, depth=2), degradation=noise(), kind="wgan", r1=1.0, r1_every=STEP, ramp=1
     ),

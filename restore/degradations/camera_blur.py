@@ -35,10 +35,10 @@ class CameraBlurDegradation:
     @torch.no_grad()
     def draw(self, pictures: Mapping[str, Tensor], seed: int, step: int, first_index: int) -> Sample:
         """Raises `ConfigError` for crops that the margin leaves nothing of."""
-        clean, side = pictures["clean"], self.recipe.side
-        if min(clean.shape[-2:]) < side + 32:
-            what = f"blurs need {side} px, the pictures have {min(clean.shape[-2:])} px"
-            raise ConfigError(what, fix=f"Set data.crop to {side + 32} or more")
+        clean, least = pictures["clean"], max(2 * self.recipe.margin + 32, self.recipe.side)
+        if min(clean.shape[-2:]) < least:
+            what = f"blurs cut off {self.recipe.margin} px at every side, the pictures have {min(clean.shape[-2:])} px"
+            raise ConfigError(what, fix=f"Set data.crop to {least} or more")
         with torch.autocast(clean.device.type, enabled=False):
             made = blur_as_camera(clean, self.recipe, seed, step, first_index)
         varying = made.varying.to(made.blurred).view(-1, 1, 1, 1)

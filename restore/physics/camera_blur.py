@@ -83,6 +83,11 @@ class CameraBlurRecipe:
         most = max(self.length[1], 2 * self.radius[1] + 1)
         return 2 * round(0.62 * most + 2) + 1  # a centroid may lie off the middle of a path
 
+    @property
+    def margin(self) -> int:
+        """What is cut off at every side, px: half a PSF, rounded up so that multiples of 8 stay such."""
+        return -(-(self.side // 2) // 4) * 4
+
 
 class CameraBlurred(NamedTuple):
     """Pictures B x C x h x w without the margin.
@@ -123,7 +128,7 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
     y = torch.where(linear, linear_to_srgb(y), y)
     noise = torch.stack([_normal(x[0], each) for each in generators])
     y = ((y + per_sample(plan.noise).to(x) * noise).clamp(0, 1) * 255).round() / 255
-    margin = recipe.side // 2
+    margin = recipe.margin
     inner = (..., slice(margin, size[0] - margin), slice(margin, size[1] - margin))
     y = _compressed(y[inner], plan.quality)
     return CameraBlurred(x[inner], y, psf, plan.varying, plan.linear)

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
+from restore.physics.batch import crop_or_pad
 from restore.physics.blurred_noise import blurred_noise
 from restore.physics.fourier import difference_power, otf
 from restore.physics.psf import sanitised
 
 _ALTERNATIONS = 5
 _SPARSITY, _LEAST_SPARSITY, _DECAY = 4e-3, 1e-4, 1.1
+_REFINING = 2e-3  # sparsity of the latent pictures of `refine_psf`
 _BETA = 1e5
 _PER_DIRECTION = 20  # gradients kept in each of four directions, times the PSF's side
 _RIDGE = 2.0
@@ -81,6 +83,17 @@ def estimate_psf(picture: Tensor, size: int = 25) -> Estimate:
     psf = torch.where(psf < _WEAKEST * psf.max(), 0.0, psf)
     psf = sanitised(psf, centred=True).psf
     return Estimate(psf, confidence(picture, psf), at_edge, _negative(raw))
+
+
+def refine_psf(picture: Tensor, psf: Tensor, size: int, rounds: int = 2) -> Tensor:
+    """A PSF h x w of a blurred picture H x W after further alternations at full size: size x size, of sum 1."""
+    picture, psf = picture.double(), crop_or_pad(psf.double(), (size, size))
+    threshold = math.inf
+    for _ in range(rounds):
+        latent = sparse_latent(picture, psf / psf.sum(), _REFINING)
+        gx, gy, threshold = _strongest(latent, threshold, size)
+        psf = _cleaned(_solved(gx, gy, picture, size))
+    return sanitised(psf, centred=True).psf
 
 
 def _at_edge(k: Tensor) -> float:

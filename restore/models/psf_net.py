@@ -234,8 +234,6 @@ def _window(size: tuple[int, int], taper: int, like: Tensor) -> Tensor:
     def line(side: int) -> Tensor:
         place = torch.arange(side, dtype=like.dtype, device=like.device)
         away = torch.minimum(place, side - 1 - place)
-        return (0.5 - 0.5 * torch.cos(torch.pi * ((away + 0.5) / taper).clamp(max=1)))
+        return 0.5 - 0.5 * torch.cos(torch.pi * ((away + 0.5) / taper).clamp(max=1))
 
     return line(size[0])[:, None] * line(size[1])
-
-

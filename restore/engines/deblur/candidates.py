@@ -1,0 +1,113 @@
+"""Candidates of the PSF that blurred a part of a picture: estimates in windows of several sizes, and what a network
+makes of them.
+
+An estimate (`restore.classical.blind`) is good where its window fits the blur and spoils the picture where it does not,
+and its confidence does not tell which. So small windows are tried too, and a network that saw thousands of such
+estimates beside the truth answers with H candidates of its own, taught winner-takes-all: several outputs, as in Liu et
+al. (https://arxiv.org/abs/2208.13029), where the ambiguity is real and the target small.
+
+    evidence    4 x 31 x 31     estimates for windows of 9, 15, 23 and 31 px; 4 x 3 facts: confidence, share at the
+                                edge, negative share
+    features    B x w x 31 x 31 estimates over their maxima, facts as planes, distance from the middle; residual blocks
+    candidates  B x H x 31 x 31 a weighted mean of the estimates, corrected; not negative, of sum 1
+    logits      B x H           of their probabilities
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.classical.blind import estimate_psf
+from restore.models.blocks import ResidualBlock
+from restore.physics.batch import crop_or_pad
+
+WINDOWS = (9, 15, 23, 31)
+SIDE = WINDOWS[-1]
+FACTS = 3
+WEIGHTS = Path(__file__).with_name("psf.safetensors")
+_THRESHOLD, _STEEP = 0.04, 60.0  # of what is kept, over a candidate's maximum
+
+
+class Evidence(NamedTuple):
+    """Estimates 4 x 31 x 31 of sum 1, and facts about each, 4 x 3."""
+
+    maps: Tensor
+    facts: Tensor
+
+
+class Candidate(NamedTuple):
+    """A PSF of odd sides and sum 1, and where it comes from, in words."""
+
+    psf: Tensor
+    origin: str
+
+
+def evidence(light: Tensor) -> Evidence:
+    """What is estimated of a plane H x W of linear light, sides of 64 px and more."""
+    found = [estimate_psf(light, side) for side in WINDOWS]
+    maps = torch.stack([crop_or_pad(each.psf, (SIDE, SIDE)) for each in found]).float()
+    facts = torch.tensor([(each.confidence, each.at_edge, each.negative) for each in found])
+    return Evidence(maps, facts)
+
+
+def candidates(light: Tensor) -> list[Candidate]:
+    """Of a plane H x W of linear light: the estimates, and the network's candidates by falling probability."""
+    seen = evidence(light)
+    with torch.inference_mode():
+        psfs, logits = network()(seen.maps[None], seen.facts[None])
+    chances = logits[0].softmax(0)
+    made = [Candidate(psf, f"estimate in {side} px") for psf, side in zip(seen.maps, WINDOWS, strict=True)]
+    order = chances.argsort(descending=True)
+    return made + [Candidate(psfs[0, i], f"network, probability {float(chances[i]):.2f}") for i in order]
+
+
+class PSFNetwork(nn.Module):
+    """Evidence -> candidates; see the module.
+
+    Args:
+        heads: number of candidates.
+        width: feature channels.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, heads: int = 4, width: int = 48, blocks: int = 6) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head = nn.Conv2d(len(WINDOWS) * (1 + FACTS) + 1, width, 5, padding=2)
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.whole = nn.Linear(width, width)
+        self.tail = nn.Sequential(ResidualBlock(width), nn.Conv2d(width, heads, 3, padding=1))
+        self.shares = nn.Linear(width, heads * len(WINDOWS))
+        self.chance = nn.Linear(width, heads)
+        nn.init.normal_(self.tail[1].weight, std=1e-3)  # type: ignore[arg-type]
+
+    def forward(self, maps: Tensor, facts: Tensor) -> tuple[Tensor, Tensor]:
+        """B x 4 x 31 x 31 of sum 1, B x 4 x 3 -> (B x H x 31 x 31 of sum 1, B x H logits)."""
+        scaled = maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-6)
+        planes = facts.flatten(1)[..., None, None].expand(-1, -1, *maps.shape[-2:])
+        place = torch.linspace(-1, 1, maps.shape[-1], device=maps.device)
+        radius = torch.hypot(place[:, None], place).expand(len(maps), 1, -1, -1)
+        features = self.body(self.head(torch.cat([scaled, planes, radius], 1)))
+        pooled = F.relu(self.whole(features.mean((-2, -1))))
+        shares = self.shares(pooled).unflatten(1, (self.heads, -1)).softmax(-1)  # B x H x windows
+        mean = torch.einsum("bhw,bwyx->bhyx", shares, scaled)
+        raw = mean + self.tail(features + pooled[..., None, None])
+        kept = F.softplus(_STEEP * (raw - _THRESHOLD)) / _STEEP
+        return kept / kept.sum((-2, -1), keepdim=True), self.chance(pooled)
+
+
+@cache
+@torch.inference_mode(False)
+def network() -> PSFNetwork:
+    """The fitted network."""
+    from safetensors.torch import load_file
+
+    net = PSFNetwork()
+    net.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    return net.eval()

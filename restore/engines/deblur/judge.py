@@ -1,0 +1,67 @@
+"""How well a deconvolved picture turned out, without the truth: a network that saw thousands beside theirs.
+
+Ringing, over-sharpening and blur that is left are seen in the blurred and the restored picture together. The network
+gives, for every cell of 8 x 8 px, the logarithms of both squared errors; sums over cells give the gain.
+
+    input       B x 3 x H x W       luma of the blurred picture, of the restored one, four times their difference
+    1/2, 1/4, 1/8                   32, 48, 64 channels, two residual blocks each
+    output      B x 2 x H/8 x W/8   log10 of the mean squared error: of the blurred and of the restored picture
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from restore.models.blocks import ResidualBlock
+from restore.physics.color import to_grey
+
+CELL = 8
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
+_WIDTHS = (32, 48, 64)
+
+
+class Judge(nn.Module):
+    """Blurred and restored picture -> logarithms of both errors; see the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, second, third = _WIDTHS
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(12, first, 3, padding=1), ResidualBlock(first), ResidualBlock(first),
+            nn.Conv2d(first, second, 2, stride=2), ResidualBlock(second), ResidualBlock(second),
+            nn.Conv2d(second, third, 2, stride=2), ResidualBlock(third), ResidualBlock(third),
+            nn.Conv2d(third, 2, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, blurred: Tensor, restored: Tensor) -> Tensor:
+        """B x 1 x H x W luma in [0, 1] each, sides multiples of 8 -> B x 2 x H/8 x W/8."""
+        seen = torch.cat([blurred, restored, 4 * (restored - blurred)], 1)
+        return self.layers(seen) - 3.0
+
+
+@torch.inference_mode()
+def error_maps(blurred: Tensor, restored: Tensor) -> Tensor:
+    """Mean squared errors by cells: pictures B x C x H x W in [0, 1], sRGB -> B x 2 x H/8 x W/8 (rest cut off)."""
+    height, width = (side // CELL * CELL for side in blurred.shape[-2:])
+    lumas = [to_grey(x)[..., :height, :width].float() for x in (blurred, restored)]
+    return 10 ** _judge()(*lumas)
+
+
+def predicted_gain(blurred: Tensor, restored: Tensor) -> float:
+    """What a restored picture 1 x C x H x W is expected to gain over the blurred one, dB of PSNR."""
+    before, after = error_maps(blurred, restored).sum((0, 2, 3))
+    return float(10 * (before / after).log10())
+
+
+@cache
+@torch.inference_mode(False)
+def _judge() -> Judge:
+    from safetensors.torch import load_file
+
+    net = Judge()
+    net.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    return net.eval()

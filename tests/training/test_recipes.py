@@ -48,6 +48,7 @@ SMALL = {
     "deblur/nafnet32": [
         "model.arguments={network: nafnet, heads: 2, arguments: {width: 4, encoder_blocks: [1, 1], "
         "decoder_blocks: [1, 1]}}",
+        "data.crop=80",
     ],
     "upscale/esrgan": ["model.arguments={width: 8, blocks: 1, growth: 4}", "data.crop=128"],
 }

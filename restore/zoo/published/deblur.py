@@ -3,8 +3,8 @@
 GoPro and REDS files (blur) have 1, 1, 1, 28 blocks in their encoders, SIDD's (camera noise) 2, 2, 4, 8 and 12 in the
 middle. Blur gets local pooling, with which its published figures were measured (33.71 dB on GoPro for width 64, 33.08
 without); noise gets global pooling, as published. Where local pooling gives coloured patterns, as was seen in 0.3 % of
-photographs with the REDS weights, `local_side: 0` among the network's arguments turns it off. A file of several heads is
-`restore.models.multi_output` over NAFNet.
+photographs with the REDS weights, `local_side: 0` among the network's arguments turns it off. A file of several heads
+is `restore.models.multi_output` over NAFNet.
 """
 
 from __future__ import annotations

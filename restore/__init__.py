@@ -19,6 +19,7 @@ _HOMES = {
     "RestoreError": "restore.errors",
     "Restorer": "restore.api",
     "Result": "restore.files",
+    "deblur": "restore.api",
     "deconvolve": "restore.api",
     "denoise": "restore.api",
     "inspect": "restore.api",
@@ -30,12 +31,12 @@ _HOMES = {
 }
 
 __all__ = [
-    "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deconvolve", "denoise", "inspect",
-    "load", "read", "read_frames", "upscale", "write",
+    "Diagnosis", "Picture", "RestoreError", "Restorer", "Result", "__version__", "deblur", "deconvolve", "denoise",
+    "inspect", "load", "read", "read_frames", "upscale", "write",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from restore.api import Restorer, deconvolve, denoise, inspect, load, upscale
+    from restore.api import Restorer, deblur, deconvolve, denoise, inspect, load, upscale
     from restore.engines.denoise.diagnosis import Diagnosis
     from restore.errors import RestoreError
     from restore.files import Result, read, read_frames, write

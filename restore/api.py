@@ -192,7 +192,7 @@ def load(task: str = "denoise", *, method: str = "auto", **options: Any) -> Rest
     """Prepare a task for many pictures.
 
     Args:
-        task: "denoise", "deconv", "upscale", "degrade", or one of another package.
+        task: "denoise", "deconv", "deblur", "upscale", "degrade", or one of another package.
         method: "auto" takes what the options given ask for, else the shipped network where there is one.
         options: of the method (its dataclass: `restore.engines.denoise.options`, `restore.engines.deconv.options`,
             …) and of the run (`restore.inference.options.RunOptions`: device, tile, strength, seed, …); None is
@@ -247,6 +247,22 @@ def deconvolve(picture: Picture | str | Path, psf: str | Path | np.ndarray, **op
 def deconvolve(picture: Pictured, psf: str | Path | np.ndarray, **options: Any) -> Result | np.ndarray:
     """Take a known blur out of one picture; `psf` and `options` as in `load`. For many keep `load("deconv")`."""
     return load("deconv", psf=psf, **options)(picture)  # type: ignore[arg-type]
+
+
+@overload
+def deblur(picture: np.ndarray, **options: Any) -> np.ndarray: ...
+
+
+@overload
+def deblur(picture: Picture | str | Path, **options: Any) -> Result: ...
+
+
+def deblur(picture: Pictured, **options: Any) -> Result | np.ndarray:
+    """Take an unknown blur out of one picture; `options` as in `load`. For many pictures keep `load("deblur")`.
+
+    Several answers, and where they disagree: `load("deblur", all_heads=True, uncertainty=True).restore(picture)`.
+    """
+    return load("deblur", **options)(picture)  # type: ignore[arg-type]
 
 
 @overload

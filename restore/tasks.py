@@ -96,6 +96,13 @@ def _upscale(method: str, options: str = "UpscaleOptions", weights: str = "") ->
     )  # fmt: skip
 
 
+def _deblur(method: str, options: str, weights: str = "") -> Method:
+    engine = "restore.engines.deblur.engine:DeblurEngine"
+    measured = method == "measured"
+    options = f"restore.engines.deblur.options:{options}"
+    return Method(engine, options, weights, {"method": method}, per_picture=measured)
+
+
 def _degrade(kind: str, options: str, **save: Any) -> Method:
     engine = "restore.engines.degrade.engine:DegradeEngine"
     return Method(engine, f"restore.engines.degrade.options:{options}", arguments={"kind": kind}, save=save)
@@ -130,6 +137,13 @@ TASKS: dict[str, Task] = {
             "hyper-laplacian": _deconv("hyper-laplacian"),
         },
         cases="restore.degradations.blur_cases:BlurCase",
+    ),
+    "deblur": Task(
+        summary="Take a blur that is not known out of a picture, several pictures, or folders of them.",
+        ending="deblurred",
+        methods={
+            "network": _deblur("network", "NetworkOptions", "deblur"),
+        },
     ),
     "upscale": Task(
         summary="Enlarge a picture, several pictures, or folders of them (super-resolution).",

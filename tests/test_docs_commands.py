@@ -24,7 +24,7 @@ LEFT_OUT = ("…", "...", "[options]")
 SMALLER = {"1000,800,600,400": "10,8,60,40"}
 """CropPositions in a photograph, and places in the small pictures here."""
 OWN_TEST = "new_model.md"  # tests/cli/test_new_model.py runs that page from top to bottom
-WRITE = ("denoise", "deconv", "upscale", "degrade")
+WRITE = ("denoise", "deconv", "deblur", "upscale", "degrade")
 
 
 def filled(words: list[str]) -> list[str]:

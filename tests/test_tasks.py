@@ -32,11 +32,12 @@ from restore.tasks import (
     refuse_misplaced,
     task_named,
 )
+from tests.engines.deblur.tiny import deblurrers
 from tests.engines.upscale.tiny import upscalers
 
 METHODS = [(name, method) for name, task in TASKS.items() for method in task.methods]
 
-__all__ = ["upscalers"]
+__all__ = ["deblurrers", "upscalers"]
 NEEDED = {"deconv": {"psf": "disc:2"}}
 NEEDED_BY_METHOD = {("upscale", "network"): {"weights": "upscale_x4"}}
 
@@ -144,7 +145,7 @@ class TestRefusals:
             ),
             ("denoise", "auto", {"adapt": "a", "fit": "b"}, "--adapt and --fit are one option, given twice. Leave"),
             ("degrade", "camera", {"camera": "raw", "preset": "raw"}, "--camera and --preset are one option, given"),
-            ("denoice", "auto", {}, "unknown task 'denoice'. Did you mean 'denoise'? Use denoise, deconv, upscale"),
+            ("denoice", "auto", {}, "unknown task 'denoice'. Did you mean 'denoise'? Use denoise, deconv, deblur"),
             ("denoise", "network", {"sigma": -1}, "--sigma cannot be -1. It is a number, from 0 to 255"),
         ],
     )  # fmt: skip
@@ -161,7 +162,7 @@ class TestRefusals:
         assert method_names(TASKS["degrade"])[0] == "gaussian"
 
 
-@pytest.mark.usefixtures("upscalers")
+@pytest.mark.usefixtures("upscalers", "deblurrers")
 @pytest.mark.parametrize(("task", "name"), METHODS, ids=["-".join(pair) for pair in METHODS])
 def test_every_method_is_there_and_builds(task, name):
     method = TASKS[task].methods[name]
@@ -175,7 +176,7 @@ def test_every_method_is_there_and_builds(task, name):
     assert engine.fingerprint == build_engine(task, name, needed(task, name)).fingerprint
 
 
-@pytest.mark.usefixtures("upscalers")
+@pytest.mark.usefixtures("upscalers", "deblurrers")
 def test_fingerprints_distinguish_methods():
     for task in TASKS:
         prints = {build_engine(task, name, needed(task, name)).fingerprint for name in TASKS[task].methods}
@@ -310,7 +311,7 @@ def test_cases_of_the_tasks():
     from restore.degradations.upscale_cases import UpscaleCase
 
     kinds = {name: case_class(task) for name, task in TASKS.items()}
-    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "upscale": UpscaleCase, "degrade": None}
+    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "upscale": UpscaleCase, "deblur": None, "degrade": None}
     assert NoiseCase.standard() == {"clean": NoiseCase()} and BlurCase.standard() == {}
     with pytest.raises(ConfigError, match=r"restore.tasks:Task describes no cases of an evaluation"):
         case_class(Task("", "", {}, cases="restore.tasks:Task"))

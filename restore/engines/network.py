@@ -15,7 +15,7 @@ from restore.analysis.value_range import find_scale
 from restore.engines.backends import Backend, TorchBackend
 from restore.errors import ModelError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
-from restore.models.spec import ModelSpec
+from restore.models.spec import ModelSpec, Output
 from restore.picture import PictureSource
 
 
@@ -26,6 +26,8 @@ class NetworkEngine:
     as grey, repeated over its colours, and the answer's colours are averaged.
 
     A network that is `standardised` is given channels of mean 0 and std 1 over the whole picture, measured once.
+
+    A network of several heads (`restore.models.heads`) has an output for each, "head_1" to "head_H".
 
     Conditions that a network takes come from a subclass, which measures them (`measure`) and lays them out for a
     tile (`conditions`).
@@ -50,7 +52,7 @@ class NetworkEngine:
             )
         self._backend: Backend = TorchBackend(net, spec)
         self._net_spec, self.name = spec, name
-        self.spec = replace(spec, channels=None)
+        self.spec = replace(_each_head(spec), channels=None)
         self.fingerprint = f"network:{name}:{sha256}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> Self:
@@ -100,3 +102,16 @@ class NetworkEngine:
         if y.shape[1] != sum(sizes):
             raise ModelError(f"{self.name} gave {y.shape[1]} channels instead of {sum(sizes)}")
         return dict(zip(names, y.split(sizes, 1), strict=True))
+
+
+def _each_head(spec: ModelSpec) -> ModelSpec:
+    """A network's spec with an output for each of its heads, whose channels lie one after the other already."""
+    if spec.heads == 1:
+        return spec
+    main, *others = spec.outputs
+    channels = (main.channels or spec.heads) // spec.heads
+    heads = tuple(
+        Output(f"head_{h}", f"head{h}", None if channels == spec.channels else channels, main.mixes)
+        for h in range(1, spec.heads + 1)
+    )
+    return replace(spec, heads=1, residual=False, outputs=(*heads, *others))

@@ -16,11 +16,24 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 
+from restore.io.metadata import described
 from restore.models.spec import ModelSpec, Output
-from restore.picture import PictureInfo, PictureSource, ValueScale
+from restore.picture import Metadata, PictureInfo, PictureSource, ValueScale
 
 Scope = Literal["picture", "clip", "folder"]
 Outputs = Mapping[str, torch.Tensor]
+
+
+class NotedOutputs(dict[str, torch.Tensor]):
+    """Outputs of a tile, and what the user should know about how they were made.
+
+    Args:
+        notes: warnings; the runner reports each text once for a picture.
+    """
+
+    def __init__(self, outputs: Outputs, notes: Sequence[str] = ()) -> None:
+        super().__init__(outputs)
+        self.notes = tuple(notes)
 
 
 class Place(NamedTuple):
@@ -109,10 +122,15 @@ class Engine(Protocol):
 def output_info(info: PictureInfo, output: Output, spec: ModelSpec) -> PictureInfo:
     """The header of an output of a picture like `info`; alpha stays with the outputs that are versions of it."""
     height, width = spec.output_size(info.height, info.width)
-    return replace(
+    info = replace(
         info, height=height, width=width,
         channels=output.channels_of(info.channels), alpha=info.alpha and output.mixes,
     )  # fmt: skip
+    if output.bits is not None:
+        info = replace(info, dtype="uint8", bits=output.bits)
+    if output.about:
+        info = replace(info, metadata=Metadata(xmp=described(output.about), dpi=info.metadata.dpi))
+    return info
 
 
 class Unchanged:

@@ -11,7 +11,7 @@ import torch
 
 from restore.analysis.value_range import FINITE_FIX
 from restore.errors import ModelError, UnsupportedError
-from restore.inference.engine import Condition, Engine, Outputs, Place
+from restore.inference.engine import Condition, Engine, NotedOutputs, Outputs, Place
 from restore.inference.tiling import border_index
 from restore.models.spec import ModelSpec
 from restore.physics.resample import ENLARGE_REACH, enlarge, resize
@@ -69,6 +69,9 @@ class TileRunner:
                     fix="The weights may be damaged: `restore weights verify`",
                 )
         self._check_range(x, outputs)
+        if isinstance(outputs, NotedOutputs):
+            for text in outputs.notes:
+                note(text)
         return [self._mixed(x, outputs[output.name][0].float(), output.mixes) for output in self.spec.outputs]
 
     def _require_finite(self, x: torch.Tensor, place: Place) -> None:

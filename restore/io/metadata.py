@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -166,6 +167,20 @@ def _drop_thumbnail(block: bytearray, first: _Directory) -> None:
     except (struct.error, ValueError, KeyError):
         pass  # the thumbnail's directory is damaged: unlinking it is all there is to do
     struct.pack_into("I", block, first.end, 0)
+
+
+_XMP = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:description><rdf:Alt>'
+    '<rdf:li xml:lang="x-default">{}</rdf:li></rdf:Alt></dc:description></rdf:Description></rdf:RDF></x:xmpmeta>'
+    '<?xpacket end="r"?>'
+)
+
+
+def described(text: str) -> bytes:
+    """XMP whose dc:description is this text: what a file says about itself in every format that carries XMP."""
+    return _XMP.format(escape(text)).encode()
 
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>)\s*)[2-8]")

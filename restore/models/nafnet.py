@@ -1,19 +1,19 @@
-"""NAFNet: a U-Net of blocks without non-linear activations, with local pooling at test time and several output heads.
+"""NAFNet: a U-Net of blocks without non-linear activations, with local pooling at test time.
 
 Source: Chen et al., "Simple Baselines for Image Restoration", ECCV 2022, https://arxiv.org/abs/2204.04676. Names of
 tensors are those of the published weights, https://github.com/megvii-research/NAFNet. Local pooling (TLC): Chu et al.,
 "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022, https://arxiv.org/abs/2112.04491.
-Heads, several restored pictures from one last convolution: multi-output deblurring, https://arxiv.org/abs/2208.13029.
+Several restored pictures at once: `restore.models.multi_output`.
 
-Shapes for C channels, width w, K heads, 4 levels, H and W padded with zeros at the bottom and right to multiples of 16:
+Shapes for C channels, width w, 4 levels, H and W padded with zeros at the bottom and right to multiples of 16:
 
     input          B x C x H x W              values in [0, 1]
     intro          B x w x H x W              conv 3 x 3
     encoder i      B x 2^i w x H/2^i x ...    blocks; then conv 2 x 2, stride 2, to twice the channels
     middle         B x 16 w x H/16 x W/16     blocks
     decoder i      B x 2^i w x H/2^i x ...    conv 1 x 1 to 4 times the channels, shuffle 2; encoder i added; blocks
-    ending         B x K C x H x W            conv 3 x 3; channels h C to (h + 1) C are head h
-    output         B x K C x H x W            the input added to each head, cut to its size
+    ending         B x C x H x W              conv 3 x 3
+    output         B x C x H x W              the input added, cut to its size
 
     block, c channels: norm, conv 1 x 1 to 2 c, depthwise conv 3 x 3, gate; times (mean of each channel, conv 1 x 1);
                        conv 1 x 1; times beta, added. Norm, conv 1 x 1 to 2 c, gate, conv 1 x 1; times gamma, added.
@@ -25,17 +25,16 @@ Shapes for C channels, width w, K heads, 4 levels, H and W padded with zeros at 
     SIDD (noise)               32      2, 2, 4, 8    12       2, 2, 2, 2    29,159,715
     SIDD (noise)               64      2, 2, 4, 8    12       2, 2, 2, 2   115,982,915
 
-    K heads have (K - 1) C (9 w + 1) parameters more: 2,601 for 4 heads of width 32, 5,193 of width 64.
-
 Differences from the sources: the local means are sums of powers of two of neighbours in float32, not differences of
 prefix sums, which lose digits; they are widened to the map's size after the 1 x 1 convolution, not before, which is the
-same and cheaper. Pictures of any size go through several heads, too. No dropout.
+same and cheaper. No dropout.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -43,14 +42,13 @@ from torch import Tensor, nn
 
 from restore.errors import ConfigError
 from restore.models.blocks import added
-from restore.models.spec import ModelSpec, Output
+from restore.models.spec import ModelSpec
 
 LOCAL_SIDE = 384
 """px at full resolution: 1.5 times the 256 px of the crops that the published weights were trained on."""
-_MAX_WIDTH, _MAX_BLOCKS, _MAX_LEVELS, _MAX_HEADS = 1024, 128, 6, 64
+_MAX_WIDTH, _MAX_BLOCKS, _MAX_LEVELS = 1024, 128, 6
 _OVERLAP = 128
 _EPS = 1e-6
-_SEED = 0
 
 
 class ChannelNorm(nn.Module):
@@ -118,15 +116,14 @@ class NAFBlock(nn.Module):
 
 
 class NAFNet(nn.Module):
-    """Predicts one or several corrections to its input.
+    """Predicts a correction to its input.
 
     Args:
-        channels: colour channels of the input and of each head.
+        channels: colour channels in and out.
         width: feature channels of the finest level, doubled at each coarser one.
         encoder_blocks: blocks of each level, finest first; their number is that of the levels.
         middle_blocks: blocks at the coarsest resolution.
         decoder_blocks: blocks of each level, coarsest first.
-        heads: restored pictures.
         local_side: windows of local pooling in eval mode, px at full resolution, halved at each level: 1.5 times the
             crops in training. 0: pooling is always global, as published for noise (SIDD).
 
@@ -142,12 +139,11 @@ class NAFNet(nn.Module):
         encoder_blocks: Sequence[int] = (1, 1, 1, 28),
         middle_blocks: int = 1,
         decoder_blocks: Sequence[int] = (1, 1, 1, 1),
-        heads: int = 1,
         local_side: int = LOCAL_SIDE,
     ) -> None:
         super().__init__()
-        _check_arguments(channels, width, encoder_blocks, middle_blocks, decoder_blocks, heads, local_side)
-        self.channels, self.width, self.heads, self.local_side = channels, width, heads, local_side
+        _check_arguments(channels, width, encoder_blocks, middle_blocks, decoder_blocks, local_side)
+        self.channels, self.width, self.local_side = channels, width, local_side
         self.levels = len(encoder_blocks)
 
         def stage(level: int, count: int) -> nn.Sequential:
@@ -165,14 +161,14 @@ class NAFNet(nn.Module):
         self.decoders = nn.ModuleList(
             stage(self.levels - 1 - number, count) for number, count in enumerate(decoder_blocks)
         )
-        self.ending = nn.Conv2d(width, heads * channels, 3, padding=1)
+        self.ending = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x channels x H x W of any size -> B x (heads channels) x H x W, head by head."""
+        """B x channels x H x W of any size -> the same."""
         return added(x, self.residual(x))
 
     def residual(self, x: Tensor) -> Tensor:
-        """What `forward` adds to the picture: B x channels x H x W -> B x (heads channels) x H x W."""
+        """What `forward` adds to the picture: B x channels x H x W -> the same."""
         height, width = x.shape[-2:]
         step = 1 << self.levels
         features = self.intro(F.pad(x, (0, -width % step, 0, -height % step)))
@@ -185,28 +181,6 @@ class NAFNet(nn.Module):
             features = stage(up(features) + skips.pop())
         return self.ending(features)[..., :height, :width]
 
-    @torch.no_grad()
-    def begin_with(self, other: nn.Module, noise: float = 1e-3) -> bool:
-        """Take all from a `NAFNet` with one head, so that each head begins near its; False for any other network, of
-        which nothing is taken, and where this network itself has one head.
-
-        Heads that are equal would stay so: where only the best one learns, one would win every time.
-
-        Args:
-            noise: std of what is added to the last convolution, the same each time.
-        Raises:
-            RuntimeError: the other's widths or blocks are others.
-        """
-        if not isinstance(other, NAFNet) or other.heads > 1 or self.heads == 1:
-            return False
-        state = {name: value.clone() for name, value in other.state_dict().items()}
-        generator = torch.Generator().manual_seed(_SEED)
-        for name in ("ending.weight", "ending.bias"):
-            tiled = state[name].repeat(self.heads, *(1,) * (state[name].ndim - 1))
-            state[name] = tiled + noise * torch.randn(tiled.shape, generator=generator).to(tiled)
-        self.load_state_dict(state)
-        return True
-
     def spec(self) -> ModelSpec:
         """What this network needs and promises, from its arguments alone.
 
@@ -215,13 +189,10 @@ class NAFNet(nn.Module):
         its convolutions reach, so tiles are blended; those of up to `local_side` px have the statistics of training.
         """
         step = 1 << self.levels
-        one = self.heads == 1
         return ModelSpec(
             task="deblur",
             paper="https://arxiv.org/abs/2204.04676",
-            heads=self.heads,
-            outputs=(Output("result", channels=None if one else self.heads * self.channels),),
-            residual=one,
+            residual=True,
             channels=self.channels,
             multiple_of=step,
             min_size=step,
@@ -241,6 +212,18 @@ class NAFNet(nn.Module):
         stages += [(self.levels - 1 - n, len(stage)) for n, stage in enumerate(self.decoders)]  # type: ignore[arg-type]
         stages += [(self.levels, len(self.middle_blks))]
         return 2 + sum(count << level for level, count in stages) + (1 << self.levels) - 1
+
+
+def with_global_pooling(net: nn.Module) -> nn.Module | None:
+    """A network like this one that pools over whole maps, with the same weights, not copies of them; None where none of
+    its pooling is local."""
+    if not any(isinstance(module, LocalMean) and module.side for module in net.modules()):
+        return None
+    plain = deepcopy(net, {id(weight): weight for weight in (*net.parameters(), *net.buffers())})
+    for module in plain.modules():
+        if isinstance(module, LocalMean):
+            module.side = 0
+    return plain
 
 
 def window_means(x: Tensor, side: int) -> Tensor:
@@ -296,7 +279,6 @@ def _check_arguments(
     encoder_blocks: Sequence[int],
     middle_blocks: int,
     decoder_blocks: Sequence[int],
-    heads: int,
     local_side: int,
 ) -> None:
     def require(holds: bool, what: str, fix: str) -> None:
@@ -316,7 +298,6 @@ def _check_arguments(
         f"Give {len(encoder_blocks)} numbers of 0 to {_MAX_BLOCKS}, coarsest level first",
     )
     require(0 <= middle_blocks <= _MAX_BLOCKS, f"middle_blocks is {middle_blocks}", f"Give 0 to {_MAX_BLOCKS}")
-    require(1 <= heads <= _MAX_HEADS, f"heads is {heads}", f"Give 1 to {_MAX_HEADS}")
     least = 1 << len(encoder_blocks)
     require(
         local_side == 0 or least <= local_side <= 1 << 16,

@@ -28,12 +28,17 @@ class Output:
             name, which one output of a task at most may have.
         channels: colour channels; None: as many as the input has.
         mixes: `--strength` mixes it with the (first) input; a map or a reflection does not.
+        bits: 8 where a file of 8 bits is written whatever the input's depth, as of a map; None: the input's.
+        about: what its values are, one sentence for the file's metadata; an output that has one is no photograph, and
+            the input's EXIF and colour profile stay out of it.
     """
 
     name: str = "result"
     ending: str = ""
     channels: int | None = None
     mixes: bool = True
+    bits: Literal[8] | None = None
+    about: str = ""
 
     def channels_of(self, channels: int) -> int:
         """Its channels, for an input of so many."""
@@ -89,7 +94,7 @@ class ModelSpec:
         window: frames of a sequence it takes, odd, the wanted one in the middle; more than 1 needs one input.
         outputs: the pictures it gives back, the main one first.
         heads: pictures of the main output that a network gives at once, head-major along its channels; `channels` of
-            that output counts all of them (`restore.models.heads`). Engines give one picture each.
+            that output counts all of them (`restore.models.heads`). An engine has an output for each.
         conditions: what it takes beside the pictures, each a keyword of the network's `forward`:
             "noise_level" (std of the noise in units of [0, 1], B x 1 x H x W or B x 1 x 1 x 1),
             "psf" (B x 1 x h x w, sum 1).

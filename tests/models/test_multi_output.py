@@ -108,11 +108,8 @@ def test_fresh_heads_differ_and_each_is_a_network(name, arguments):
 def test_nafnet_costs_next_to_nothing_more(width, parameters):
     with torch.device("meta"):
         wide = build("multi_output", network="nafnet", arguments={"width": width})
-        own = build("nafnet", width=width, heads=4)
-    assert wide.spec().parameters == own.spec().parameters == parameters and wide.spec().outputs == own.spec().outputs
-    assert wide.spec().heads == own.spec().heads == 4
-    with pytest.raises(ConfigError, match="NAFNet cannot have several heads"):
-        build("multi_output", network="nafnet", arguments={"heads": 2, "width": 4})
+    assert wide.spec().parameters == sum(p.numel() for p in wide.parameters()) == parameters
+    assert wide.spec().heads == 4 and wide.spec().outputs[0].channels == 12
 
 
 def test_other_networks_are_not_begun_with():

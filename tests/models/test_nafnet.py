@@ -1,4 +1,4 @@
-"""NAFNet against its paper's numbers, local pooling against brute force, sizes, heads, low precision, a warm start."""
+"""NAFNet against its paper's numbers, local pooling against brute force, sizes, low precision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from restore.errors import ConfigError
 from restore.models import build
-from restore.models.nafnet import ChannelNorm, LocalMean, NAFBlock, NAFNet, widened, window_means
+from restore.models.nafnet import ChannelNorm, LocalMean, NAFBlock, NAFNet, widened, window_means, with_global_pooling
 from restore.models.probe import measure_radius, verify_spec
 from tests.inference.engines import NetEngine, picture, restore, whole
 
@@ -53,8 +53,6 @@ def brute_force(x: Tensor, side: int) -> Tensor:
         (SIDD, 29_159_715),
         ({"width": 64, **SIDD}, 115_982_915),
         ({"width": 16}, 4_347_827),
-        ({"heads": 4}, 17_111_907 + 2_601),
-        ({"width": 64, "heads": 4}, 67_888_835 + 5_193),
     ],
 )
 def test_the_published_sizes(arguments, parameters):
@@ -197,61 +195,33 @@ def test_the_network_with_local_pooling_is_the_one_with_brute_force(monkeypatch)
     assert torch.equal(got, net(x))
 
 
-@pytest.mark.parametrize("heads", [1, 4])
 @torch.no_grad()
-def test_any_size(heads):
+def test_any_size():
     """Zeros are added at the bottom and right, and cut off again."""
-    net = made(heads=heads, width=2, encoder_blocks=(1, 1, 1, 1), local_side=16)
+    net = made(width=2, encoder_blocks=(1, 1, 1, 1), local_side=16)
     for side in range(1, 41):
         x = random(1, 3, side, (7 * side) % 40 + 1)
         height, width = x.shape[-2:]
         y = net(x)
-        assert y.shape == (1, 3 * heads, height, width) and y.isfinite().all()
+        assert y.shape == (1, 3, height, width) and y.isfinite().all()
         padded = net(F.pad(x, (0, -width % 16, 0, -height % 16)))
         torch.testing.assert_close(y, padded[..., :height, :width], atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
-def test_heads_follow_each_other():
-    """Head h is channels 3 h to 3 h + 2: the input and its part of the last convolution."""
-    net, x = made(heads=4), random(2, 3, 21, 34)
-    y = net(x)
-    for head in range(4):
-        one, part = made(), slice(3 * head, 3 * head + 3)
-        state = net.state_dict()
-        one.load_state_dict({**state, **{n: state[n][part] for n in ("ending.weight", "ending.bias")}})
-        torch.testing.assert_close(y[:, part], one(x), atol=1e-6, rtol=0)
-    assert (y[:, :3] - y[:, 3:6]).abs().max() > 1e-2
-    assert torch.equal(y, x.repeat(1, 4, 1, 1) + net.residual(x))
+def test_the_input_is_added():
+    net, x = made(), random(2, 3, 21, 34)
+    assert torch.equal(net(x), x + net.residual(x))
 
 
 @torch.no_grad()
-def test_several_heads_begin_with_one():
-    one, many, x = made(), build("nafnet", heads=4, **SMALL).eval(), random(1, 3, 24, 20)
-    assert many.begin_with(one, noise=0.0)
-    torch.testing.assert_close(many(x), one(x).repeat(1, 4, 1, 1), atol=1e-6, rtol=0)
-    state = torch.get_rng_state()
-    assert many.begin_with(one)
-    assert torch.equal(torch.get_rng_state(), state)
-    again: Any = build("nafnet", heads=4, **SMALL)
-    again.begin_with(one)
-    assert torch.equal(again.ending.weight, many.ending.weight)
-    noise = many.ending.weight - one.ending.weight.repeat(4, 1, 1, 1)
-    assert noise.std().item() == pytest.approx(1e-3, rel=0.1) and noise.mean().abs() < 2e-4
-    assert (noise[:3] - noise[3:6]).abs().max() > 1e-3
-    assert (many.ending.bias - one.ending.bias.repeat(4)).abs().min() > 0
-    for name, value in one.state_dict().items():
-        assert name.startswith("ending") or torch.equal(many.state_dict()[name], value)
-
-
-def test_other_networks_are_no_beginning():
-    many: Any = build("nafnet", heads=4, **SMALL)
-    one: Any = build("nafnet", **SMALL)
-    before = many.ending.weight.clone()
-    assert not many.begin_with(build("plain_unet")) and not many.begin_with(build("nafnet", heads=2, **SMALL))
-    assert not one.begin_with(build("nafnet", **SMALL)) and torch.equal(many.ending.weight, before)
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        many.begin_with(build("nafnet", **{**SMALL, "width": 6}))
+def test_pooling_that_is_made_global_shares_its_weights():
+    local = made(local_side=16)
+    plain: Any = with_global_pooling(local)
+    assert all(mine is theirs for mine, theirs in zip(plain.parameters(), local.parameters(), strict=True))
+    x = random(1, 3, 48, 40)
+    assert torch.equal(plain(x), made(local_side=0)(x)) and (local(x) - plain(x)).abs().max() > 1e-5
+    assert with_global_pooling(plain) is None and with_global_pooling(build("plain_unet")) is None
 
 
 @pytest.mark.parametrize("dtype", LOW)
@@ -283,13 +253,12 @@ def test_a_wide_block_in_low_precision(dtype):
     assert error < 128 * torch.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("heads", [1, 4])
 @torch.no_grad()
-def test_promised_types_stay_within_half_an_8_bit_step(heads):
-    net, x = made(heads=heads, width=8), random(1, 3, 96, 80)
+def test_promised_types_stay_within_half_an_8_bit_step():
+    net, x = made(width=8), random(1, 3, 96, 80)
     errors = {}
     for dtype in LOW:
-        rough = made(heads=heads, width=8).to(dtype)
+        rough = made(width=8).to(dtype)
         errors[dtype] = 255 * float((rough.residual(x.to(dtype)).float() - net.residual(x)).abs().max())
     assert errors[torch.float16] < 0.5 < errors[torch.bfloat16]
     assert net.spec().dtypes == ("float32", "float16")
@@ -297,7 +266,7 @@ def test_promised_types_stay_within_half_an_8_bit_step(heads):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_reach_everything(training):
-    net = made(heads=2, local_side=16).train(training)
+    net = made(local_side=16).train(training)
     x = random(1, 3, 40, 24).requires_grad_()
     net(x).square().mean().backward()
     for name, value in [("input", x), *net.named_parameters()]:
@@ -309,15 +278,14 @@ def test_gradients_of_local_means():
     assert torch.autograd.gradcheck(lambda x: widened(LocalMean(3).eval()(x), 7, 5), x)
 
 
-@pytest.mark.parametrize("heads", [1, 3])
-def test_the_spec_holds(heads, monkeypatch):
+def test_the_spec_holds(monkeypatch):
     """Its radius is that of the convolutions, measured with means that are always 1."""
-    shape = {"heads": heads, "width": 2, "encoder_blocks": (1, 2), "decoder_blocks": (1, 1)}
+    shape = {"width": 2, "encoder_blocks": (1, 2), "decoder_blocks": (1, 1)}
     net = made(**shape)
     spec = net.spec()
     verify_spec(net, spec)
-    assert (spec.task, spec.tiling, spec.residual, spec.multiple_of) == ("deblur", "local", heads == 1, 4)
-    assert [output.channels_of(3) for output in spec.outputs] == [3 * heads]
+    assert (spec.task, spec.tiling, spec.residual, spec.multiple_of) == ("deblur", "local", True, 4)
+    assert [output.channels_of(3) for output in spec.outputs] == [3]
     assert spec.overlap >= 64
     assert measure_radius(net, spec) > spec.radius + 384  # windows upon windows
     assert measure_radius(made(**shape, local_side=0), spec) is None
@@ -344,7 +312,6 @@ def test_tiles_are_blended():
         ({"encoder_blocks": (1, 1, 1, -1)}, "Give 1 to 6 numbers of 0 to 128, finest level first"),
         ({"decoder_blocks": (1, 1)}, r"decoder_blocks is \(1, 1\) for 4 levels"),
         ({"middle_blocks": 10**9}, "middle_blocks is 1000000000"),
-        ({"heads": 0}, "heads is 0. Give 1 to 64"),
         ({"local_side": 15}, "local_side is 15. Give 16 to 65536 px, or 0 for global pooling"),
         ({"widths": 3}, "Did you mean 'width'"),
     ],

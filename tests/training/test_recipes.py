@@ -46,8 +46,9 @@ SMALL = {
     "deconv/infwide": ["degradation.arguments.bank=8"],
     "deconv/dwdn": ["degradation.arguments.bank=8"],
     "deblur/nafnet32": [
-        "model.arguments={width: 4, encoder_blocks: [1, 1], decoder_blocks: [1, 1]}",
-        "degradation.arguments.bank=8",
+        "model.arguments={network: nafnet, heads: 2, arguments: {width: 4, encoder_blocks: [1, 1], "
+        "decoder_blocks: [1, 1]}}",
+        "data.crop=80",
     ],
     "upscale/esrgan": ["model.arguments={width: 8, blocks: 1, growth: 4}", "data.crop=128"],
 }

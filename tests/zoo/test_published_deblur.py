@@ -63,7 +63,7 @@ def test_published_files_load_strictly(tmp_path, shape, task, side, prefix):
     torch.save({"params": {prefix + name: value for name, value in state.items()}}, tmp_path / "net.pth")
     loaded = loading.load(tmp_path / "net.pth", task)
     net: Any = loaded.net
-    assert (net.width, net.heads, net.local_side, len(net.middle_blks)) == (2, 1, side, shape[1])
+    assert (net.width, net.local_side, len(net.middle_blks)) == (2, side, shape[1])
     assert [tuple(map(len, stages)) for stages in (net.encoders, net.decoders)] == [shape[0], shape[2]]
     assert net.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
@@ -79,7 +79,7 @@ def test_the_published_widths_are_read_from_shapes():
         known = recognised(state)
         assert known is not None and known.model == "nafnet"
         assert known.arguments == {
-            "channels": 3, "width": width, "heads": 1, "encoder_blocks": GOPRO[0], "middle_blocks": 1,
+            "channels": 3, "width": width, "encoder_blocks": GOPRO[0], "middle_blocks": 1,
             "decoder_blocks": GOPRO[2],
         }  # fmt: skip
         with torch.device("meta"):
@@ -95,26 +95,33 @@ def test_pooling_can_be_chosen(tmp_path):
 
 
 def test_files_of_several_heads(tmp_path):
-    torch.save({"params": official(heads=4)}, tmp_path / "net.pth")
+    state = official(heads=4)
+    torch.save({"params": state}, tmp_path / "net.pth")
     loaded = read_network(tmp_path / "net.pth")
-    assert loaded.net.heads == 4 and loaded.net(torch.rand(1, 3, 5, 9)).shape == (1, 12, 5, 9)
+    net: Any = loaded.net
+    assert net.heads == loaded.spec.heads == 4 and net(torch.rand(1, 3, 5, 9)).shape == (1, 12, 5, 9)
+    assert (net.network.width, net.network.local_side) == (2, 384)
+    assert torch.equal(net.network.ending.weight, state["ending.weight"])
 
 
 def test_several_heads_begin_with_a_published_file(tmp_path):
     state = official(((1, 1), 1, (1, 1)))
     torch.save({"params": state}, tmp_path / "net.pth")
     arguments = {"width": 2, "encoder_blocks": [1, 1], "decoder_blocks": [1, 1]}
-    for heads in (1, 3):
-        net: Any = build("nafnet", heads=heads, **arguments)
-        described = ModelSettings(name="nafnet", arguments={**arguments, "heads": heads})
-        assert load_initial_weights(net, str(tmp_path / "net.pth"), described) == ()
-        assert torch.equal(net.middle_blks[0].beta, state["middle_blks.0.beta"])
-        off = (net.ending.weight - state["ending.weight"].repeat(heads, 1, 1, 1)).abs()
-        assert off.max() == 0 if heads == 1 else 0 < off.max() < 0.01
-    wider: Any = build("nafnet", **{**arguments, "width": 4}, heads=3)
-    described = ModelSettings(name="nafnet", arguments={**arguments, "width": 4, "heads": 3})
+    alone: Any = build("nafnet", **arguments)
+    load_initial_weights(alone, str(tmp_path / "net.pth"), ModelSettings(name="nafnet", arguments=arguments))
+    assert torch.equal(alone.ending.weight, state["ending.weight"])
+    wide = {"network": "nafnet", "heads": 3, "arguments": arguments}
+    net: Any = build("multi_output", **wide)
+    described = ModelSettings(name="multi_output", arguments=wide)
+    assert load_initial_weights(net, str(tmp_path / "net.pth"), described) == ()
+    assert torch.equal(net.network.middle_blks[0].beta, state["middle_blks.0.beta"])
+    off = (net.network.ending.weight - state["ending.weight"].repeat(3, 1, 1, 1)).abs()
+    assert 0 < off.max() < 0.01
+    wide = {**wide, "arguments": {**arguments, "width": 4}}
     with pytest.raises(WeightsError, match="do not fit into this network"):
-        load_initial_weights(wider, str(tmp_path / "net.pth"), described)
+        described = ModelSettings(name="multi_output", arguments=wide)
+        load_initial_weights(build("multi_output", **wide), str(tmp_path / "net.pth"), described)
 
 
 @pytest.mark.parametrize(

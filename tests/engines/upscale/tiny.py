@@ -33,7 +33,7 @@ def write_tiny(folder, name: str, scale: int, seed: int, width: int = 8):
 def upscalers(tmp_path, monkeypatch):
     """A home whose weights are small networks under the names of the shipped ones."""
     folder = tmp_path / "home" / "weights"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for seed, (name, scale) in enumerate(SHIPPED.items()):
         write_tiny(folder, name, scale, seed)
     monkeypatch.setenv("RESTORE_HOME", str(tmp_path / "home"))

@@ -1,0 +1,35 @@
+"""Options of deblurring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from restore.options import INF, ExtraOutput, Number, Options, Text
+
+
+@dataclass(frozen=True)
+class DeblurOptions(Options):
+    """Options of every method."""
+
+    force: bool = False
+    """Also treat pictures that are measured to be sharp, which otherwise come back as they were."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions(DeblurOptions):
+    """Options of deblurring by a network."""
+
+    weights: Annotated[str | Path | None, Text("NAME|FILE")] = None
+    """Weights of a network: a name of the zoo, a .safetensors or a .pth file."""
+    model: Annotated[str | None, Text("FILE.py:CLASS")] = None
+    """The network that --weights are of, where it is not of this program: my_net.py:MyNet or my_pkg.my_net:MyNet.
+    Its code is run; a weights file alone never makes that happen."""
+    head: Annotated[int | None, Number(1, INF, whole=True)] = None
+    """The answer of one head of the network, counted from 1, instead of the mean of all."""
+    all_heads: bool = False
+    """Also write the answer of every head: photo_deblurred_head1.png, photo_deblurred_head2.png, …"""
+    uncertainty: Annotated[bool | str, ExtraOutput()] = False
+    """Also write where the heads disagree, 8 bits grey: their standard deviation, white for 32/255 of the picture's
+    white and more."""

@@ -142,6 +142,8 @@ TASKS: dict[str, Task] = {
         summary="Take a blur that is not known out of a picture, several pictures, or folders of them.",
         ending="deblurred",
         methods={
+            "measured": _deblur("measured", "DeblurOptions"),
+            "psf": _deblur("psf", "DeblurOptions"),
             "network": _deblur("network", "NetworkOptions", "deblur"),
         },
     ),

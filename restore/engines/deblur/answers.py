@@ -58,13 +58,20 @@ class Wanted:
             return ""
         return f", head {self.head} of {self.count}" if self.head else f", mean of {self.count} heads"
 
-    def result(self, answers: Tensor) -> Tensor:
-        """B x K x C x H x W -> B x C x H x W."""
-        return answers.mean(1) if self.head is None else answers[:, self.head - 1]
+    @property
+    def several(self) -> bool:
+        """Whether more than the result is made of the answers."""
+        return self.each or self.uncertainty
 
-    def made_of(self, answers: Tensor) -> Outputs:
+    def result(self, answers: Tensor, ranked: bool = False) -> Tensor:
+        """B x K x C x H x W -> B x C x H x W; of `ranked` answers the first, unless a head was asked for."""
+        if self.head is None:
+            return answers[:, 0] if ranked else answers.mean(1)
+        return answers[:, self.head - 1]
+
+    def made_of(self, answers: Tensor, ranked: bool = False) -> Outputs:
         """B x K x C x H x W unit values -> the outputs by name."""
-        made = {"result": self.result(answers)}
+        made = {"result": self.result(answers, ranked)}
         if self.each:
             made |= {f"head_{h}": answers[:, h - 1] for h in range(1, self.count + 1)}
         if self.uncertainty:

@@ -33,9 +33,11 @@ LEAST_GAIN = 0.25
 WEIGHTS = (1000.0, 300.0, 2500.0)
 """Of the data against the prior. On 60 estimates 1000 gained most in the mean of what gains; 4000, which is right for
 an exact PSF, lost 1.6 dB where 1000 gained 0.2."""
+MOST_OTHERS = 3
 _MOST_PSFS = 3
 _SOFTNESS = 0.15  # dB, between candidates that share a part
 _CORNERS_FROM = 448  # px, side of pictures whose corners are estimated too
+_WORTH_ANOTHER = 0.15  # dB of mean gain, for one more PSF
 _ROUNDS = 3  # of refinement
 
 
@@ -47,12 +49,14 @@ class Solution(NamedTuple):
         weights: of the data, one for each PSF.
         shares: (1 + PSFs) x rows x columns, of sum 1; the first is that of the picture as it is.
         middles: rows and columns (px) of the parts' middles.
+        others: further PSFs that the picture may have been blurred by, the likeliest first.
     """
 
     psfs: list[Tensor]
     weights: list[float]
     shares: Tensor
     middles: tuple[list[float], list[float]]
+    others: list[Tensor]
 
 
 class Judged(NamedTuple):
@@ -97,16 +101,25 @@ def _spread(side: int, part: int) -> list[int]:
     return [round((side - part) * (i + 0.5 * (count == 1)) / max(count - 1, 1)) for i in range(count)]
 
 
-def judge_blur(read: Read, height: int, width: int, progress: Callable[[float], None] | None = None) -> Judged:
+def judge_blur(
+    read: Read,
+    parts: Sequence[Part],
+    height: int,
+    width: int,
+    *,
+    least: float = LEAST_GAIN,
+    progress: Callable[[float], None] | None = None,
+) -> Judged:
     """Find the blur of a picture and decide what is taken out of it.
 
     Args:
         read: gives pieces of the picture.
+        parts: of `parts_of`.
+        least: dB that must be expected, else nothing is taken out.
         progress: called with the finished share.
     """
     if min(height, width) < LEAST_SIDE:
         return Judged(None, 0.0, f"not estimated: {width} x {height} px are too few")
-    parts = parts_of(read, height, width)
     side = min(MIDDLE, height, width)
     middle = read((height - side) // 2, (width - side) // 2, side, side)
     found = _with_refined(candidates(_light(middle)), _light(middle), parts)
@@ -121,7 +134,7 @@ def judge_blur(read: Read, height: int, width: int, progress: Callable[[float], 
                 found.append(more[best])
                 gains = torch.cat([gains, _gains(parts, more[best].psf, WEIGHTS[0])[None]])
             _tell(progress, 0.4 + 0.5 * (i + 1) / len(corners))
-    return _decide(parts, found, gains)
+    return _decide(parts, found, gains, least)
 
 
 def _with_refined(found: list[Candidate], light: Tensor, parts: Sequence[Part]) -> list[Candidate]:
@@ -136,12 +149,16 @@ def _with_refined(found: list[Candidate], light: Tensor, parts: Sequence[Part]) 
 
 
 def _gains(parts: Sequence[Part], psf: Tensor, weight: float) -> Tensor:
-    """dB expected in each part."""
-    gains = []
+    """dB expected of a PSF in each part."""
     trimmed = sanitised(psf).psf
+    return expected_gains(parts, lambda x: solve(to_grey(x), trimmed, weight))
+
+
+def expected_gains(parts: Sequence[Part], restored: Callable[[Tensor], Tensor]) -> Tensor:
+    """dB that the judge expects of a way to restore a piece 1 x C x h x w (in colour or in grey), for each part."""
+    gains = []
     for part in parts:
-        luma = to_grey(part.pixels)
-        before, after = error_maps(luma, solve(luma, trimmed, weight).clamp(0, 1))[0]
+        before, after = error_maps(part.pixels, restored(part.pixels).clamp(0, 1))[0]
         inner = (slice(1, -1), slice(1, -1)) if min(before.shape) > 4 else (slice(None), slice(None))
         gains.append(10 * (before[inner].sum() / after[inner].sum()).log10())
     return torch.stack(gains)
@@ -153,13 +170,13 @@ def _changes(gains: Tensor) -> bool:
     return bool(gains.amax() > LEAST_GAIN) and bool(best.min() < 0.5 * best.max())
 
 
-def _decide(parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor) -> Judged:
+def _decide(parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor, least: float) -> Judged:
     chosen: list[int] = []
     covered = torch.zeros(gains.shape[1])
     for _ in range(_MOST_PSFS):
         more = torch.maximum(gains, covered).mean(1)
         best = int(more.argmax())
-        if float(more[best] - covered.mean()) < (LEAST_GAIN if not chosen else 0.15):
+        if float(more[best] - covered.mean()) < (least if not chosen else _WORTH_ANOTHER):
             break
         chosen.append(best)
         covered = torch.maximum(covered, gains[best])
@@ -175,11 +192,15 @@ def _decide(parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor) ->
         best = int(tried.clamp(min=0).mean(1).argmax())
         weights.append(WEIGHTS[best])
         own.append(tried[best])
-    table = torch.stack([torch.full_like(own[0], 0.5 * LEAST_GAIN), *own])
+    table = torch.stack([torch.full_like(own[0], 0.5 * least), *own])
     shares = (table / _SOFTNESS).softmax(0)
     rows, columns = (sorted({getattr(part, name) for part in parts}) for name in ("row", "column"))
     gain = float((shares * torch.cat([torch.zeros_like(table[:1]), table[1:]])).sum(0).mean())
-    solution = Solution(psfs, weights, shares.view(-1, len(rows), len(columns)), (rows, columns))
+    others = [i for i in gains.mean(1).argsort(descending=True).tolist() if i != chosen[0]][:MOST_OTHERS]
+    solution = Solution(
+        psfs, weights, shares.view(-1, len(rows), len(columns)), (rows, columns),
+        [sanitised(found[i].psf).psf for i in others],
+    )  # fmt: skip
     return Judged(solution, gain, _in_words(found, chosen, psfs, gain))
 
 

@@ -1,7 +1,7 @@
 """Taking out a blur that is not known.
 
 A method gives several answers to a tile (`Answers`), and `restore.engines.deblur.answers` makes the outputs of them.
-`prepare` finds by the gate whether the picture is sharp already, and then nothing is changed.
+`prepare` finds whether there is anything to take out, and by what: candidate PSFs (`by_psf`), or a network at once.
 """
 
 from __future__ import annotations
@@ -9,21 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from restore.analysis.sample import sample_crops
+from restore.analysis.sharpness import edge_softness
 from restore.analysis.value_range import find_scale
 from restore.engines.deblur.answers import ABOUT_UNCERTAINTY, Wanted
+from restore.engines.deblur.by_psf import (
+    LEAST_GAIN,
+    MOST_OTHERS,
+    SIDE,
+    Part,
+    Solution,
+    expected_gains,
+    judge_blur,
+    parts_of,
+    solve,
+    take_out,
+)
 from restore.engines.deblur.gate import Sharpness, measure_sharpness
-from restore.engines.deblur.network import Answers, DeblurNetwork, network_of
+from restore.engines.deblur.network import SHIPPED, Answers, DeblurNetwork, network_of
 from restore.engines.deblur.options import DeblurOptions, NetworkOptions
 from restore.inference.engine import Condition, EngineOptions, NotedOutputs, Outputs, Place
+from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource, ValueScale
+from restore.zoo.resolver import available
 
-NONE, NETWORK = "none", "network"
-"""What a picture is treated by, the `data` of its condition."""
+NONE, NETWORK, PSF, MEASURED = "none", "network", "psf", "measured"
+_ANSWERS = 1 + MOST_OTHERS  # by PSFs
+_FORCED = -100.0  # dB, what must be expected of a PSF with --force
+
+
+class _View(NamedTuple):
+    """Pieces of a picture: how to read one, some, and the picture's size."""
+
+    source: PictureSource
+    scale: ValueScale
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.source.info.height // self.source.info.stacked, self.source.info.width
+
+    def read(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """1 x C x h x w unit values; of frames stacked to be measured together, of the middle one."""
+        first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
+        return to_unit(self.source.read_rows(first, first + height)[:, left : left + width], self.scale).contiguous()
 
 
 class DeblurEngine:
@@ -31,50 +65,100 @@ class DeblurEngine:
 
     Args:
         options: of the method.
-        method: "network".
+        method: "network", "psf", or "measured": for each picture the one that is expected to gain more, or neither.
 
     Raises:
         WeightsError: weights that are not there, or of another task.
-        ConfigError: a head that the network does not have, or what takes several heads of one.
+        ConfigError: a head that the method does not have, or what takes several heads of one.
     """
 
     def __init__(self, options: DeblurOptions | None = None, method: str = NETWORK) -> None:
         options = options or NetworkOptions()
-        own = options if isinstance(options, NetworkOptions) else NetworkOptions(force=options.force)
+        own = options if isinstance(options, NetworkOptions) else NetworkOptions()
         self._method, self._force = method, options.force
-        self._network: DeblurNetwork = network_of(own.weights, own.model)
-        self._wanted = Wanted(self._network.count, own.head, own.all_heads, bool(own.uncertainty))
-        self._wanted.check(f"the network of {self._network.name}")
-        self.spec = replace(self._network.spec, task="deblur", residual=False, outputs=self._wanted.outputs)
-        self.fingerprint = f"deblur:{method}:{self._network.fingerprint}:{self._wanted}:force={self._force}"
+        self._network: DeblurNetwork | None = None
+        if method == NETWORK or (method == MEASURED and SHIPPED in available()):
+            self._network = network_of(own.weights, own.model)
+        count = _ANSWERS if method != NETWORK or self._network is None else self._network.count
+        self._wanted = Wanted(count, options.head, options.all_heads, bool(options.uncertainty))
+        name = f"the network of {self._network.name}" if self._network and method == NETWORK else f"--method {method}"
+        self._wanted.check(name)
+        tiled = ModelSpec("deblur", tiling="local", overlap=2 * SIDE + 64)
+        spec = self._network.spec if self._network and method == NETWORK else tiled
+        self.spec = replace(spec, task="deblur", residual=False, outputs=self._wanted.outputs)
+        weights = self._network.fingerprint if self._network else ""
+        self.fingerprint = f"deblur:{method}:{weights}:{self._wanted}:force={self._force}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DeblurEngine:
         cast = copy(self)
-        cast._network = self._network.cast(dtype, device)
+        cast._network = self._network.cast(dtype, device) if self._network else None
         return cast
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         source = sources["picture"]
         scale = find_scale(source)
+        if self._method == NETWORK:
+            return self._by_network(source, scale, options.device)
+        view = _View(source, scale)
+        crops = sample_crops(source, scale)
+        softness = edge_softness(crops)
+        edges = "no edges" if softness is None else f"edge softness {softness:.2f}"
+        least = _FORCED if self._force else LEAST_GAIN
+        parts = parts_of(view.read, *view.size)
+        judged = judge_blur(view.read, parts, *view.size, least=least, progress=options.progress)
+        decisions = {"blur": f"{judged.summary}; {edges}"}
+        network_gain = self._gain_by_network(parts, options.device)
+        if self._method == MEASURED and self._network is not None and network_gain > max(judged.gain, least):
+            decisions["method"] = f"network {self._network.name}, expected to gain {network_gain:.1f} dB"
+            return self._condition(scale, NETWORK, decisions, self._network.spec)
+        if judged.solution is None:
+            return self._unchanged(source, decisions)
+        decisions["method"] = "psf: hyper-laplacian in linear light"
+        return self._condition(scale, judged.solution, decisions)
+
+    def _gain_by_network(self, parts: Sequence[Part], device: torch.device) -> float:
+        """dB expected of the network in the mean of the parts."""
+        if self._method != MEASURED or self._network is None:
+            return 0.0
+        gains = expected_gains(parts, lambda x: self._deblurred(x, device))
+        return float(gains.clamp(min=-3).mean())
+
+    @torch.inference_mode()
+    def _deblurred(self, x: Tensor, device: torch.device) -> Tensor:
+        """A piece 1 x C x h x w by the network, in float32."""
+        if self._network is None:
+            return x
+        network = self._network.cast(torch.float32, device)
+        step = network.spec.multiple_of
+        height, width = x.shape[-2:]
+        padded = torch.nn.functional.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        answers = network.answers(padded[:, None].to(device)).pictures
+        return self._wanted.result(answers)[..., :height, :width].to(x.device)
+
+    def _by_network(self, source: PictureSource, scale: ValueScale, device: torch.device) -> Condition:
         decisions = {}
+        if self._network is None:
+            return self._unchanged(source, decisions)
         if not self._force:
-            seen = self._sharpness(source, scale, options.device)
+            seen = self._sharpness(source, scale, device)
             decisions["sharpness"] = seen.summary
             if seen.is_sharp:
                 return self._unchanged(source, decisions)
         decisions = {"method": f"network {self._network.name}{self._wanted.summary}", **decisions}
-        if self._wanted.uncertainty:
-            decisions["uncertainty"] = ABOUT_UNCERTAINTY
-        return Condition(scale, NETWORK, decisions)
+        return self._condition(scale, NETWORK, decisions)
 
     def _sharpness(self, source: PictureSource, scale: ValueScale, device: torch.device) -> Sharpness:
-        network = self._network.cast(torch.float32, device)
+        return measure_sharpness(source, scale, lambda x: self._deblurred(x, device), self.spec.multiple_of)
 
-        @torch.inference_mode()
-        def deblurred(x: Tensor) -> Tensor:
-            return self._wanted.result(network.answers(x[:, None].to(device)).pictures)
-
-        return measure_sharpness(source, scale, deblurred, self.spec.multiple_of)
+    def _condition(
+        self, scale: ValueScale, data: str | Solution, decisions: dict[str, str], spec: ModelSpec | None = None
+    ) -> Condition:
+        if self._wanted.uncertainty:
+            decisions["uncertainty"] = ABOUT_UNCERTAINTY
+        if spec is not None:
+            spec = replace(spec, task="deblur", residual=False, outputs=self._wanted.outputs)
+        cost = data if isinstance(data, str) else f"{len(data.psfs)} PSFs"
+        return Condition(scale, data, decisions, spec, cost=cost)
 
     def _unchanged(self, source: PictureSource, decisions: Mapping[str, str]) -> Condition:
         """The condition of a picture that comes back as it was, bit by bit: every depth's own scale is exact."""
@@ -85,10 +169,24 @@ class DeblurEngine:
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         """B x 1 x C x H x W unit values -> {"result": B x C x H x W, and what else was asked for}."""
         answers = self._answers(x, condition, places)
-        return NotedOutputs(self._wanted.made_of(answers.pictures), answers.notes)
+        return NotedOutputs(self._wanted.made_of(answers.pictures, answers.ranked), answers.notes)
 
     def _answers(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Answers:
         """B x 1 x C x H x W -> B x K x C x H x W by what was chosen in `prepare`."""
-        if condition.data == NONE:
-            return Answers(x.expand(-1, self._wanted.count, -1, -1, -1))
+        if isinstance(condition.data, Solution):
+            pictures = [self._by_psfs(tile, condition.data, place) for tile, place in zip(x, places, strict=True)]
+            return Answers(torch.stack(pictures), ranked=True)
+        if condition.data == NONE or self._network is None:
+            return Answers(x.expand(-1, self._wanted.count, -1, -1, -1), ranked=True)
         return self._network.answers(x)
+
+    def _by_psfs(self, x: Tensor, solution: Solution, place: Place) -> Tensor:
+        """A tile 1 x C x H x W -> K x C x H x W: the solution, then other PSFs alone, as far as they are asked for."""
+        wanted = self._wanted
+        head = wanted.head or 1
+        pictures = [take_out(x, solution, place)]
+        for i in range(1, wanted.count):
+            other = solution.others[i - 1] if i <= len(solution.others) else None
+            asked = other is not None and (wanted.several or head == i + 1)
+            pictures.append(solve(x, other, solution.weights[0]) if asked and other is not None else pictures[0])
+        return torch.cat(pictures)

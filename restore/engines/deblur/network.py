@@ -29,10 +29,12 @@ class Answers(NamedTuple):
     Attributes:
         pictures: B x K x C x H x W unit values.
         notes: what the user should know about how they were made.
+        ranked: the first is the best; else their mean is.
     """
 
     pictures: Tensor
     notes: tuple[str, ...] = ()
+    ranked: bool = False
 
 
 class DeblurNetwork(NetworkEngine):

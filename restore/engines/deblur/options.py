@@ -15,6 +15,14 @@ class DeblurOptions(Options):
 
     force: bool = False
     """Also treat pictures that are measured to be sharp, which otherwise come back as they were."""
+    head: Annotated[int | None, Number(1, INF, whole=True)] = None
+    """One answer, counted from 1: of one head of the network, instead of the mean of all; of one of the PSFs that the
+    picture may have been blurred by, the likeliest first."""
+    all_heads: bool = False
+    """Also write every answer: photo_deblurred_head1.png, photo_deblurred_head2.png, …"""
+    uncertainty: Annotated[bool | str, ExtraOutput()] = False
+    """Also write where the answers disagree, 8 bits grey: their standard deviation, white for 32/255 of the picture's
+    white and more."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,3 @@ class NetworkOptions(DeblurOptions):
     model: Annotated[str | None, Text("FILE.py:CLASS")] = None
     """The network that --weights are of, where it is not of this program: my_net.py:MyNet or my_pkg.my_net:MyNet.
     Its code is run; a weights file alone never makes that happen."""
-    head: Annotated[int | None, Number(1, INF, whole=True)] = None
-    """The answer of one head of the network, counted from 1, instead of the mean of all."""
-    all_heads: bool = False
-    """Also write the answer of every head: photo_deblurred_head1.png, photo_deblurred_head2.png, …"""
-    uncertainty: Annotated[bool | str, ExtraOutput()] = False
-    """Also write where the heads disagree, 8 bits grey: their standard deviation, white for 32/255 of the picture's
-    white and more."""

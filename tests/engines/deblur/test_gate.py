@@ -85,6 +85,15 @@ def test_sensor_values_in_16_bits_come_back(monkeypatch):
     assert np.array_equal(engine_of(monkeypatch, (0.001,)).restore(pixels).picture.pixels, pixels)
 
 
+def test_counts_in_floats_come_back(monkeypatch):
+    """Fitted into the unit range, from a black that is not 0, they would be rounded on the way."""
+    grain = np.random.default_rng(0).random((48, 64, 3), np.float32)
+    pixels = (sharp_scene() + 0.01 * grain) * np.float32(41.7) - np.float32(17.3)
+    pixels[20:23, 20:23] = 1e-3 * grain[20:23, 20:23]  # their digits are lost beside a black of -7
+    result = engine_of(monkeypatch, (0.001,)).restore(pixels)
+    assert result.decisions["method"].startswith("none") and np.array_equal(result.picture.pixels, pixels)
+
+
 @pytest.mark.parametrize(("scene", "offset", "options"), [
     (sharp_scene, 0.3, {}), (soft_scene, 0.001, {}), (sharp_scene, 0.004, {"force": True}),
 ])  # fmt: skip

@@ -27,6 +27,7 @@ from restore.physics import (
     color,
     filters,
     fourier,
+    frame_average,
     jpeg,
     level,
     low_light,
@@ -122,6 +123,7 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     ),
     "fourier.convolve_reflected": lambda cuda: fourier.convolve_reflected(cuda(2, 3, 16, 18), cuda(7, 5)),
     "fourier.otf": lambda cuda: fourier.otf(cuda(2, 1, 5, 5), (16, 18)).abs(),
+    "frame_average.frame_noises": lambda cuda: frame_average.frame_noises(cuda(2, 3, 3, 20, 17)),
     "level.level_map": lambda cuda: level.level_map(cuda(2, 3, 20, 17), curve_of(cuda)),
     "level.noise_curve": lambda cuda: level.noise_curve(cuda(2, 3, 20, 17), cuda(2, 3, 20, 17)),
     "low_light.add_low_light": lambda cuda: low_light.add_low_light(
@@ -193,6 +195,9 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
     ),
     "real_world.poisson_noise": lambda cuda: real_world.poisson_noise(cuda.plain(1, 3, 9, 8), cuda.generator()),
     "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
+    "frame_average.average_frames": lambda cuda: frame_average.average_frames(
+        cuda.plain(2, 3, 3, 20, 17), frame_average.FrameAverageRecipe(), 0, 1, 0
+    ),
     "fourier.difference_power": lambda cuda: fourier.difference_power((8, 10), cuda(1)),
     "fourier.frequency": lambda cuda: fourier.frequency((8, 10), cuda(1)),
     "fourier.multiplicity": lambda cuda: fourier.multiplicity((8, 10), cuda(1)),

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import per_sample
-from restore.physics.blur_kernels import Range, between, check_range, check_share
+from restore.physics.blur_kernels import Range, check_range, check_share
 from restore.physics.blurred_noise import blurred_noises
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.physics.random import generator_for, normal
@@ -77,7 +77,8 @@ def average_frames(frames: Tensor, recipe: FrameAverageRecipe, seed: int, step: 
         raise ValueError(f"frames are {tuple(frames.shape)}: B x T x C x H x W with an odd T")
     chances = torch.stack([torch.rand(2, generator=generator_for(seed, step, first + i)) for i in range(len(frames))])
     linear = (chances[:, 0] < recipe.linear).to(frames.device)
-    lights = between(recipe.lights, chances[:, 1]).to(frames)  # type: ignore[arg-type]
+    least, most = recipe.lights
+    lights = (least + (most - least) * chances[:, 1]).to(frames)
     middle = frames[:, frames.shape[1] // 2]
     total = torch.zeros_like(middle)
     for frame in frames.unbind(1):

@@ -162,7 +162,7 @@ TASKS: dict[str, Task] = {
     ),
     "degrade": Task(
         summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, camera, "
-        "jpeg, resize, random (one of them, drawn for each picture) or none; smaller ones: downscale, real-world.",
+        "jpeg, resize, random (one of them, drawn for each picture), none; blur; smaller ones: downscale, real-world.",
         ending="degraded",
         methods={
             "gaussian": _degrade("gaussian", "GaussianOptions"),
@@ -175,6 +175,7 @@ TASKS: dict[str, Task] = {
             "resize": _degrade("resize", "ResizeOptions"),
             "random": _degrade("random", "RandomOptions"),
             "none": _degrade("none", "NoneOptions"),
+            "blur": Method("restore.engines.degrade.blur:BlurEngine", "restore.engines.degrade.options:BlurOptions"),
             "downscale": _smaller("DownscaleEngine", "DownscaleOptions"),
             "real-world": _smaller("RealWorldEngine", "RealWorldOptions"),
         },

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from restore.errors import FileError, LimitError, RestoreError
 from restore.io import read_picture, write_picture
@@ -17,7 +18,7 @@ from restore.io.atomic import AtomicFile
 from restore.io.options import ReadOptions
 from restore.io.regular_file import checked_members, foreign_errors, open_regular
 from restore.physics.psf import Sanitised, described, sanitised
-from restore.picture import Picture
+from restore.picture import Picture, PictureSource
 
 _DESCRIBED = ("motion", "disc", "gauss")
 MAX_VALUES, MAX_PIXELS = 32 << 20, 16 << 20
@@ -115,3 +116,29 @@ def save_psf(path: Path, psf: np.ndarray[Any, Any]) -> None:
         return
     codes = np.rint(psf / psf.max() * 65535).astype(np.uint16)
     write_picture(Picture.from_array(codes), path)
+
+
+def write_psf(where: Path, psf: Tensor, source: PictureSource) -> None:
+    """Write a PSF to a file (16-bit picture, its maximum white, or .npy), or by the picture's name into a folder.
+
+    Raises `FileError` if there is a file already, unless it holds the same PSF (a run that is resumed).
+    """
+    if not where.suffix:
+        name = source.info.path.stem if source.info.path else "picture"
+        where = where / f"{name}_psf.png"
+    if where.exists() or where.is_symlink():
+        if _holds(where, psf):
+            return
+        raise FileError("exists already: no PSF is written over it", where=where, fix="Move it, or name another file")
+    where.parent.mkdir(parents=True, exist_ok=True)
+    save_psf(where, psf.cpu().numpy())
+
+
+def _holds(where: Path, psf: Tensor) -> bool:
+    """Whether a file is what would be written, to the rounding of 8 bits."""
+    try:
+        there = load_single_psf(where).psf.float()
+    except RestoreError:
+        return False
+    wanted = psf.cpu().float()
+    return there.shape == wanted.shape and torch.allclose(there / there.max(), wanted / wanted.max(), atol=1 / 255)

@@ -47,6 +47,13 @@ METRICS: dict[str, Metric] = {
         "restore.metrics.pixel:psnr", "RGB, one MSE over all channels, 100 dB when equal", unit="dB", digits=2
     ),
     "psnr_y": Metric("restore.metrics.pixel:psnr_y", f"{_LUMA}, 100 dB when equal", unit="dB", digits=2),
+    "psnr_aligned": Metric(
+        "restore.metrics.aligned:psnr_aligned",
+        "RGB, as psnr, the better of the picture and its best global shift (1/100 px, up to 8 px, Fourier); 12 px more "
+        "left out on each side",
+        unit="dB",
+        digits=2,
+    ),
     "ssim_valid11": Metric(f"{_STRUCTURE}:ssim_valid11", f"RGB, mean of channels, {_WINDOW}"),
     "ssim_y_valid11": Metric(f"{_STRUCTURE}:ssim_y_valid11", f"{_LUMA}, {_WINDOW}"),
     "ms_ssim_valid11": Metric(f"{_STRUCTURE}:ms_ssim_valid11", f"RGB, mean of channels, 5 scales, {_WINDOW}"),

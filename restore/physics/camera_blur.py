@@ -3,8 +3,9 @@
     y = JPEG( round( N( C( K ( S(x) ) ) ) ) )
 
 S to linear light (for most samples; gamma-encoded values for the others, as programs do it), lights above white raised
-by a random factor; K a PSF, or two that change places over the picture along a smooth ramp; C clipping and back to
-sRGB; N white noise. The scene goes on beyond the border: it is blurred around its edges, and a margin is cut off.
+by a random factor; K a PSF, two that change places over the picture along a smooth ramp, or motion along a smooth field
+of vectors; C clipping and back to sRGB; N white noise. The scene goes on beyond the border: it is blurred around its
+edges (a field: mirrored), and a margin is cut off.
 
 A sample is a pure function of (seed, step, index).
 """
@@ -19,14 +20,16 @@ import torch
 from torch import Tensor
 
 from restore.physics.batch import per_sample
-from restore.physics.blur_kernels import Range, between, check_range, check_share, choice
+from restore.physics.blur_field import FieldBlur, draw_fields, field_at
+from restore.physics.blur_kernels import Range, check_range, check_share, choice
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.physics.fourier import convolve, otf
 from restore.physics.jpeg import jpeg
 from restore.physics.random import generator_for
 from restore.physics.shake import discs, draw_paths, gaussians, lines, rasterised
 
-KINDS = ("shake", "line", "disc", "gaussian", "none")
+KINDS = ("shake", "line", "disc", "gaussian", "none", "field")
+_FIELDS = 1  # counter of the generators that draw fields: no other draw depends on them
 _BRIGHT = 0.97  # sRGB value from which a light may have been brighter than white
 
 
@@ -35,8 +38,8 @@ class CameraBlurRecipe:
     """What is drawn. Ranges are (lowest, highest).
 
     Attributes:
-        weights: kind -> how often.
-        length: extent of shakes and lines, px.
+        weights: kind -> how often; "field" is motion along vectors that change freely over the picture.
+        length: extent of shakes and lines, and of the largest vector of a field, px.
         radius: of discs, px; the std of Gaussians is half of it.
         power: sizes are `low + (high - low) u^power` for a uniform u: above 1 small ones are likelier.
         varying: share of shakes and lines that change over the picture.
@@ -95,7 +98,8 @@ class CameraBlurred(NamedTuple):
     Attributes:
         clean: as they were.
         blurred: as a camera gives them, 8-bit values.
-        psf: B x 1 x side x side of sum 1; of blur that changes over the picture the first one.
+        psf: B x 1 x side x side of sum 1; of blur that changes over the picture the first one, or that in the middle of
+            a field.
         varying: B, whether it does.
         linear: B, whether it was in linear light.
     """
@@ -115,6 +119,9 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
     """
     generators = [generator_for(seed, step, first + i) for i in range(len(x))]
     plan = _planned(recipe, generators)
+    moving = [i for i, kind in enumerate(plan.kinds) if kind == "field"]
+    if moving:
+        plan = _with_fields(plan, moving, [generator_for(seed, step, first + i, _FIELDS) for i in moving])
     psf, other = plan.psf.to(x.device), plan.other.to(x.device)
     size = (x.shape[-2], x.shape[-1])
     linear, varying = (per_sample(flags).to(x.device) for flags in (plan.linear, plan.varying))
@@ -124,6 +131,11 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
     if bool(plan.varying.any()):
         share = _ramps(plan.ramp.to(x), size)
         y = torch.where(varying, (1 - share) * y + share * convolve(light, otf(other, size)), y)
+    if moving:
+        at = torch.tensor(moving).to(x.device)
+        longest = 1.03 * recipe.length[1]  # so much longer may a vector be than the one that was scaled
+        along = FieldBlur(field_at(plan.field.to(x), size), longest=longest)
+        y = y.index_copy(0, at, along.forward(light.index_select(0, at)))
     y = y.clamp(0, 1)
     y = torch.where(linear, linear_to_srgb(y), y)
     noise = torch.stack([_normal(x[0], each) for each in generators])
@@ -131,20 +143,24 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
     margin = recipe.margin
     inner = (..., slice(margin, size[0] - margin), slice(margin, size[1] - margin))
     y = _compressed(y[inner], plan.quality)
-    return CameraBlurred(x[inner], y, psf, plan.varying, plan.linear)
+    return CameraBlurred(x[inner], y, psf, varying.flatten(), linear.flatten())
 
 
 class _Plan(NamedTuple):
-    """One value for each sample: PSFs B x 1 x side x side, numbers and flags B, ramps B x 3."""
+    """One value for each sample: kinds, PSFs B x 1 x side x side, numbers and flags B, ramps B x 3; and the fields of
+    those that have one, n x 2 x 4 x 4 (`field_at`), px."""
 
+    kinds: list[str]
     psf: Tensor
     other: Tensor
+    length: Tensor
     varying: Tensor
     linear: Tensor
     lights: Tensor
     noise: Tensor
     quality: Tensor  # 0: not compressed
     ramp: Tensor  # direction (radians), place of its middle and its width, of the side
+    field: Tensor
 
 
 def _planned(recipe: CameraBlurRecipe, generators: list[torch.Generator]) -> _Plan:
@@ -163,11 +179,27 @@ def _planned(recipe: CameraBlurRecipe, generators: list[torch.Generator]) -> _Pl
     moves = torch.tensor([kind in ("shake", "line") for kind in kinds])
     linear = chances[:, 6] < recipe.linear
     lit = linear & (chances[:, 7] < 0.25)
-    lights = torch.where(lit, between(recipe.lights, chances[:, 8]), 1.0)  # type: ignore[arg-type]
-    noise = between(recipe.noise, chances[:, 9]) / 255  # type: ignore[arg-type]
-    quality = torch.where(chances[:, 10] < recipe.jpeg, between(recipe.quality, chances[:, 11]), 0.0)  # type: ignore[arg-type]
+    lights = torch.where(lit, _between(recipe.lights, chances[:, 8]), 1.0)
+    noise = _between(recipe.noise, chances[:, 9]) / 255
+    quality = torch.where(chances[:, 10] < recipe.jpeg, _between(recipe.quality, chances[:, 11]), 0.0)
     ramp = torch.stack((chances[:, 13] * 6.2832, 0.3 + 0.4 * chances[:, 14], 0.2 + 0.8 * chances[:, 15]), 1)
-    return _Plan(psf, other, moves & (chances[:, 12] < recipe.varying), linear, lights, noise, quality, ramp)
+    varying = moves & (chances[:, 12] < recipe.varying)
+    none = torch.zeros(0, 2, 1, 1)
+    return _Plan(kinds, psf, other, length, varying, linear, lights, noise, quality, ramp, none)
+
+
+def _with_fields(plan: _Plan, moving: list[int], generators: list[torch.Generator]) -> _Plan:
+    """The plan with fields of the samples `moving`, and as their PSFs the lines in the middle of the picture."""
+    field = plan.length[moving][:, None, None, None] * draw_fields(generators)
+    right, down = field_at(field, (1, 1))[..., 0, 0].unbind(1)
+    psf, varying = plan.psf.clone(), plan.varying.clone()
+    psf[moving] = rasterised(lines(torch.hypot(right, down), torch.atan2(down, right)), psf.shape[-1])
+    varying[moving] = True
+    return plan._replace(psf=psf, varying=varying, field=field)
+
+
+def _between(bounds: Range, chances: Tensor) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * chances
 
 
 def _psfs(kinds: list[str], paths: Tensor, length: Tensor, radius: Tensor, turn: Tensor, side: int) -> Tensor:
@@ -179,6 +211,7 @@ def _psfs(kinds: list[str], paths: Tensor, length: Tensor, radius: Tensor, turn:
         "disc": lambda: discs(radius, side),
         "gaussian": lambda: gaussians(0.5 * radius, side),
         "none": lambda: discs(torch.zeros_like(radius), side),
+        "field": lambda: discs(torch.zeros_like(radius), side),  # has its own later
     }
     made = {kind: makers[kind]() for kind in set(kinds)}
     return torch.stack([made[kind][i] for i, kind in enumerate(kinds)])

@@ -143,6 +143,61 @@ class TestStatistics:
         assert ran.code == 0 and len(kinds) >= 5
 
 
+class TestBlur:
+    @pytest.fixture
+    def edge(self, tmp_path: Path) -> Path:
+        """Black on the left, white on the right."""
+        pixels = np.zeros((60, 96, 3), np.uint8)
+        pixels[:, 48:] = 255
+        Image.fromarray(pixels).save(tmp_path / "edge.png")
+        return tmp_path / "edge.png"
+
+    def test_a_line_makes_a_ramp_of_its_length(self, degraded, edge):
+        row = degraded("blur", "--shape", "line", "--length", 20, "--gamma", source=edge)[30, :, 0].astype(float)
+        assert ((row > 3) & (row < 252)).sum() == pytest.approx(20, abs=1)
+        slope = np.diff(row)[42:52]
+        assert slope == pytest.approx(np.full(10, 255 / 20), abs=1.5)
+        upright = degraded("blur", "--shape", "line", "--length", 20, "--angle", 90, source=edge)
+        assert np.array_equal(upright, read(edge))
+
+    def test_linear_light_unless_asked_otherwise(self, degraded, edge):
+        lit, coded = (degraded("blur", "--shape", "disc", *more, source=edge) for more in ((), ("--gamma",)))
+        middle = 0.5 * (lit[30, 47:49, 0].astype(float).sum()), 0.5 * (coded[30, 47:49, 0].astype(float).sum())
+        assert middle == (pytest.approx(186, abs=3), pytest.approx(127.5, abs=1))  # half of the light has the code 188
+        assert lit.mean() > coded.mean()
+
+    def test_the_psf_is_written(self, degraded, restore, tmp_path):
+        data = pytest.importorskip("skimage.data")
+        Image.fromarray(data.astronaut()[:160, :200]).save(tmp_path / "photo.png")
+        words = ("--gamma", "--length", 9, "--save-psf", tmp_path / "psf.npy")
+        blurred = degraded("blur", *words, source=tmp_path / "photo.png").astype(float)
+        psf = np.load(tmp_path / "psf.npy")
+        assert psf.sum() == pytest.approx(1, abs=1e-4) and psf.min() >= 0
+        photo = read(tmp_path / "photo.png").astype(float)
+        expected = np.stack([cv2.filter2D(photo[..., c], -1, psf[::-1, ::-1].astype(float), None, (-1, -1), 0,
+                                          cv2.BORDER_REFLECT_101) for c in range(3)], -1)  # fmt: skip
+        assert np.abs(blurred - expected).max() <= 0.51
+        again = restore("degrade", "blur", *words, "--seed", 3, tmp_path / "photo.png", tmp_path / "b.png")
+        assert again.code == 1 and "psf.npy: exists already: no PSF is written over it" in again.err
+
+    @pytest.mark.parametrize("words", [(), ("--varying",), ("--shape", "field"), ("--shape", "disc", "--noise", 2)])
+    def test_seeds_and_what_is_kept(self, degraded, tmp_path, words):
+        pixels = np.random.default_rng(0).integers(0, 65536, (50, 70), np.uint16)
+        source = tmp_path / "deep.png"
+        source.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        first = degraded("blur", *words, source=source)
+        assert first.shape == (50, 70, 1) and first.dtype == np.uint16 and len(np.unique(first)) > 1000
+        assert np.array_equal(degraded("blur", *words, source=source), first)
+        assert not np.array_equal(degraded("blur", *words, "--seed", 1, source=source), first)
+        assert first.astype(float).std() < 0.7 * pixels.astype(float).std()
+
+    def test_what_is_said_of_it(self, restore, flat, tmp_path):
+        ran = restore("degrade", "blur", flat, tmp_path / "out.png", "--shape", "line", "--length", 7, "--angle", 30,
+                      "--noise", 2, "--jpeg", 90, "--json")  # fmt: skip
+        damage = "a line of 7 px at 30 degrees, linear light, gaussian, sigma 2, JPEG of quality 90, 4:2:0"
+        assert json.loads(ran.out)["files"][0]["decisions"]["damage"] == damage
+
+
 class TestSmaller:
     def test_real_world(self, restore, flat, tmp_path):
         ran = restore("degrade", "real-world", flat, tmp_path / "out.png", "--factor", 3, "--json")
@@ -302,6 +357,13 @@ REFUSALS = [
     (("gaussian", "IN", "OUT", "--sigma", "loud"), "--sigma cannot be 'loud'. It is a number, from 0 to 255"),
     (("gaussian", "IN", "OUT", "--sigmma", 5), "there is no option --sigmma. Did you mean '--sigma'?"),
     (("gaussian", "IN", "OUT", "--clip", "--unclipped"), "--clip and --unclipped contradict each other"),
+    (("blur", "IN", "OUT", "--shape", "disk"), "--shape cannot be 'disk'. Did you mean 'disc'?"),
+    (("blur", "IN", "OUT", "--radius", 3), "--radius does not go with --shape shake. It belongs to disc"),
+    (("blur", "IN", "OUT", "--shape", "line", "--varying"), "--varying does not go with --shape line. It belongs to"),
+    (
+        ("blur", "IN", "OUT", "--varying", "--save-psf", "psf.png"),
+        "--save-psf needs a blur that is the same everywhere",
+    ),
     (("gaussian", "IN", "--in-place"), "degrade does not replace its inputs. Name an output"),
 ]
 
@@ -323,4 +385,4 @@ def test_unclipped_values_need_a_file_that_holds_them(restore, flat, tmp_path):
 def test_names_are_those_of_the_physics() -> None:
     assert tuple(camera.PRESETS) == CAMERAS
     kinds = {kind.replace("-", "_") for kind in TASKS["degrade"].methods}
-    assert kinds == {*KINDS, "random", "downscale", "real_world"}
+    assert kinds == {*KINDS, "random", "blur", "downscale", "real_world"}

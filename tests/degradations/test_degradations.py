@@ -10,8 +10,10 @@ import torch
 
 from restore import degradations
 from restore.degradations.blur import BlurDegradation
+from restore.degradations.camera_blur import CameraBlurDegradation
 from restore.degradations.degradation import Role
 from restore.degradations.downscale import DownscaleDegradation
+from restore.degradations.frame_average import FrameAverageDegradation
 from restore.degradations.given import GivenPairs, Undamaged
 from restore.degradations.noise import NoiseDegradation
 from restore.degradations.real_world import RealWorldDegradation
@@ -26,6 +28,10 @@ CLEAN = torch.rand(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 MAKERS = {
     "noise": lambda: NoiseDegradation(grey_every=3, weights=dict.fromkeys(KINDS, 1.0)),
     "blur": lambda: BlurDegradation(bank=6),
+    "camera_blur": lambda: CameraBlurDegradation(
+        length=[1, 2], radius=[0.5, 0.5], weights={"shake": 1.0, "field": 1.0}
+    ),
+    "frame_average": lambda: FrameAverageDegradation(3),
     "downscale": DownscaleDegradation,
     "real_world": lambda: RealWorldDegradation(share_clean=0.3),
     "pairs": GivenPairs,
@@ -36,6 +42,11 @@ MAKERS = {
 def pictures(first: int = 0, count: int = 6) -> dict[str, torch.Tensor]:
     part = CLEAN[first : first + count]
     return {"clean": part, "picture": part / 2}
+
+
+def in_frames(x: torch.Tensor, role: Role) -> torch.Tensor:
+    """Pictures as the role has them: a clip moves to the right by a pixel a frame."""
+    return x if role.frames == 1 else torch.stack([x.roll(shift, -1) for shift in range(role.frames)], 1)
 
 
 def test_every_degradation_of_the_table_has_an_entry():
@@ -52,7 +63,7 @@ def test_a_sample_is_a_function_of_seed_step_and_item(name):
     """However the batch is divided; the pictures that are shown are left as they are."""
     damage, before = MAKERS[name](), CLEAN.clone()
     roles = [role for role in damage.roles if not damage.roles[role].optional]
-    shown = {role: x for role, x in pictures().items() if role in roles}
+    shown = {role: in_frames(x, damage.roles[role]) for role, x in pictures().items() if role in roles}
     whole = values(damage.draw(shown, 4, 7, 0))
     parts = [
         values(damage.draw({role: x[first : first + 2] for role, x in shown.items()}, 4, 7, first))
@@ -61,7 +72,7 @@ def test_a_sample_is_a_function_of_seed_step_and_item(name):
     for key, x in whole.items():
         torch.testing.assert_close(torch.cat([part[key] for part in parts]), x, rtol=0, atol=2e-6, msg=key)
     assert torch.equal(before, CLEAN)
-    if name in ("noise", "blur", "real_world"):
+    if name in ("noise", "blur", "camera_blur", "real_world"):
         for other in ((5, 7, 0), (4, 8, 0), (4, 7, 1)):
             assert not torch.equal(values(damage.draw(shown, *other))["inputs.picture"], whole["inputs.picture"])
     assert set(damage.conditions) == {key.partition(".")[2] for key in whole if key.startswith("conditions")}
@@ -112,6 +123,11 @@ def test_blurred_samples_say_psf_and_level():
         ("noise", {"grey_evry": 3}, "no argument 'grey_evry'. Did you mean 'grey_every'"),
         ("noise", {"grey_every": "often"}, "argument grey_every cannot be 'often'"),
         ("blur", {"bank": 0}, r"degradation\.arguments describe no blur \(.*bank is 1 or more"),
+        ("camera_blur", {"lenght": [1, 2]}, "no argument 'lenght'. Did you mean 'length'"),
+        ("camera_blur", {"varying": 2.0}, r"degradation\.arguments describe no blur \(varying is 2"),
+        ("frame_average", {"frames": 4}, r"frames is 4\. Give an odd number of 3 or more"),
+        ("frame_average", {"linaer": 1.0}, "no argument 'linaer'. Did you mean 'linear'"),
+        ("frame_average", {"lights": [0, 1]}, r"arguments describe no average \(lights is"),
         ("downscale", {"factor": 1}, r"factor is 1\. Give a whole number from 2 to 16"),
         ("downscale", {"flat": 1.1}, r"flat is 1\.1\. Give a share from 0 to 1"),
         ("real_world", {"flat": -0.1}, r"flat is -0\.1\. Give a share from 0 to 1"),
@@ -145,6 +161,23 @@ def test_thirds_are_exact():
 def test_crops_that_no_blur_fits_into_are_refused():
     with pytest.raises(ConfigError, match=r"up to 37 px wide, the pictures have 32 px\. Set data\.crop to 37"):
         BlurDegradation(bank=6).draw({"clean": CLEAN[..., :32]}, 0, 0, 0)
+    with pytest.raises(ConfigError, match=r"blurs need 37 px, the pictures have 40 px\. Set data\.crop to 69"):
+        CameraBlurDegradation().draw({"clean": CLEAN}, 0, 0, 0)
+
+
+def test_pictures_of_a_moving_camera_come_without_their_margin():
+    damage = MAKERS["camera_blur"]()
+    sample, margin = damage.draw({"clean": CLEAN}, 1, 2, 3), damage.recipe.side // 2
+    assert torch.equal(sample.targets["result"], CLEAN[..., margin:-margin, margin:-margin])
+    assert sample.inputs["picture"].shape == sample.targets["result"].shape and eight_bits(sample.inputs["picture"])
+    assert sample.conditions["varying"].shape == (6, 1, 1, 1) and sample.conditions["psf"].shape[:2] == (6, 1)
+
+
+def test_frames_are_averaged_around_the_middle_one():
+    frames = in_frames(CLEAN, Role(frames=5))
+    sample = FrameAverageDegradation(5, linear=0.0, lights=[1, 1], noise=False).draw({"clean": frames}, 0, 0, 0)
+    assert torch.equal(sample.targets["result"], frames[:, 2])
+    assert torch.allclose(sample.inputs["picture"], frames.mean(1), atol=1e-6)
 
 
 def eight_bits(x: torch.Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.degradations.test_degradations import MAKERS
+from tests.degradations.test_degradations import MAKERS, in_frames
 from tests.fake_cuda import CUDA, pretended_cuda
 
 
@@ -16,12 +16,14 @@ def test_samples_are_on_the_device(name, given):
     if name == "pairs" and not given:
         return
     with pretended_cuda():
-        clean = torch.rand(6, 3, 64, 64, device=CUDA)
+        clean = in_frames(torch.rand(6, 3, 64, 64, device=CUDA), damage.roles["clean"])
         shown = {"clean": clean} | ({"picture": torch.rand(6, 3, 64, 64, device=CUDA)} if given else {})
         sample = damage.draw(shown, 1, 16, 0)
         for values in (sample.inputs, sample.targets, sample.conditions):
             assert {x.device for x in values.values()} <= {CUDA}
-    side = 16 if name in ("downscale", "real_world") else 64
+    side = {"downscale": 16, "real_world": 16, "camera_blur": 64 - 2 * (MAKERS["camera_blur"]().recipe.side // 2)}.get(
+        name, 64
+    )
     assert sample.inputs["picture"].shape == (6, 3, side, side)
 
 

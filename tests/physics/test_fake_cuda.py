@@ -19,12 +19,15 @@ from torch.utils._pytree import tree_leaves
 import restore.physics
 from restore.physics import (
     batch,
+    blur_field,
     blur_kernels,
     blurred_noise,
     camera,
+    camera_blur,
     color,
     filters,
     fourier,
+    frame_average,
     jpeg,
     level,
     low_light,
@@ -34,6 +37,7 @@ from restore.physics import (
     random_blur,
     real_world,
     resample,
+    shake,
 )  # fmt: skip
 from tests.fake_cuda import CUDA, gradients, pretended_cuda
 
@@ -90,6 +94,14 @@ def curve_of(cuda: Inputs) -> Tensor:
 DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "batch.per_sample": lambda cuda: batch.per_sample(cuda(4)),
     "batch.crop_or_pad": lambda cuda: batch.crop_or_pad(cuda(2, 3, 20, 17), (16, 21)),
+    "blur_field.FieldBlur": lambda cuda: both(
+        blur_field.FieldBlur(9 * cuda(2, 2, 20, 17), 0.1 * cuda(2), longest=12.0), cuda(2, 3, 20, 17)
+    ),
+    "blur_field.PathBlur": lambda cuda: both(
+        blur_field.PathBlur(cuda(2, 5, 2), cuda(2, 5), (20, 17)), cuda(2, 3, 20, 17)
+    ),
+    "blur_field.at_moments": lambda cuda: blur_field.at_moments(cuda(2, 20, 2), 5),
+    "blur_field.field_at": lambda cuda: blur_field.field_at(cuda(2, 2, 4, 4), (20, 17)),
     "filters.box_mean": lambda cuda: filters.box_mean(cuda(2, 3, 20, 17), 3),
     "filters.filter_each": lambda cuda: filters.filter_each(cuda(2, 3, 20, 17), cuda(2, 5, 5)),
     "color.to_grey": lambda cuda: color.to_grey(cuda(2, 4, 20, 17)),
@@ -111,6 +123,7 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     ),
     "fourier.convolve_reflected": lambda cuda: fourier.convolve_reflected(cuda(2, 3, 16, 18), cuda(7, 5)),
     "fourier.otf": lambda cuda: fourier.otf(cuda(2, 1, 5, 5), (16, 18)).abs(),
+    "frame_average.frame_noises": lambda cuda: frame_average.frame_noises(cuda(2, 3, 3, 20, 17)),
     "level.level_map": lambda cuda: level.level_map(cuda(2, 3, 20, 17), curve_of(cuda)),
     "level.noise_curve": lambda cuda: level.noise_curve(cuda(2, 3, 20, 17), cuda(2, 3, 20, 17)),
     "low_light.add_low_light": lambda cuda: low_light.add_low_light(
@@ -149,6 +162,12 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     ),
     "resample.pixel_shuffle_batch": lambda cuda: resample.pixel_shuffle_batch(cuda(8, 3, 4, 5), 2),
     "resample.pixel_unshuffle_batch": lambda cuda: resample.pixel_unshuffle_batch(cuda(2, 3, 8, 10), 2),
+    "shake.centred_paths": lambda cuda: shake.centred_paths(cuda(2, 20, 2)),
+    "shake.discs": lambda cuda: shake.discs(3 * cuda(2), 9),
+    "shake.extents": lambda cuda: shake.extents(cuda(2, 20, 2)),
+    "shake.gaussians": lambda cuda: shake.gaussians(cuda(2), 9),
+    "shake.lines": lambda cuda: shake.lines(cuda(2), cuda(2)),
+    "shake.rasterised": lambda cuda: shake.rasterised(cuda(2, 20, 2), 9),
 }
 FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or work in place
     "random.hashed_field": lambda cuda: random.hashed_field((3, 4, 5), (1, 2), CUDA, 7),
@@ -158,6 +177,10 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
             cuda.plain(6, 3, 40, 48), random_blur.BlurRecipe(regime, bank=6), random_blur.draw_bank(6), 0, 1, 0
         )
         for regime in ("gaussian", "low-light")
+    ],
+    "camera_blur.blur_as_camera": lambda cuda: [
+        camera_blur.blur_as_camera(cuda.plain(6, 3, 60, 64), camera_blur.CameraBlurRecipe({kind: 1.0}), 0, 1, 0)
+        for kind in camera_blur.KINDS
     ],
     "blur_kernels.sinc_kernels": lambda cuda: blur_kernels.sinc_kernels(7, cuda(2)),
     "blur_kernels.kernel_values": lambda cuda: [
@@ -172,6 +195,9 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
     ),
     "real_world.poisson_noise": lambda cuda: real_world.poisson_noise(cuda.plain(1, 3, 9, 8), cuda.generator()),
     "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
+    "frame_average.average_frames": lambda cuda: frame_average.average_frames(
+        cuda.plain(2, 3, 3, 20, 17), frame_average.FrameAverageRecipe(), 0, 1, 0
+    ),
     "fourier.difference_power": lambda cuda: fourier.difference_power((8, 10), cuda(1)),
     "fourier.frequency": lambda cuda: fourier.frequency((8, 10), cuda(1)),
     "fourier.multiplicity": lambda cuda: fourier.multiplicity((8, 10), cuda(1)),
@@ -192,6 +218,8 @@ READS_BACK: dict[str, Callable[[Inputs], Any]] = {
 }
 """Those whose answer is a number on the host."""
 ON_THE_HOST = {
+    "blur_field.DisplacementBlur", "blur_field.draw_camera_shakes", "blur_field.draw_fields",
+    "blur_field.exposure_times", "blur_field.sample_count", "shake.draw_paths",
     "blur_kernels.between", "blur_kernels.check_range", "blur_kernels.check_share", "blur_kernels.choice",
     "blur_kernels.draw_kernel", "real_world.plan_real_world", "resample.resize_taps",
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",

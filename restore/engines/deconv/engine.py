@@ -22,9 +22,10 @@ from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
-from restore.engines.deconv.psf import Varying, check_orientation, estimate, load_psf, psf_for, write_psf
+from restore.engines.deconv.psf import Varying, check_orientation, estimate, load_psf, psf_for
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
+from restore.io.psf import write_psf
 from restore.models.spec import ModelSpec
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.picture import PictureSource, ValueScale

@@ -14,7 +14,7 @@ from torch import Tensor
 from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import MOST_AT_EDGE, MOST_NEGATIVE, SURE, Estimate, confidence, estimate_psf
 from restore.errors import FileError, RestoreError
-from restore.io.psf import load_single_psf, read_psfs, save_psf
+from restore.io.psf import load_single_psf, read_psfs
 from restore.physics.color import to_grey
 from restore.physics.operators import grid_maps
 from restore.physics.psf import disc, motion, sanitised
@@ -171,29 +171,3 @@ def _flaw(found: Estimate, size: int) -> str:
     if found.negative > MOST_NEGATIVE:
         return f"it is noise (negative values add up to {found.negative:.2f} of the others, {MOST_NEGATIVE} at most)"
     return ""
-
-
-def write_psf(where: Path, psf: Tensor, source: PictureSource) -> None:
-    """Write a PSF to a file (16-bit picture, its maximum white, or .npy), or by the picture's name into a folder.
-
-    Raises `FileError` if there is a file already, unless it holds the same PSF (a run that is resumed).
-    """
-    if not where.suffix:
-        name = source.info.path.stem if source.info.path else "picture"
-        where = where / f"{name}_psf.png"
-    if where.exists() or where.is_symlink():
-        if _holds(where, psf):
-            return
-        raise FileError("exists already: no PSF is written over it", where=where, fix="Move it, or name another file")
-    where.parent.mkdir(parents=True, exist_ok=True)
-    save_psf(where, psf.cpu().numpy())
-
-
-def _holds(where: Path, psf: Tensor) -> bool:
-    """Whether a file is what would be written, to the rounding of 8 bits."""
-    try:
-        there = load_single_psf(where).psf.float()
-    except RestoreError:
-        return False
-    wanted = psf.cpu().float()
-    return there.shape == wanted.shape and torch.allclose(there / there.max(), wanted / wanted.max(), atol=1 / 255)

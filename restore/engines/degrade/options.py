@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from restore.errors import ConfigError
-from restore.options import Alias, Number, OneOf, Options
+from restore.options import Alias, Number, OneOf, Options, Text, flag
 
 CAMERAS = ("raw", "dslr", "phone", "smoothed")
+SHAPES = ("shake", "line", "disc", "field")
 _QUALITY = Number(1, 100, "QUALITY", whole=True)
 
 
@@ -143,3 +145,39 @@ class RealWorldOptions(Options):
         super().__post_init__()
         if self.factor != int(self.factor):
             raise ConfigError(f"--factor {self.factor:g} does not go with real-world", fix="Give a whole number")
+
+
+@dataclass(frozen=True)
+class BlurOptions(NoiseOptions):
+    """Blur of a moving or unfocused camera."""
+
+    shape: Annotated[str, OneOf(*SHAPES)] = "shake"
+    """blur: a shake along a random path, a straight line, a disc (out of focus), or a field: motion that is another
+    one at every place."""
+    length: Annotated[float | None, Number(0, 200, "PIXELS")] = None
+    """blur: extent of a shake, of a line and of the largest motion of a field (12)."""
+    angle: Annotated[float | None, Number(-360, 360, "DEGREES")] = None
+    """blur: of a line, counter-clockwise from the right (0)."""
+    radius: Annotated[float | None, Number(0, 100, "PIXELS")] = None
+    """blur: of a disc (3)."""
+    varying: bool = False
+    """blur: a shake that also rolls, and so changes over the picture."""
+    gamma: bool = False
+    """blur: average the values of the file instead of linear light."""
+    noise: Annotated[float, Number(0, 255, "LEVEL")] = 0.0
+    """blur: std of white noise after it, in 8-bit units (0)."""
+    save_psf: Annotated[str | Path | None, Text("FILE|FOLDER")] = None
+    """blur: write the PSF too, where there is one for the whole picture."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, shapes in _BELONGS.items():
+            if getattr(self, name) not in (None, False) and self.shape not in shapes:
+                fix = f"It belongs to {' or '.join(shapes)}"
+                raise ConfigError(f"{flag(name)} does not go with --shape {self.shape}", fix=fix)
+        if self.save_psf is not None and (self.varying or self.shape == "field"):
+            raise ConfigError("--save-psf needs a blur that is the same everywhere", fix="Leave it out")
+
+
+_BELONGS = {"length": ("shake", "line", "field"), "angle": ("line",), "radius": ("disc",), "varying": ("shake",)}
+"""Option of blur -> the shapes that have it."""

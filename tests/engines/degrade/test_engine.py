@@ -12,7 +12,7 @@ from restore.tasks import TASKS
 
 SMALLER = ("downscale", "real-world")
 KINDS = tuple(kind for kind in TASKS["degrade"].methods if kind not in SMALLER)
-COMPRESSED = {"jpeg": {}, **{kind: {"jpeg": 60} for kind in ("gaussian", "camera", "none")}}
+COMPRESSED = {"jpeg": {}, **{kind: {"jpeg": 60} for kind in ("gaussian", "camera", "none", "blur")}}
 
 
 def picture(samples: int = 3, dtype: str = "uint8", size: tuple[int, int] = (251, 150)) -> np.ndarray:
@@ -66,6 +66,34 @@ def test_float_pictures_too(samples):
         whole = degraded(kind, pixels, 4096)
         np.testing.assert_array_equal(degraded(kind, pixels, 32), whole)
         assert whole.dtype == np.float32 and float((whole - pixels).std()) > 0.05
+
+
+@pytest.mark.parametrize(
+    "options", [{"shape": "line", "angle": 20}, {"shape": "disc", "noise": 3}, {"shape": "field", "jpeg": 70},
+                {"shape": "field", "length": 40}, {"varying": True}, {"varying": True, "gamma": True, "noise": 2}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_every_blur_in_tiles(options, dtype):
+    pixels = picture(3, dtype)
+    whole = degraded("blur", pixels, 4096, **options)
+    np.testing.assert_array_equal(degraded("blur", pixels, 32, **options), whole)
+    np.testing.assert_array_equal(degraded("blur", pixels, 32, crop=(41, 53, 70, 90), **options), whole[53:143, 41:111])
+    assert whole.shape == pixels.shape and whole.dtype == pixels.dtype and not np.array_equal(whole, pixels)
+
+
+def test_blur_keeps_the_mean_of_light():
+    unit = picture(3, "float32")
+    for options in ({}, {"shape": "field"}, {"varying": True}):
+        blurred = degraded("blur", unit, gamma=True, **options)
+        assert np.abs(blurred.mean((0, 1)) - unit.mean((0, 1))).max() < 2e-3
+    point = np.zeros((61, 61), np.float32)
+    point[30, 30] = 1
+    for length in (5, 20):
+        spread = degraded("blur", point, length=length, gamma=True)
+        rows, columns = np.nonzero(spread > 1e-4)
+        assert length - 2.5 <= max(np.ptp(columns * np.cos(a) + rows * np.sin(a)) for a in np.arange(16) * np.pi / 16)
+        assert np.ptp(rows) <= length + 2 and spread.sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_out_of_the_tiles_come_those_asked_for():

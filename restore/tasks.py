@@ -146,6 +146,7 @@ TASKS: dict[str, Task] = {
             "psf": _deblur("psf", "DeblurOptions"),
             "network": _deblur("network", "NetworkOptions", "deblur"),
         },
+        cases="restore.degradations.deblur_cases:DeblurCase",
     ),
     "upscale": Task(
         summary="Enlarge a picture, several pictures, or folders of them (super-resolution).",

@@ -307,11 +307,18 @@ def test_the_table_and_the_help_import_no_numpy():
 
 def test_cases_of_the_tasks():
     from restore.degradations.blur_cases import BlurCase
+    from restore.degradations.deblur_cases import DeblurCase
     from restore.degradations.noise_cases import NoiseCase
     from restore.degradations.upscale_cases import UpscaleCase
 
     kinds = {name: case_class(task) for name, task in TASKS.items()}
-    assert kinds == {"denoise": NoiseCase, "deconv": BlurCase, "upscale": UpscaleCase, "deblur": None, "degrade": None}
+    assert kinds == {
+        "denoise": NoiseCase,
+        "deconv": BlurCase,
+        "upscale": UpscaleCase,
+        "deblur": DeblurCase,
+        "degrade": None,
+    }
     assert NoiseCase.standard() == {"clean": NoiseCase()} and BlurCase.standard() == {}
     with pytest.raises(ConfigError, match=r"restore.tasks:Task describes no cases of an evaluation"):
         case_class(Task("", "", {}, cases="restore.tasks:Task"))

@@ -93,7 +93,7 @@ class DeblurCase(Case):
             what = f"JPEG has grey or RGB, this picture {channels} channels"
             raise UnsupportedError(what, fix="Take others, or jpeg: 0")
         recipe = CameraBlurRecipe(**self._recipe())
-        margin = recipe.side // 2
+        margin = recipe.margin
         least = 2 * (margin + BORDER) + _LEAST
         if min(height, width) < least:
             what = f"a picture of {width} x {height} px is too small for this blur"

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "plain_unet": "restore.models.plain_unet:PlainUNet",
     "compact_deblur": "restore.models.compact_deblur:CompactDeblur",
-    "psf_net": "restore.models.psf_net:PSFNet",
     "compact_sr": "restore.models.compact_sr:CompactSR",
     "srresnet": "restore.models.srresnet:SRResNet",
     "rrdb": "restore.models.rrdb:RRDBNet",

@@ -117,8 +117,7 @@ def _output_differences(net: nn.Module, spec: ModelSpec) -> list[str]:
             return [f"{name}: the network does not run on {size}: {why}"]
         if not isinstance(y, Tensor):
             return [f"outputs: the network gives {type(y).__name__}, not one tensor of all outputs' channels"]
-        sides = (spec.fixed, spec.fixed) if spec.fixed else (height * spec.scale, width * spec.scale)
-        expected = (1, channels, *sides)
+        expected = (1, channels, height * spec.scale, width * spec.scale)
         if y.shape != expected:
             wanted, actual = (" x ".join(map(str, sizes)) for sizes in (expected, y.shape))
             return [f"output shape for {size}: the spec says {wanted}, the network gives {actual}"]

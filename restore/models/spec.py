@@ -105,8 +105,6 @@ class ModelSpec:
         scale: output side / input side, an integer.
         reduction: instead of that, input side / output side, of "whole" pictures only: their outputs are smaller, and
             what is left of a side below a multiple of it is cut off.
-        fixed: instead of both, the side of square outputs in pixels whatever the input's size ("whole" pictures only):
-            of a network that describes a picture, such as by the PSF that blurred it.
         size: of the outputs in files, where it is another than `scale` makes it; they are resampled.
         multiple_of: input sides and tile origins must be multiples of this (strides, unshuffles, windows).
         min_size: smallest input side in pixels; smaller pictures are padded.
@@ -134,7 +132,6 @@ class ModelSpec:
     channels: int | None = None
     scale: int = 1
     reduction: int = 1
-    fixed: int = 0
     size: OutputSize | None = None
     multiple_of: int = 1
     min_size: int = 1
@@ -174,7 +171,7 @@ class ModelSpec:
             what = f"window is {self.window} with {len(self.inputs)} inputs"
             raise _unusable(what, "Give an odd number; more than 1 only with one input")
         least_of = {
-            "heads": 1, "scale": 1, "reduction": 1, "fixed": 0, "multiple_of": 1, "min_size": 1, "radius": 0,
+            "heads": 1, "scale": 1, "reduction": 1, "multiple_of": 1, "min_size": 1, "radius": 0,
             "overlap": 0,
         }  # fmt: skip
         for field, least in least_of.items():
@@ -189,9 +186,6 @@ class ModelSpec:
         if self.reduction > 1 and (self.tiling != "whole" or self.scale > 1):
             what = f"reduction is {self.reduction} with tiling {self.tiling!r} and scale {self.scale}"
             raise _unusable(what, 'Only tiling "whole" with scale 1 gives outputs smaller than their inputs')
-        if self.fixed and (self.tiling != "whole" or self.scale > 1 or self.reduction > 1):
-            what = f"fixed is {self.fixed} with tiling {self.tiling!r} and scale {self.scale}"
-            raise _unusable(what, 'Only tiling "whole" with scale 1 gives outputs of a fixed size')
         if self.residual and (self.scale > 1 or self.reduction > 1 or len(self.outputs) > 1):
             raise _unusable("residual is true", "Only one output of the input's size is a sum with the input")
 

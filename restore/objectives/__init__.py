@@ -24,7 +24,6 @@ OBJECTIVES: dict[str, str] = {
     "supervised": "restore.objectives.supervised:Supervised",
     "multi_output": "restore.objectives.multi_output:MultiOutputLearning",
     "adversarial": "restore.objectives.adversarial:Adversarial",
-    "psf_estimation": "restore.objectives.psf_estimation:PSFEstimation",
     "deconvolution": "restore.objectives.deconvolution:Deconvolution",
     "blind_spot": "restore.objectives.blind_spot:BlindSpot",
     "noise2void": "restore.objectives.self_supervised:Noise2Void",

@@ -248,7 +248,8 @@ def fit_judge(args: argparse.Namespace) -> None:
             f"{np.sum(best) / max(len(chosen), 1):.2f} dB; on sharp ones {np.mean(sharp):.2f} dB; made worse {lost:.1%}"
         )
 
-    net = fit(Judge(), lambda net: loss_of(net, rng.choices(flat, k=12), augmented=True)[0], report, args)
+    net = Judge().to(memory_format=torch.channels_last)
+    net = fit(net, lambda net: loss_of(net, rng.choices(flat, k=12), augmented=True)[0], report, args)
     save(net, args.out)
 
 

@@ -74,7 +74,8 @@ class MultiOutput(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, other: nn.Module, noise: float = NOISE, seed: int = 0) -> bool:
-        """Take all weights of the network with one head; every head begins as that network and a little noise.
+        """Take all weights of the network with one head, by itself or in a `MultiOutput`; every head begins as that
+        network and a little noise.
 
         Without noise all heads win alike: the first would learn, the others would have no gradient.
 
@@ -84,6 +85,8 @@ class MultiOutput(nn.Module):
         Returns:
             False for any other network, of which nothing is taken.
         """
+        if isinstance(other, MultiOutput) and other.heads == 1:
+            other = other.network
         if type(other) is not type(self.network) or _output_layer(other)[0] != self._name:
             return False
         state = dict(other.state_dict())

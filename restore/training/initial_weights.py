@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from restore.errors import WeightsError
+from restore.errors import ConfigError, WeightsError
 from restore.training.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ def load_initial_weights(network: nn.Module, name: str, model: ModelSettings) ->
     loaded = read_network(path, model.name, model.arguments)
     network.load_state_dict(loaded.net.state_dict())
     return loaded.card.all_runs() if loaded.card else ()
+
+
+def begin_from(network: nn.Module, trained: nn.Module) -> None:
+    """Put the weights of a trained network into one like it, or into one that takes them by `begin_with`.
+
+    Raises `ConfigError` for any other.
+    """
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (network, trained)]
+    if shapes[0] == shapes[1]:
+        network.load_state_dict(trained.state_dict())
+        return
+    begin = getattr(network, "begin_with", None)
+    if begin is None or not begin(trained):
+        what = f"a stage's {type(network).__name__} cannot begin with the {type(trained).__name__} of the one before"
+        raise ConfigError(what, fix="Leave model.arguments as they are, or give a network that takes such weights")
 
 
 def _of_another(path: Path, model: ModelSettings) -> bool:

@@ -19,7 +19,7 @@ from restore.models import build
 from restore.models.spec import spec_of
 from restore.objectives.objective import Objective
 from restore.training.checkpoint import load_checkpoint
-from restore.training.initial_weights import load_initial_weights
+from restore.training.initial_weights import begin_from, load_initial_weights
 from restore.training.log import Notify
 from restore.training.loop import Progress, train
 from restore.training.provenance import commit, machine
@@ -32,7 +32,7 @@ def run(
     folder: Path,
     *,
     resume: bool = False,
-    init_from: dict[str, torch.Tensor] | None = None,
+    init_from: nn.Module | None = None,
     stages: Sequence[dict[str, Any]] = (),
     before: Sequence[dict[str, Any]] = (),
     command: str = "",
@@ -44,7 +44,8 @@ def run(
 
     Args:
         resume: go on from the newest checkpoint in `folder`.
-        init_from: weights of the network to start from, with a fresh schedule, in place of `settings.begin`.
+        init_from: a trained network to start from, with a fresh schedule, in place of `settings.begin`: the same, or
+            one that this one's `begin_with` takes (of fewer heads).
         stages, before: runs that `init_from` went through, as `run_of`: of the same training, and of the weights
             that one began with. A resumed run knows its own.
         command: that repeats the training, for the card.
@@ -60,7 +61,7 @@ def run(
         facts = load_checkpoint(folder)[1]["facts"]
         stages, before = facts.get("stages", ()), facts.get("before", ())
     elif init_from is not None:
-        objective.averaged.load_state_dict(init_from)
+        begin_from(objective.averaged, init_from)
     elif settings.begin:
         before = [
             each.model_dump() for each in load_initial_weights(objective.averaged, settings.begin, settings.model)

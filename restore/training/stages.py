@@ -74,4 +74,4 @@ def _handed_on(settings: Settings, folder: Path) -> dict[str, Any]:
     """What the next stage begins with: averaged weights, and the runs behind them."""
     network, progress, facts = trained_network(folder, settings)
     runs = [*facts["stages"], run_of(progress, facts)]
-    return {"init_from": network.state_dict(), "stages": runs, "before": facts["before"]}
+    return {"init_from": network, "stages": runs, "before": facts["before"]}

@@ -4,7 +4,7 @@ Ringing, over-sharpening and blur that is left are seen in the blurred and the r
 gives, for every cell of 8 x 8 px, the logarithms of both squared errors; sums over cells give the gain.
 
     input       B x 3 x H x W       luma of the blurred picture, of the restored one, four times their difference
-    1/2, 1/4, 1/8                   32, 48, 64 channels, two residual blocks each
+    1/2, 1/4, 1/8                   24, 32, 48 channels; one, two and two residual blocks
     output      B x 2 x H/8 x W/8   log10 of the mean squared error: of the blurred and of the restored picture
 """
 
@@ -21,7 +21,7 @@ from restore.physics.color import to_grey
 
 CELL = 8
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
-_WIDTHS = (32, 48, 64)
+_WIDTHS = (24, 32, 48)
 
 
 class Judge(nn.Module):
@@ -31,7 +31,7 @@ class Judge(nn.Module):
         super().__init__()
         first, second, third = _WIDTHS
         self.layers = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, first, 3, padding=1), ResidualBlock(first), ResidualBlock(first),
+            nn.PixelUnshuffle(2), nn.Conv2d(12, first, 3, padding=1), ResidualBlock(first),
             nn.Conv2d(first, second, 2, stride=2), ResidualBlock(second), ResidualBlock(second),
             nn.Conv2d(second, third, 2, stride=2), ResidualBlock(third), ResidualBlock(third),
             nn.Conv2d(third, 2, 3, padding=1),

@@ -20,9 +20,10 @@ from torch import Tensor
 from restore.classical.blind import refine_psf
 from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian
-from restore.engines.deblur.candidates import SIDE, Candidate, candidates
+from restore.engines.deblur.candidates import SIDE, Candidate, candidates, centred
 from restore.engines.deblur.judge import error_maps
 from restore.inference.engine import Place
+from restore.physics.batch import crop_or_pad
 from restore.physics.color import linear_to_srgb, srgb_to_linear, to_grey
 from restore.physics.psf import sanitised
 
@@ -144,7 +145,7 @@ def _with_refined(found: list[Candidate], light: Tensor, parts: Sequence[Part]) 
         psf = found[best].psf
         reach = int(((psf > 0.02 * psf.max()).nonzero() - SIDE // 2).abs().max())
         refined = refine_psf(light, psf, min(SIDE, 2 * reach + 5), _ROUNDS)
-        found = [*found, Candidate(refined.float(), f"{found[best].origin}, refined")]
+        found = [*found, Candidate(_padded(refined), f"{found[best].origin}, refined")]
     return found
 
 
@@ -239,6 +240,10 @@ def _between(middles: list[float], first: int, length: int) -> Tensor:
     at = (pixel - middles[0]) / (middles[1] - middles[0])
     at = at.clamp(0, len(middles) - 1)
     return (1 - (at[:, None] - torch.arange(len(middles))).abs()).clamp(min=0)
+
+
+def _padded(psf: Tensor) -> Tensor:
+    return centred(crop_or_pad(psf.float(), (SIDE, SIDE)))
 
 
 def _light(pixels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ al. (https://arxiv.org/abs/2208.13029), where the ambiguity is real and the targ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -42,10 +43,20 @@ class Evidence(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A PSF of odd sides and sum 1, and where it comes from, in words."""
+    """A PSF to be tried.
+
+    Attributes:
+        psf: 31 x 31, of sum 1.
+        origin: where it comes from, in words.
+        number: of its kind: of the window, or after those of the network's candidate, the likeliest first.
+        facts: confidence and negative share of an estimate; probability of the network's candidate, and of its
+            likeliest; -1 where there is none.
+    """
 
     psf: Tensor
     origin: str
+    number: int
+    facts: tuple[float, float, float, float]
 
 
 def evidence(light: Tensor) -> Evidence:
@@ -62,9 +73,26 @@ def candidates(light: Tensor) -> list[Candidate]:
     with torch.inference_mode():
         psfs, logits = network()(seen.maps[None], seen.facts[None])
     chances = logits[0].softmax(0)
-    made = [Candidate(centred(psf), f"estimate in {side} px") for psf, side in zip(seen.maps, WINDOWS, strict=True)]
-    order = chances.argsort(descending=True)
-    return made + [Candidate(centred(psfs[0, i]), f"network, probability {float(chances[i]):.2f}") for i in order]
+    return listed(seen, psfs[0], chances)
+
+
+def listed(seen: Evidence, psfs: Tensor, chances: Tensor) -> list[Candidate]:
+    """The estimates, and the network's candidates by falling probability; `likeliest` of them is the first of these."""
+    most = float(chances.max())
+    made = []
+    for i, side in enumerate(WINDOWS):
+        facts = float(seen.facts[i, 0]), float(seen.facts[i, 2]), -1.0, most
+        made.append(Candidate(centred(seen.maps[i]), f"estimate in {side} px", i, facts))
+    for rank, i in enumerate(chances.argsort(descending=True).tolist()):
+        chance = float(chances[i])
+        origin = f"network, probability {chance:.2f}"
+        made.append(Candidate(centred(psfs[i]), origin, len(WINDOWS) + rank, (-1.0, -1.0, chance, most)))
+    return made
+
+
+def likeliest(found: Sequence[Candidate]) -> Candidate:
+    """The network's likeliest candidate."""
+    return next(each for each in found if each.number == len(WINDOWS))
 
 
 def centred(psf: Tensor) -> Tensor:

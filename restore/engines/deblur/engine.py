@@ -22,11 +22,8 @@ from restore.engines.deblur.by_psf import (
     LEAST_GAIN,
     MOST_OTHERS,
     SIDE,
-    Part,
     Solution,
-    expected_gains,
     judge_blur,
-    parts_of,
     solve,
     take_out,
 )
@@ -65,7 +62,8 @@ class DeblurEngine:
 
     Args:
         options: of the method.
-        method: "network", "psf", or "measured": for each picture the one that is expected to gain more, or neither.
+        method: "network", "psf", or "measured": for each picture a PSF where one is expected to gain enough, else the
+            network, where the picture is not sharp already.
 
     Raises:
         WeightsError: weights that are not there, or of another task.
@@ -100,28 +98,16 @@ class DeblurEngine:
         if self._method == NETWORK:
             return self._by_network(source, scale, options.device)
         view = _View(source, scale)
-        crops = sample_crops(source, scale)
-        softness = edge_softness(crops)
+        least = _FORCED if self._force and self._method == PSF else LEAST_GAIN
+        judged = judge_blur(view.read, *view.size, least=least, progress=options.progress)
+        if judged.solution is not None:
+            decisions = {"method": "psf: hyper-laplacian in linear light", "blur": judged.summary}
+            return self._condition(scale, judged.solution, decisions)
+        if self._method == MEASURED and self._network is not None:
+            return self._by_network(source, scale, options.device, {"blur": judged.summary})
+        softness = edge_softness(sample_crops(source, scale))
         edges = "no edges" if softness is None else f"edge softness {softness:.2f}"
-        least = _FORCED if self._force else LEAST_GAIN
-        parts = parts_of(view.read, *view.size)
-        judged = judge_blur(view.read, parts, *view.size, least=least, progress=options.progress)
-        decisions = {"blur": f"{judged.summary}; {edges}"}
-        network_gain = self._gain_by_network(parts, options.device)
-        if self._method == MEASURED and self._network is not None and network_gain > max(judged.gain, least):
-            decisions["method"] = f"network {self._network.name}, expected to gain {network_gain:.1f} dB"
-            return self._condition(scale, NETWORK, decisions, self._network.spec)
-        if judged.solution is None:
-            return self._unchanged(source, decisions)
-        decisions["method"] = "psf: hyper-laplacian in linear light"
-        return self._condition(scale, judged.solution, decisions)
-
-    def _gain_by_network(self, parts: Sequence[Part], device: torch.device) -> float:
-        """dB expected of the network in the mean of the parts."""
-        if self._method != MEASURED or self._network is None:
-            return 0.0
-        gains = expected_gains(parts, lambda x: self._deblurred(x, device))
-        return float(gains.clamp(min=-3).mean())
+        return self._unchanged(source, {"blur": f"{judged.summary}; {edges}"})
 
     @torch.inference_mode()
     def _deblurred(self, x: Tensor, device: torch.device) -> Tensor:
@@ -135,8 +121,10 @@ class DeblurEngine:
         answers = network.answers(padded[:, None].to(device)).pictures
         return self._wanted.result(answers)[..., :height, :width].to(x.device)
 
-    def _by_network(self, source: PictureSource, scale: ValueScale, device: torch.device) -> Condition:
-        decisions = {}
+    def _by_network(
+        self, source: PictureSource, scale: ValueScale, device: torch.device, before: Mapping[str, str] | None = None
+    ) -> Condition:
+        decisions = dict(before or {})
         if self._network is None:
             return self._unchanged(source, decisions)
         if not self._force:
@@ -145,7 +133,7 @@ class DeblurEngine:
             if seen.is_sharp:
                 return self._unchanged(source, decisions)
         decisions = {"method": f"network {self._network.name}{self._wanted.summary}", **decisions}
-        return self._condition(scale, NETWORK, decisions)
+        return self._condition(scale, NETWORK, decisions, self._network.spec if before else None)
 
     def _sharpness(self, source: PictureSource, scale: ValueScale, device: torch.device) -> Sharpness:
         return measure_sharpness(source, scale, lambda x: self._deblurred(x, device), self.spec.multiple_of)
@@ -188,5 +176,5 @@ class DeblurEngine:
         for i in range(1, wanted.count):
             other = solution.others[i - 1] if i <= len(solution.others) else None
             asked = other is not None and (wanted.several or head == i + 1)
-            pictures.append(solve(x, other, solution.weights[0]) if asked and other is not None else pictures[0])
+            pictures.append(solve(x, other) if asked and other is not None else pictures[0])
         return torch.cat(pictures)

@@ -316,9 +316,7 @@ def write_features(args: argparse.Namespace) -> None:
             restored = solve(blurred, sanitised(each.psf).psf).clamp(0, 1)
             scores = psnr(restored, clean, border=BORDER), psnr_aligned(restored, clean)
             gained.append([float(score - before) for score in scores])
-        torch.save(
-            {"x": torch.stack(rows), "gain": torch.tensor(gained), "kind": one["kind"], "var": one["var"]}, target
-        )
+        torch.save({"x": torch.stack(rows), "gain": torch.tensor(gained), "kind": one["kind"]}, target)
 
 
 def fit_appraisal(args: argparse.Namespace) -> None:
@@ -335,13 +333,13 @@ def fit_appraisal(args: argparse.Namespace) -> None:
     most, best = said.max(1)
     plain, aligned = (gain[..., i].gather(1, best[:, None])[:, 0] for i in (0, 1))
     for least in (0.0, 0.4, 0.8, 1.2):
-        taken = torch.where(most > least, plain, 0.0)
+        treated = most > least
+        taken, aside = (torch.where(treated, each, 0.0) for each in (plain, aligned))
         print(
-            f"from {least} dB on: blurred {taken[~sharp].mean():+.2f} dB (aligned "
-            f"{torch.where(most > least, aligned, 0.0)[~sharp].mean():+.2f}; the best candidates "
-            f"{gain[..., 0].amax(1).clamp(min=0)[~sharp].mean():+.2f}), worse by 0.1 dB "
-            f"{(taken < -0.1)[~sharp].float().mean():.1%}, least {taken.min():.1f} dB; sharp {taken[sharp].mean():+.2f} dB, "
-            f"treated {(most > least)[sharp].float().mean():.1%}"
+            f"from {least} dB on: blurred {taken[~sharp].mean():+.2f} dB (aligned {aside[~sharp].mean():+.2f}; the best "
+            f"candidates {gain[..., 0].amax(1).clamp(min=0)[~sharp].mean():+.2f}), worse by 0.1 dB "
+            f"{(taken < -0.1)[~sharp].float().mean():.1%}, least {taken.min():.1f} dB; sharp {taken[sharp].mean():+.2f} "
+            f"dB, treated {treated[sharp].float().mean():.1%}"
         )
     save(appraisal_of(x, gain), args.out)
 
@@ -380,9 +378,14 @@ def save(net: nn.Module, path: Path) -> None:
     print(f"{path}: {sum(p.numel() for p in net.parameters())} parameters")
 
 
+STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "draw": draw, "psf": fit_psf, "judge": fit_judge, "features": write_features, "appraisal": fit_appraisal,
+}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("draw", "psf", "judge", "features", "appraisal"))
+    parser.add_argument("what", choices=tuple(STEPS))
     parser.add_argument("source", type=Path, help="folder of photographs, or of samples")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
@@ -392,10 +395,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    whats = {
-        "draw": draw, "psf": fit_psf, "judge": fit_judge, "features": write_features, "appraisal": fit_appraisal,
-    }  # fmt: skip
-    whats[args.what](args)
+    STEPS[args.what](args)
 
 
 if __name__ == "__main__":

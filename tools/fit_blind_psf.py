@@ -3,8 +3,7 @@
     python tools/fit_blind_psf.py draw photos --out samples --minutes 60        (several at once with other --seed)
     python tools/fit_blind_psf.py psf samples --out psf.safetensors --minutes 15
     python tools/fit_blind_psf.py judge samples --out judge.safetensors --minutes 20
-    python tools/fit_blind_psf.py features samples --out features              (several at once, once both are in place)
-    python tools/fit_blind_psf.py appraisal features --out appraisal.safetensors
+    then tools/fit_appraisal.py, once both files are in place
 
 Samples: photographs at random sizes, blurred as a camera does (shakes of 2 to 25 px, lines, discs, a fifth not at all;
 some change over the picture; noise, JPEG), what is estimated of each in four windows, and each estimate taken out.
@@ -34,24 +33,21 @@ from skimage.registration import phase_cross_correlation
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from restore.engines.deblur.appraisal import Appraisal, features, look_at, solve
-from restore.engines.deblur.candidates import SIDE, Evidence, PSFNetwork, evidence, likeliest, listed, network
+from restore.engines.deblur.appraisal import solve
+from restore.engines.deblur.candidates import SIDE, PSFNetwork, evidence
 from restore.engines.deblur.judge import CELL, Judge
 from restore.io import read_picture
 from restore.io.tensors import to_unit
-from restore.metrics.aligned import psnr_aligned
 from restore.metrics.pixel import psnr
 from restore.physics.batch import crop_or_pad
 from restore.physics.camera_blur import CameraBlurRecipe, blur_as_camera
 from restore.physics.color import srgb_to_linear, to_grey
-from restore.physics.psf import sanitised
 from restore.physics.shake import draw_paths, gaussians, rasterised
 from restore.picture import ValueScale
 
 CLEAN, SAMPLE, BORDER = 296, 256, 12
 WEIGHTS = (300.0, 500.0, 1000.0, 1000.0, 1000.0, 2500.0)
 """What is drawn from for each restored picture."""
-TOO_MUCH = 1.6  # weight of expecting too much
 LEAST_GAIN = 0.3  # dB expected below which nothing is done, in the figures printed
 
 
@@ -124,8 +120,9 @@ def sample(clean: Tensor, rng: random.Random, number: int, quick: bool) -> dict[
 
 def _shake(rng: random.Random) -> Tensor:
     """A PSF that has nothing to do with the picture."""
-    path = draw_paths([torch.Generator().manual_seed(rng.randint(0, 10**9))])
-    return rasterised(path * rng.uniform(1, 15), SIDE)[0, 0]
+    return rasterised(draw_paths([torch.Generator().manual_seed(rng.randint(0, 10**9))]) * rng.uniform(1, 15), SIDE)[
+        0, 0
+    ]
 
 
 def _middle(x: Tensor) -> Tensor:
@@ -290,80 +287,6 @@ def _gain(errors: Tensor) -> Tensor:
     return 10 * (before / after).log10()
 
 
-def write_features(args: argparse.Namespace) -> None:
-    """What the appraisal sees of every candidate of every sample with estimates, and what each gains in truth."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    paths = sorted(args.source.glob("*.pt"))
-    random.Random(args.seed).shuffle(paths)
-    for path in paths:
-        target = args.out / path.name
-        if target.exists():
-            continue
-        target.touch()
-        one = torch.load(path, weights_only=True)
-        if "est" not in one:
-            continue
-        blurred, clean = (one["rec"][0][i][None].float() / 255 for i in (0, 3))
-        seen = Evidence(one["est"].float(), torch.tensor([list(fact) for fact in one["info"]]))
-        with torch.no_grad():
-            psfs, logits = network()(seen.maps[None], seen.facts[None])
-        found = listed(seen, psfs[0], logits[0].softmax(0))
-        figures, first = look_at(blurred), likeliest(found)
-        before = psnr(blurred, clean, border=BORDER)
-        rows, gained = [], []
-        for each in found:
-            rows.append(features(figures, each, first))
-            restored = solve(blurred, sanitised(each.psf).psf).clamp(0, 1)
-            scores = psnr(restored, clean, border=BORDER), psnr_aligned(restored, clean)
-            gained.append([float(score - before) for score in scores])
-        torch.save({"x": torch.stack(rows), "gain": torch.tensor(gained), "kind": one["kind"]}, target)
-
-
-def fit_appraisal(args: argparse.Namespace) -> None:
-    """Prints what choosing by it gains, by cross-validation in six parts, then fits to all."""
-    paths = [path for path in sorted(args.source.glob("*.pt")) if path.stat().st_size]
-    samples = [torch.load(path, weights_only=True) for path in paths]
-    random.Random(0).shuffle(samples)
-    x, gain = (torch.stack([each[name] for each in samples]) for name in ("x", "gain"))
-    sharp = torch.tensor([each["kind"] == "none" for each in samples])
-    said = torch.zeros(gain.shape[:2])
-    for part in range(6):
-        held = torch.arange(len(x)) % 6 == part
-        said[held] = appraisal_of(x[~held], gain[~held])(x[held]).detach()
-    most, best = said.max(1)
-    plain, aligned = (gain[..., i].gather(1, best[:, None])[:, 0] for i in (0, 1))
-    for least in (0.0, 0.4, 0.8, 1.2):
-        treated = most > least
-        taken, aside = (torch.where(treated, each, 0.0) for each in (plain, aligned))
-        print(
-            f"from {least} dB on: blurred {taken[~sharp].mean():+.2f} dB (aligned {aside[~sharp].mean():+.2f}; the best "
-            f"candidates {gain[..., 0].amax(1).clamp(min=0)[~sharp].mean():+.2f}), worse by 0.1 dB "
-            f"{(taken < -0.1)[~sharp].float().mean():.1%}, least {taken.min():.1f} dB; sharp {taken[sharp].mean():+.2f} "
-            f"dB, treated {treated[sharp].float().mean():.1%}"
-        )
-    save(appraisal_of(x, gain), args.out)
-
-
-def appraisal_of(x: Tensor, gain: Tensor, steps: int = 400) -> Appraisal:
-    """Fitted to features N x candidates x count and gains N x candidates x 2 (as it lies, aligned)."""
-    net, rows = Appraisal(), x.flatten(0, 1)
-    net.mean.copy_(rows.mean(0))
-    net.spread.copy_(rows.std(0) + 1e-3)
-    wanted, scaled = gain.mean(-1).clamp(-6, 8).flatten(), net.scaled(rows)
-    for member in net.members:
-        optimizer = torch.optim.AdamW(member.parameters(), 3e-3, weight_decay=0.05)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
-            chosen = torch.randint(len(rows), (512,))
-            noisy = scaled[chosen] + 0.05 * torch.randn(512, scaled.shape[1])
-            over = member(noisy)[:, 0] - wanted[chosen]
-            loss = torch.where(over > 0, TOO_MUCH * over, -over).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return net.eval()
-
-
 def read(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(samples to learn from, samples held out)."""
     samples = [torch.load(path, weights_only=True) for path in sorted(folder.glob("*.pt"))]
@@ -379,7 +302,7 @@ def save(net: nn.Module, path: Path) -> None:
 
 
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "draw": draw, "psf": fit_psf, "judge": fit_judge, "features": write_features, "appraisal": fit_appraisal,
+    "draw": draw, "psf": fit_psf, "judge": fit_judge,
 }  # fmt: skip
 
 
@@ -391,7 +314,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--quick", type=float, default=0.7, help="share of samples without estimates, for the judge")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="where the CPU multiplies bfloat16 faster")
+    parser.add_argument("--bf16", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)

@@ -1,9 +1,9 @@
-"""Fit what a candidate PSF is expected to gain (`restore.engines.deblur.appraisal`) to samples of tools/fit_blind_psf.py.
+"""Fit what a candidate PSF is expected to gain (`restore.engines.deblur.appraisal`).
 
     python tools/fit_appraisal.py features samples --out features                       (several at once)
     python tools/fit_appraisal.py fit features --out appraisal.safetensors
 
-The two networks must be in place: features hold what they say. One thread; a sample takes about 3 s.
+Samples are those of tools/fit_blind_psf.py, whose two networks must be in place: features hold what they say. One thread; a sample takes about 3 s.
 """
 
 from __future__ import annotations

@@ -227,8 +227,9 @@ def fit_psf(args: argparse.Namespace) -> None:
 
 
 def _misfit(psf: Tensor, truth: Tensor) -> Tensor:
-    """Squared error over the truth's energy: B x H."""
-    return (psf - truth).square().sum((-2, -1)) / truth.square().sum((-2, -1))
+    """Squared error over the truth's energy, bounded where a wide truth is taken for a point: B x H."""
+    energy = truth.square().sum((-2, -1)) + 0.2 * psf.square().sum((-2, -1))
+    return (psf - truth).square().sum((-2, -1)) / energy
 
 
 def _smoothed(psf: Tensor, taps: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
     python tools/fit_appraisal.py features samples --out features                       (several at once)
     python tools/fit_appraisal.py fit features --out appraisal.safetensors
 
-Samples are those of tools/fit_blind_psf.py, whose two networks must be in place: features hold what they say. One thread; a sample takes about 3 s.
+Samples are those of tools/fit_blind_psf.py, whose two networks must be in place: features hold what they say. One
+thread; a sample takes about 3 s.
 """
 
 from __future__ import annotations

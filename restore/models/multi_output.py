@@ -75,7 +75,7 @@ class MultiOutput(nn.Module):
     @torch.no_grad()
     def begin_with(self, other: nn.Module, noise: float = NOISE, seed: int = 0) -> bool:
         """Take all weights of the network with one head, by itself or in a `MultiOutput`; every head begins as that
-        network and a little noise.
+        network and a little noise. Of one with as many heads, what the network's own `begin_with` takes.
 
         Without noise all heads win alike: the first would learn, the others would have no gradient.
 
@@ -85,6 +85,9 @@ class MultiOutput(nn.Module):
         Returns:
             False for any other network, of which nothing is taken.
         """
+        if isinstance(other, MultiOutput) and other.heads == self.heads:
+            begin = getattr(self.network, "begin_with", None)
+            return begin is not None and bool(begin(other.network))
         if isinstance(other, MultiOutput) and other.heads == 1:
             other = other.network
         if type(other) is not type(self.network) or _output_layer(other)[0] != self._name:

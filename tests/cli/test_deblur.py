@@ -30,7 +30,7 @@ def photo(tmp_path):
 
 
 def test_the_result_has_a_name_of_its_own(restore, photo, tmp_path):
-    ran = restore("deblur", photo)
+    ran = restore("deblur", "--method", "network", photo)
     assert ran.code == 0, ran.err
     out = read(tmp_path / "photo_deblurred.png")
     assert out.shape == (48, 64, 3) and not np.array_equal(out, read(photo))
@@ -39,7 +39,7 @@ def test_the_result_has_a_name_of_its_own(restore, photo, tmp_path):
 
 
 def test_every_head_and_the_map_beside_the_result(restore, photo, tmp_path):
-    ran = restore("deblur", "--all-heads", photo, "--uncertainty")
+    ran = restore("deblur", "--method", "network", "--all-heads", photo, "--uncertainty")
     assert ran.code == 0, ran.err
     names = {path.name for path in tmp_path.glob("photo_deblurred*")}
     assert names == {"photo_deblurred.png", "photo_deblurred_uncertainty.png"} | {
@@ -57,7 +57,12 @@ def test_every_head_and_the_map_beside_the_result(restore, photo, tmp_path):
 
 
 def test_the_map_says_what_it_is(restore, photo, tmp_path):
-    assert restore("deblur", photo, tmp_path / "out.png", "--uncertainty", tmp_path / "map.png").code == 0
+    assert (
+        restore(
+            "deblur", "--method", "network", photo, tmp_path / "out.png", "--uncertainty", tmp_path / "map.png"
+        ).code
+        == 0
+    )
     assert not (tmp_path / "out_uncertainty.png").exists()
     with Image.open(tmp_path / "map.png") as map_:
         assert map_.mode == "L"
@@ -74,15 +79,17 @@ def test_the_map_has_not_the_profile_and_exif_of_the_picture(restore, tmp_path):
     exif[0x010F] = "Maker"
     pixels = np.rint(255 * soft_scene()).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.tif", icc_profile=profile, exif=exif)
-    assert restore("deblur", tmp_path / "in.tif", tmp_path / "out.png", "--uncertainty").code == 0
+    assert (
+        restore("deblur", "--method", "network", tmp_path / "in.tif", tmp_path / "out.png", "--uncertainty").code == 0
+    )
     with Image.open(tmp_path / "out.png") as out, Image.open(tmp_path / "out_uncertainty.png") as map_:
         assert out.info["icc_profile"] == profile and out.getexif()[0x010F] == "Maker"
         assert "icc_profile" not in map_.info and not map_.getexif()
 
 
 def test_one_head(restore, photo, tmp_path):
-    assert restore("deblur", photo, tmp_path / "all.png", "--all-heads").code == 0
-    ran = restore("deblur", photo, tmp_path / "two.png", "--head", "2")
+    assert restore("deblur", "--method", "network", photo, tmp_path / "all.png", "--all-heads").code == 0
+    ran = restore("deblur", "--method", "network", photo, tmp_path / "two.png", "--head", "2")
     assert ran.code == 0 and "method: network deblur, head 2 of 3" in ran.err
     assert np.array_equal(read(tmp_path / "two.png"), read(tmp_path / "all_head2.png"))
 
@@ -92,14 +99,14 @@ def test_depth_alpha_and_grey_of_a_folder(restore, tmp_path):
     write_noisy(folder / "deep.png", 1, (24, 20, 4), "uint16")
     write_noisy(folder / "grey.png", 2, (24, 20))
     write_noisy(folder / "a" / "photo.jpg", 3, (24, 20, 3))
-    assert restore("deblur", folder, out, "--uncertainty", "--force").code == 0
+    assert restore("deblur", "--method", "network", folder, out, "--uncertainty", "--force").code == 0
     deep = read(out / "deep.png")
     assert deep.dtype == np.uint16 and deep.shape == (24, 20, 4)
     assert np.array_equal(deep[..., 3], read(folder / "deep.png")[..., 3])
     assert read(out / "grey.png").shape == (24, 20) and read(out / "a" / "photo.jpg").shape == (24, 20, 3)
     map_ = read(out / "deep_uncertainty.png")
     assert map_.dtype == np.uint8 and map_.shape == (24, 20)
-    again = restore("deblur", folder, out, "--uncertainty", "--force", "--resume")
+    again = restore("deblur", "--method", "network", folder, out, "--uncertainty", "--force", "--resume")
     assert again.code == 0 and "0 done, 3 done before" in again.err
 
 
@@ -107,11 +114,11 @@ def test_a_sharp_picture_is_left_alone_and_it_is_said(restore, tmp_path, monkeyp
     source, out = tmp_path / "sharp.png", tmp_path / "out.png"
     package.write(np.rint(65535 * sharp_scene(channels=4)).astype(np.uint16), source)
     monkeypatch.setattr("restore.engines.deblur.gate.SMALL_CHANGE", 1e9)  # the small network has not learned that
-    ran = restore("deblur", source, out)
+    ran = restore("deblur", "--method", "network", source, out)
     assert ran.code == 0 and np.array_equal(read(out), read(source))
     assert "method: none: the picture is sharp (--force deblurs it)" in ran.err
     assert "sharpness: edge softness 0." in ran.err and "of the local gradient" in ran.err
-    ran = restore("deblur", source, out, "--force", "--overwrite")
+    ran = restore("deblur", "--method", "network", source, out, "--force", "--overwrite")
     assert ran.code == 0 and not np.array_equal(read(out), read(source)) and "sharpness" not in ran.err
 
 
@@ -120,7 +127,7 @@ def test_warnings_about_tiles_reach_the_user(restore, photo, tmp_path, monkeypat
 
     spoil = lambda self, x, condition, places: Answers(x.expand(-1, 3, -1, -1, -1), ("a tile was left",))  # noqa: E731
     monkeypatch.setattr(DeblurEngine, "_answers", spoil)
-    ran = restore("deblur", photo, tmp_path / "out.png", "--json")
+    ran = restore("deblur", "--method", "network", photo, tmp_path / "out.png", "--json")
     assert ran.code == 0 and ran.err.count("a tile was left") == 1
     (entry,) = json.loads(ran.out)["files"]
     assert entry["warnings"] == ["a tile was left"]
@@ -135,6 +142,6 @@ def test_warnings_about_tiles_reach_the_user(restore, photo, tmp_path, monkeypat
     (("--method", "magic"), "magic"),
 ])  # fmt: skip
 def test_refusals_are_one_sentence(restore, photo, tmp_path, words, message):
-    ran = restore("deblur", photo, tmp_path / "out.png", *words)
+    ran = restore("deblur", "--method", "network", photo, tmp_path / "out.png", *words)
     assert ran.code != 0 and message in ran.err and len(ran.err.strip().splitlines()) == 1
     assert not (tmp_path / "out.png").exists()

@@ -77,7 +77,7 @@ class DeblurEngine:
         self._network: DeblurNetwork | None = None
         if method == NETWORK or (method == MEASURED and SHIPPED in available()):
             self._network = network_of(own.weights, own.model)
-        count = _ANSWERS if method != NETWORK or self._network is None else self._network.count
+        count = self._network.count if self._network else _ANSWERS
         self._wanted = Wanted(count, options.head, options.all_heads, bool(options.uncertainty))
         name = f"the network of {self._network.name}" if self._network and method == NETWORK else f"--method {method}"
         self._wanted.check(name)

@@ -51,12 +51,6 @@ def error_maps(blurred: Tensor, restored: Tensor) -> Tensor:
     return 10 ** _judge()(*lumas)
 
 
-def predicted_gain(blurred: Tensor, restored: Tensor) -> float:
-    """What a restored picture 1 x C x H x W is expected to gain over the blurred one, dB of PSNR."""
-    before, after = error_maps(blurred, restored).sum((0, 2, 3))
-    return float(10 * (before / after).log10())
-
-
 @cache
 @torch.inference_mode(False)
 def _judge() -> Judge:

@@ -31,7 +31,7 @@ def answers(path, pixels):
 
 
 def restored(pixels, **options):
-    return program.load("deblur", device="cpu", force=True, **options).restore(pixels)
+    return program.load("deblur", method="network", device="cpu", force=True, **options).restore(pixels)
 
 
 def engine_of(monkeypatch, offsets, **options):
@@ -154,23 +154,23 @@ def test_published_weights(tmp_path):
 ])  # fmt: skip
 def test_what_needs_other_heads_is_refused(options, words):
     with pytest.raises(ConfigError) as caught:
-        program.load("deblur", **options)
+        program.load("deblur", method="network", **options)
     assert str(caught.value).startswith(words)
 
 
 def test_weights_that_are_not_there_or_of_another_task(deblurrers):
     with pytest.raises(RestoreError, match="for the task 'denoise', not 'deblur'"):
-        program.load("deblur", weights="denoise")
+        program.load("deblur", method="network", weights="denoise")
     (deblurrers / "deblur.safetensors").unlink()
     with pytest.raises(WeightsError, match="deblur"):
-        program.load("deblur")
+        program.load("deblur", method="network")
 
 
 def test_fingerprints_tell_what_shapes_a_result(deblurrers, tmp_path):
     other = write_tiny(tmp_path, seed=1)
     made = [{}, {"head": 1}, {"head": 2}, {"all_heads": True}, {"uncertainty": True}, {"force": True},
             {"weights": other}]  # fmt: skip
-    assert len({program.load("deblur", **options).fingerprint for options in made}) == len(made)
+    assert len({program.load("deblur", method="network", **options).fingerprint for options in made}) == len(made)
 
 
 def test_from_python(deblurrers):
@@ -178,7 +178,7 @@ def test_from_python(deblurrers):
     expected = answers(deblurrers / "deblur.safetensors", pixels).mean(0)
     np.testing.assert_allclose(program.deblur(pixels, force=True), expected, atol=1e-6)
     with pytest.raises(ConfigError, match="uncertainty is an output of the result"):
-        program.load("deblur", uncertainty="u.png")
+        program.load("deblur", method="network", uncertainty="u.png")
 
 
 def test_a_network_of_several_heads_in_any_task_has_an_output_for_each():

@@ -45,6 +45,7 @@ SMALL = {
     "denoise/ap_bsn": ["model.arguments={width: 4, blind: true}", "data.crop=60"],
     "deconv/infwide": ["degradation.arguments.bank=8"],
     "deconv/dwdn": ["degradation.arguments.bank=8"],
+    "deblur/compact": ["data.crop=80"],
     "deblur/nafnet32": [
         "model.arguments={network: nafnet, heads: 2, arguments: {width: 4, encoder_blocks: [1, 1], "
         "decoder_blocks: [1, 1]}}",
@@ -62,8 +63,9 @@ def test_one_config_makes_each_shipped_file(name):
     settings, label = loaded(made_by[0]), label_of(PACKAGED / f"{name}.safetensors")
     assert (settings.name, settings.task) == (label.card.name, label.card.task)
     assert (settings.model.name, settings.model.arguments) == (label.model, label.arguments)
-    for stage in load_stages(made_by[0]):
-        assert (stage.model, stage.data, stage.begin) == (settings.model, settings.data, stage.begin)
+    stages = load_stages(made_by[0])
+    assert (stages[-1].model, stages[-1].data) == (settings.model, settings.data)
+    assert name == "deblur" or all((each.model, each.data) == (settings.model, settings.data) for each in stages)
     assert settings.begin == BEGINS[name]
     assert (
         not settings.begin

@@ -82,7 +82,7 @@ def unsharp(sigma: float, amount: float) -> Method:
 
 def gains(rows: Sequence[Row], method: str, metric: str) -> list[float]:
     """dB over the input, picture by picture."""
-    before = {row.picture: row.scores["psnr"] for row in rows if row.method == INPUT}
+    before = {row.picture: row.scores[metric] for row in rows if row.method == INPUT}
     return [row.scores[metric] - before[row.picture] for row in rows if row.method == method]
 
 

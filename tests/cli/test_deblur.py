@@ -113,7 +113,7 @@ def test_depth_alpha_and_grey_of_a_folder(restore, tmp_path):
 def test_a_sharp_picture_is_left_alone_and_it_is_said(restore, tmp_path, monkeypatch):
     source, out = tmp_path / "sharp.png", tmp_path / "out.png"
     package.write(np.rint(65535 * sharp_scene(channels=4)).astype(np.uint16), source)
-    monkeypatch.setattr("restore.engines.deblur.gate.SMALL_CHANGE", 1e9)  # the small network has not learned that
+    monkeypatch.setattr("restore.engines.deblur.gate.SHARP", 1e9)  # the small network has not learned that
     ran = restore("deblur", "--method", "network", source, out)
     assert ran.code == 0 and np.array_equal(read(out), read(source))
     assert "method: none: the picture is sharp (--force deblurs it)" in ran.err

@@ -28,7 +28,7 @@ from tests.data.conftest import save, scene
 loaded = functools.cache(load_settings)
 SHIPPED = sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 BEGINS = {
-    "cbsn": "", "deconv": "deconv_prior", "deconv_low_light": "denoise", "deconv_prior": "denoise_white",
+    "cbsn": "", "deblur": "", "deconv": "deconv_prior", "deconv_low_light": "denoise", "deconv_prior": "denoise_white",
     "denoise": "", "denoise_mild": "denoise", "denoise_white": "denoise", "upscale_x2": "upscale_x4", "upscale_x4": "",
     "upscale_x4_gan": "upscale_x4", "upscale_x4_real": "upscale_x4",
 }  # fmt: skip

@@ -117,6 +117,16 @@ def deconvolved(weights: str, picture: Array, method: str, **options: float) -> 
     return restore.load("deconv", device="cpu", **load, **options)(picture)
 
 
+def soft() -> Array:
+    """A Gaussian blur of std 1 px and a little noise."""
+    return as_file(_blurred(scene(), _gauss(1.0)) + noise(6, 1))
+
+
+def deblurred(weights: str, picture: Array) -> Array:
+    load = {"weights": weights, "method": "network", "force": True, "precision": "fp32"}
+    return restore.load("deblur", device="cpu", **load)(picture)
+
+
 class Golden(NamedTuple):
     """What is damaged how, what the weights make of it, and PSNR in dB before and after."""
 
@@ -140,6 +150,7 @@ GOLDENS: dict[str, Golden] = {
     "deconv_prior": Golden(
         lambda: blurred(7.65), lambda x: deconvolved("deconv_prior", x, "pnp", noise=7.65), 26.249, 31.336
     ),
+    "deblur": Golden(soft, lambda x: deblurred("deblur", x), 31.209, 30.977),
     "upscale_x4": Golden(lambda: smaller(4), lambda x: upscaled("upscale_x4", x, 4), 27.960, 29.523, shown=plain),
     "upscale_x4_gan": Golden(
         lambda: smaller(4), lambda x: upscaled("upscale_x4_gan", x, 4), 27.960, 28.945, shown=plain

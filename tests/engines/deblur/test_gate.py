@@ -8,7 +8,7 @@ import restore as program
 from restore.engines.deblur import engine as engine_module
 from restore.engines.deblur import gate
 from restore.engines.deblur.engine import DeblurEngine
-from restore.engines.deblur.gate import FAINT, SHARP_EDGES, SMALL_CHANGE, Sharpness, relative_change
+from restore.engines.deblur.gate import FAINT, SHARP, Sharpness, relative_change
 from restore.engines.deblur.network import DeblurNetwork
 from restore.engines.deblur.options import NetworkOptions
 
@@ -16,16 +16,16 @@ from .tiny import Offsets, sharp_scene, soft_scene
 
 
 @pytest.mark.parametrize(("softness", "change", "sharp"), [
-    (0.5, 0.01, True), (SHARP_EDGES, SMALL_CHANGE, True), (SHARP_EDGES + 0.01, 0.0, False),
-    (0.5, SMALL_CHANGE + 0.01, False), (None, 0.0, False),
+    (0.5, 0.01, True), (SHARP - 0.1, 0.2, True), (SHARP + 0.01, 0.0, False), (0.5, 2 * (SHARP - 0.5) + 0.01, False),
+    (None, 0.0, False),
 ])  # fmt: skip
-def test_both_figures_must_agree(softness, change, sharp):
+def test_both_figures_count(softness, change, sharp):
     assert Sharpness(softness, change).is_sharp == sharp
 
 
 def test_the_figures_in_words():
     assert Sharpness(0.512, 0.034).summary == (
-        "edge softness 0.51 (sharp to 0.66), the network would change 3.4% of the local gradient (sharp to 10%)"
+        "edge softness 0.51, the network would change 3.4% of the local gradient: 0.53 (sharp to 0.88)"
     )
     assert Sharpness(None, 0.2).summary.startswith("no edges, the network would change 20.0%")
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,12 +51,12 @@ def end_at_random(
     kinds: list[signal.Signals],
     check: Callable[[], None],
     begin: Callable[[], None],
-) -> int:
+) -> Counter[str]:
     """End a command `count` times, going on with it each time, and begin anew whenever it came to its end.
 
-    Returns how many ends came while it ran; every exit code, and what `check` says, must be right after each.
+    Returns how many signals came while it ran; every exit code, and what `check` says, must be right after each.
     """
-    rng, hits = random.Random(count), 0
+    rng, hits = random.Random(count), Counter[str]()
     started = time.perf_counter()
     begin()
     assert subprocess.run(command(*words), env=environment(), capture_output=True, check=False).returncode == 0
@@ -66,7 +67,7 @@ def end_at_random(
         code, error = ended(words, number, rng.uniform(0.1, whole))
         assert code in ((0, -9) if number == signal.SIGKILL else (0, 130, -int(number))), error
         assert "Traceback" not in error, error
-        hits += code != 0
+        hits[number.name] += code != 0
         check()
         if code == 0:
             begin()
@@ -99,7 +100,8 @@ def test_folder_runs(tmp_path, restore, request, kinds, in_place):
     words = (*words, "--method", "classical", "--workers", "2")
     hits = end_at_random(words, request.config.getoption("--kills"), kinds, check, begin)
     assert visible(photos if in_place else out) == after and find_leftovers(tmp_path) == {}
-    assert hits > 0
+    print("signals while it ran:", dict(hits))  # shown by -rP
+    assert hits.total() > 0
 
 
 def test_a_training(tmp_path, request):
@@ -112,7 +114,7 @@ def test_a_training(tmp_path, request):
     run = ("train", tmp_path / "tiny.yaml", "-q", "--out")
     assert subprocess.run(command(*run, tmp_path / "whole"), env=environment(), check=False).returncode == 0
     expected = load_file(tmp_path / "whole/tiny.safetensors")
-    rng, hits = random.Random(0), 0
+    rng, hits = random.Random(0), Counter[str]()
     for turn in range(request.config.getoption("--kills")):
         number = (signal.SIGKILL, signal.SIGINT)[turn % 2]
         resume = ("--resume",) if list((tmp_path / "run").glob("*.pt")) else ()
@@ -120,7 +122,7 @@ def test_a_training(tmp_path, request):
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
         code, error = ended((*run, tmp_path / "run", *resume), number, rng.uniform(0.5, 8))
         assert code in ((0, -9) if number == signal.SIGKILL else (0, 130, -2)) and "Traceback" not in error, error
-        hits += code != 0
+        hits[number.name] += code != 0
         if code == 0:
             same(load_file(tmp_path / "run/tiny.safetensors"), expected)
             shutil.rmtree(tmp_path / "run")
@@ -129,7 +131,8 @@ def test_a_training(tmp_path, request):
     done = subprocess.run(command(*run, tmp_path / "run", *resume), env=environment(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     same(load_file(tmp_path / "run/tiny.safetensors"), expected)
-    assert hits > 0
+    print("signals while it ran:", dict(hits))
+    assert hits.total() > 0
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

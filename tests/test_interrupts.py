@@ -105,7 +105,7 @@ import importlib._bootstrap as imports, os, signal, sys
 from restore.__main__ import main
 
 def send(name):
-    if sys._getframe(1).f_globals["__name__"] == "torch.distributed" and not sent:
+    if name == sys._getframe(1).f_globals["__name__"] == "torch.distributed" and not sent:  # asked for by C++
         sent.append(os.kill(os.getpid(), signal.SIGINT))
         print("sent", flush=True)
     return called(name)

@@ -78,7 +78,7 @@ def end_at_random(
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["folder", "in place"])
 @pytest.mark.parametrize("kinds", [[signal.SIGKILL], [signal.SIGINT, signal.SIGTERM]], ids=["kill", "interrupt"])
-def test_folder_runs(tmp_path, restore, request, kinds, in_place):
+def test_folder_runs(tmp_path, restore, request, record_property, kinds, in_place):
     photos, out, whole = tmp_path / "photos", tmp_path / "out", tmp_path / "whole"
     for number in range(30):
         write_noisy(tmp_path / "kept" / f"{number:02}.png", number, (64, 96, 3))
@@ -100,11 +100,11 @@ def test_folder_runs(tmp_path, restore, request, kinds, in_place):
     words = (*words, "--method", "classical", "--workers", "2")
     hits = end_at_random(words, request.config.getoption("--kills"), kinds, check, begin)
     assert visible(photos if in_place else out) == after and find_leftovers(tmp_path) == {}
-    print("signals while it ran:", dict(hits))  # shown by -rP
+    record_property("signals while it ran", dict(hits))
     assert hits.total() > 0
 
 
-def test_a_training(tmp_path, request):
+def test_a_training(tmp_path, request, record_property):
     for number in range(4):
         write_noisy(tmp_path / "photos" / f"{number}.png", number, (96, 96, 3))
     text = CONFIG.replace("PHOTOS", str(tmp_path / "photos")).replace("CACHE", str(tmp_path / "cache"))
@@ -131,7 +131,7 @@ def test_a_training(tmp_path, request):
     done = subprocess.run(command(*run, tmp_path / "run", *resume), env=environment(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     same(load_file(tmp_path / "run/tiny.safetensors"), expected)
-    print("signals while it ran:", dict(hits))
+    record_property("signals while it ran", dict(hits))
     assert hits.total() > 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from restore.errors import ExitCode
 from restore.interrupts import end_on_interrupt, ignore_interrupts
 
 
@@ -13,6 +12,7 @@ def main() -> int:
     """Run the command line of this process; returns the exit code."""
     end_on_interrupt()  # loading the command takes a moment
     from restore.cli.main import main as run
+    from restore.errors import ExitCode
 
     code = run()
     ignore_interrupts()

@@ -10,7 +10,6 @@ have returned to our code.
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import sys
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile, takewhile
 from types import FrameType
-from typing import Any
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -112,7 +110,7 @@ def deferred_interrupts() -> Iterator[None]:
             yield
     finally:
         if held:
-            handlers[signal.Signals(held[0])](held[0], inspect.currentframe())
+            handlers[signal.Signals(held[0])](held[0], sys._getframe())
 
 
 def _raise_in_our_code(frame: FrameType | None) -> None:
@@ -141,11 +139,11 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
-def _trace_no_call(frame: FrameType, event: str, argument: Any) -> None:
+def _trace_no_call(frame: FrameType, event: str, argument: object) -> None:
     """Python traces a frame only while there is such a function."""
 
 
-def _interrupt_line(frame: FrameType, event: str, argument: Any) -> Any:
+def _interrupt_line(frame: FrameType, event: str, argument: object) -> None:
     raise KeyboardInterrupt
 
 

@@ -17,8 +17,8 @@ def main() -> int:
     code = run()
     ignore_interrupts()
     if code == ExitCode.INTERRUPTED:
-        # Where a signal is raised while Python compiles a string (as dataclasses do), CPython remembers it, and ends by
-        # that signal in place of our exit code, although the exception was caught.
+        # Where KeyboardInterrupt leaves code from a string (the user's, say), CPython remembers it, and ends by SIGINT
+        # in place of our exit code, although the exception was caught.
         sys.stdout.flush()
         os._exit(code)
     return code

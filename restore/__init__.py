@@ -9,8 +9,6 @@ Importing this package imports no torch; names are loaded when first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from restore.version import __version__
 
 _HOMES = {
@@ -35,7 +33,10 @@ __all__ = [
     "inspect", "load", "read", "read_frames", "upscale", "write",
 ]  # fmt: skip
 
+TYPE_CHECKING = False  # typing takes a moment to import, in which Ctrl-C would be a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from restore.api import Restorer, deblur, deconvolve, denoise, inspect, load, upscale
     from restore.engines.denoise.diagnosis import Diagnosis
     from restore.errors import RestoreError

@@ -2,6 +2,10 @@
 
 In the last three a second signal ends the process at once. Outside the main thread, where Python cannot handle
 signals, nothing is changed: whoever runs us handles them.
+
+No exception is raised within other packages, nor within imports: C code that calls Python may not survive it (that of
+torch.distributed ends the process by SIGABRT), and modules that were half loaded fail later. It is raised when they
+have returned to our code.
 """
 
 from __future__ import annotations
@@ -12,12 +16,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile, takewhile
 from types import FrameType
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 
 _Handler = Callable[[int, FrameType | None], None]
 
+_OURS = __name__.partition(".")[0]
+_WAITING = frozenset({"concurrent", "contextlib", "filelock", "threading"})
+"""What our code waits in for long, or is called through; none of it is called by C code."""
 
 _interrupted = threading.Event()
 """A signal was raised as `KeyboardInterrupt`, which Python may have lost (in a finaliser, in a callback of C code)."""
@@ -47,19 +55,20 @@ def raised_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         _reset(handled)
         _interrupted.set()
-        raise KeyboardInterrupt
+        _raise_in_our_code(frame)
 
     def lost(unraisable: sys.UnraisableHookArgs) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
             report(unraisable)
 
-    handled, report = _not_ignored(), sys.unraisablehook
+    handled, report, tracer = _not_ignored(), sys.unraisablehook, sys.gettrace()
     sys.unraisablehook = lost
     try:
         with _handling(handled, interrupt):
             yield
     finally:
         sys.unraisablehook = report
+        sys.settrace(tracer)
         _interrupted.clear()
 
 
@@ -101,7 +110,41 @@ def deferred_interrupts() -> Iterator[None]:
             yield
     finally:
         if held:
-            handlers[signal.Signals(held[0])](held[0], None)
+            handlers[signal.Signals(held[0])](held[0], sys._getframe())
+
+
+def _raise_in_our_code(frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt` here, or in the next line of ours once the foreign code that runs has returned."""
+    ours = _innermost_of_ours(frame)
+    if ours is None or ours is frame:
+        raise KeyboardInterrupt
+    ours.f_trace = _interrupt_line
+    sys.settrace(_trace_no_call)
+
+
+def _innermost_of_ours(frame: FrameType | None) -> FrameType | None:
+    """The last frame before foreign code; None if nothing of ours runs. Whoever called us is not looked at."""
+    inside = dropwhile(lambda each: _package(each) != _OURS, [*_frames(frame)][::-1])
+    ours = list(takewhile(lambda each: _package(each) in (_OURS, *_WAITING), inside))
+    return ours[-1] if ours else None
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def _trace_no_call(frame: FrameType, event: str, argument: object) -> None:
+    """Python traces a frame only while there is such a function."""
+
+
+def _interrupt_line(frame: FrameType, event: str, argument: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _not_ignored() -> list[signal.Signals]:

@@ -11,6 +11,7 @@ import time
 from subprocess import PIPE
 
 import pytest
+import torch
 
 from restore.cli.main import main as command
 from restore.interrupts import deferred_interrupts, raise_if_interrupted, raised_interrupts, stop_requested
@@ -77,12 +78,62 @@ def test_a_signal_while_the_command_begins_or_ends(number, instant, code):
 
 def test_a_signal_within_code_from_a_string_is_exit_code_130(tmp_path):
     """CPython remembers a `KeyboardInterrupt` out of such code, and `python -m` would end by SIGINT for it."""
-    task = f'exec("import os; os.kill(os.getpid(), {int(signal.SIGTERM)})")'
-    (tmp_path / "task.py").write_text(task)
+    assert doctor_with_a_task(tmp_path, 'exec("raise KeyboardInterrupt")') == (130, "restore: interrupted\n")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_import_is_finished_before_the_signal_is_raised(tmp_path, number):
+    task = f"import os; os.kill(os.getpid(), {number}); open({str(tmp_path / 'finished')!r}, 'w')"
+    assert doctor_with_a_task(tmp_path, task) == (130, "restore: interrupted\n")
+    assert (tmp_path / "finished").exists()
+
+
+def doctor_with_a_task(folder, text):
+    """Exit code and errors of `restore doctor`, which loads this module of the user's."""
+    (folder / "task.py").write_text(text)
+    changed = os.environ | {"RESTORE_TASKS": str(folder / "task.py")}
     words = [sys.executable, "-m", "restore", "doctor"]
-    environment = os.environ | {"RESTORE_TASKS": str(tmp_path / "task.py")}
-    ran = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    assert (ran.returncode, ran.stderr) == (130, "restore: interrupted\n")
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, env=changed)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="nothing to load")
+def test_a_signal_while_torch_calls_python_is_an_exit_code():
+    """What loads torch.distributed does not survive an exception: "terminate called", SIGABRT."""
+    program = """
+import importlib._bootstrap as imports, os, signal, sys
+from restore.__main__ import main
+
+def send(name):
+    if name == sys._getframe(1).f_globals["__name__"] == "torch.distributed" and not sent:  # asked for by C++
+        sent.append(os.kill(os.getpid(), signal.SIGINT))
+        print("sent", flush=True)
+    return called(name)
+
+sent, called, imports._lock_unlock_module = [], imports._lock_unlock_module, send
+sys.argv[1:] = ["doctor"]
+sys.exit(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "sent\n", "restore: interrupted\n")
+
+
+@pytest.mark.parametrize("ours", ["foreign()", "[foreign() for _ in range(9)]", "foreign(ValueError)"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_within_another_package_is_raised_when_that_returns(number, ours):
+    def foreign(error=None):
+        send(number)
+        returned.append(handlers())
+        if error:
+            raise error
+
+    returned, after, tracer = [], [], sys.gettrace()
+    code = f"def work():\n    {ours}\n    after.append(1)\nwork()"
+    with pytest.raises(KeyboardInterrupt), raised_interrupts():
+        exec(code, {"__name__": "restore.ours", "foreign": foreign, "after": after})
+    assert returned == [[signal.SIG_DFL] * 2], "a second signal would kill"
+    assert after == []
+    assert sys.gettrace() is tracer
 
 
 def test_an_error_that_a_signal_caused_is_an_interrupt(monkeypatch, capfd):

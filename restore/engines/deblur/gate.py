@@ -19,9 +19,9 @@ from restore.analysis.sharpness import edge_softness
 from restore.picture import PictureSource, ValueScale
 
 SHARP = 0.88
-"""Most that softness and half of the change may add up to. Of 28 photographs of 440 px with noise of 1/255 and JPEG 92,
-full size and halved, 93 % lie below when sharp, 43 % blurred by a disc of radius 1 px, 29 % shaken by 3 px, 11 % by 5 px;
-middles: softness 0.58, 0.71, 0.75 and 0.79, change 0.22, 0.37, 0.39 and 0.42."""
+"""Most that softness and half of the change may add up to. Of 28 photographs of 440 px with noise of 1/255 and JPEG
+92, full size and halved, 93 % lie below when sharp, 43 % blurred by a disc of radius 1 px, 29 % shaken by 3 px, 11 % by
+5 px; middles: softness 0.58, 0.71, 0.75 and 0.79, change 0.22, 0.37, 0.39 and 0.42."""
 FAINT = 0.5 / 255
 """Least local gradient that a change is compared with: in flat pictures only rounding would be measured."""
 _CROP, _GRID = 192, 2  # the network is tried on up to four crops, px

@@ -118,6 +118,7 @@ def test_the_judge_knows_a_good_result_from_a_bad_one():
     assert Judge()(torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)).shape == (2, 2, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_shake_is_found_and_taken_out():
     blurred, clean = picture(blur=12)
     found = judged(blurred)
@@ -128,6 +129,7 @@ def test_a_shake_is_found_and_taken_out():
     assert torch.allclose(found.solution.shares.sum(0), torch.ones(()), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sharp_picture_is_left_alone_and_a_tiny_one_is_not_estimated():
     sharp, _ = picture()
     found = judged(sharp)

@@ -102,6 +102,7 @@ def test_strength_mixes_the_pictures_and_not_the_map(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"head": 2}, {"all_heads": True, "uncertainty": True}])
+@pytest.mark.slow
 def test_tiles_leave_no_trace(options):
     pixels = picture(150, 170, 3, "uint8").pixels
     whole = restored(pixels, **options)

@@ -161,13 +161,15 @@ def test_thirds_are_exact():
 def test_crops_that_no_blur_fits_into_are_refused():
     with pytest.raises(ConfigError, match=r"up to 37 px wide, the pictures have 32 px\. Set data\.crop to 37"):
         BlurDegradation(bank=6).draw({"clean": CLEAN[..., :32]}, 0, 0, 0)
-    with pytest.raises(ConfigError, match=r"blurs need 37 px, the pictures have 40 px\. Set data\.crop to 69"):
+    with pytest.raises(
+        ConfigError, match=r"blurs cut off 20 px at every side, the pictures have 40 px\. Set data\.crop to 72"
+    ):
         CameraBlurDegradation().draw({"clean": CLEAN}, 0, 0, 0)
 
 
 def test_pictures_of_a_moving_camera_come_without_their_margin():
     damage = MAKERS["camera_blur"]()
-    sample, margin = damage.draw({"clean": CLEAN}, 1, 2, 3), damage.recipe.side // 2
+    sample, margin = damage.draw({"clean": CLEAN}, 1, 2, 3), damage.recipe.margin
     assert torch.equal(sample.targets["result"], CLEAN[..., margin:-margin, margin:-margin])
     assert sample.inputs["picture"].shape == sample.targets["result"].shape and eight_bits(sample.inputs["picture"])
     assert sample.conditions["varying"].shape == (6, 1, 1, 1) and sample.conditions["psf"].shape[:2] == (6, 1)

@@ -21,7 +21,7 @@ def test_samples_are_on_the_device(name, given):
         sample = damage.draw(shown, 1, 16, 0)
         for values in (sample.inputs, sample.targets, sample.conditions):
             assert {x.device for x in values.values()} <= {CUDA}
-    side = {"downscale": 16, "real_world": 16, "camera_blur": 64 - 2 * (MAKERS["camera_blur"]().recipe.side // 2)}.get(
+    side = {"downscale": 16, "real_world": 16, "camera_blur": 64 - 2 * MAKERS["camera_blur"]().recipe.margin}.get(
         name, 64
     )
     assert sample.inputs["picture"].shape == (6, 3, side, side)

@@ -38,7 +38,7 @@ UNETS = [
     Case("plain_unet", 713_676, {"condition_channels": 1}),
     Case("plain_unet", 678_604, {"widths": (64,), "blocks": (9,)}),
     Case("plain_unet", 7_484, {"channels": 1, "widths": (8, 8, 8), "blocks": (1, 2, 1, 0, 1)}),
-    Case("compact_deblur", 2_192_588),
+    Case("compact_deblur", 1_307_084),
 ]
 SMALL_RRDB = {"width": 4, "growth": 2, "blocks": 1}
 UPSCALERS = [

@@ -38,7 +38,6 @@ from restore.evaluation.samples import Sample, clean_sources
 from restore.report.table import markdown
 
 METRICS = ("psnr", "psnr_aligned")
-PRESERVED, TREATED = 45.0, 0.0  # dB: a sharp picture that came back as it was
 UNSHARP = tuple((sigma, amount) for sigma in (1.0, 2.0, 4.0) for amount in (0.3, 0.7))
 CASES: dict[str, dict[str, Any]] = {
     **{f"shake{length}": {"length": length} for length in (5, 12, 20)},

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -23,13 +22,13 @@ from restore.analysis.sharpness import edge_softness
 from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian
 from restore.engines.deblur.candidates import SIDE, WINDOWS, Candidate
+from restore.engines.deblur.fitted import APPRAISAL_FILE, fitted
 from restore.engines.deblur.judge import error_maps
 from restore.physics.blurred_noise import blurred_noise
 from restore.physics.color import linear_to_srgb, srgb_to_linear, to_grey
 from restore.physics.psf import sanitised
 
 MEMBERS, HIDDEN = 5, 24
-WEIGHTS = Path(__file__).with_name("appraisal.safetensors")
 WEIGHT = 1000.0
 """Of the data against the prior of hyper-Laplacian deconvolution. On 60 estimates 1000 gained most in the mean; 4000,
 which is right for an exact PSF, lost 1.6 dB where 1000 gained 0.2."""
@@ -147,10 +146,5 @@ def expected(parts: Sequence[Seen], candidate: Candidate, likeliest: Candidate) 
 
 
 @cache
-@torch.inference_mode(False)
 def _appraisal() -> Appraisal:
-    from safetensors.torch import load_file
-
-    net = Appraisal()
-    net.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
-    return net.eval()
+    return fitted(Appraisal, APPRAISAL_FILE)

@@ -170,7 +170,8 @@ def _decide(parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor, le
         chosen.append(best)
         covered = torch.maximum(covered, gains[best])
     own = gains[chosen]
-    shares = (torch.cat([torch.zeros_like(own[:1]), own]) / _SOFTNESS).softmax(0)
+    as_it_is = torch.full_like(own[:1], min(least, 0.0))  # nothing stays where a picture is to be treated whatever
+    shares = (torch.cat([as_it_is, own]) / _SOFTNESS).softmax(0)
     gain = float((shares[1:] * own).sum(0).mean())
     rows, columns = (sorted({getattr(part, name) for part in parts}) for name in ("row", "column"))
     psfs = [sanitised(found[i].psf).psf for i in chosen]

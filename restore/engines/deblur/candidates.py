@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,13 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from restore.classical.blind import estimate_psf
+from restore.engines.deblur.fitted import PSF_FILE, fitted
 from restore.models.blocks import ResidualBlock
 from restore.physics.batch import crop_or_pad
 
 WINDOWS = (9, 15, 23, 31)
 SIDE = WINDOWS[-1]
 FACTS = 3
-WEIGHTS = Path(__file__).with_name("psf.safetensors")
 _THRESHOLD, _STEEP = 0.04, 60.0  # of what is kept, over a candidate's maximum
 
 
@@ -143,11 +142,6 @@ class PSFNetwork(nn.Module):
 
 
 @cache
-@torch.inference_mode(False)
 def network() -> PSFNetwork:
     """The fitted network."""
-    from safetensors.torch import load_file
-
-    net = PSFNetwork()
-    net.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
-    return net.eval()
+    return fitted(PSFNetwork, PSF_FILE)

@@ -27,6 +27,7 @@ from restore.engines.deblur.by_psf import (
     solve,
     take_out,
 )
+from restore.engines.deblur.fitted import digest
 from restore.engines.deblur.gate import Sharpness, measure_sharpness
 from restore.engines.deblur.network import SHIPPED, Answers, DeblurNetwork, network_of
 from restore.engines.deblur.options import DeblurOptions, NetworkOptions
@@ -85,6 +86,7 @@ class DeblurEngine:
         spec = self._network.spec if self._network and method == NETWORK else tiled
         self.spec = replace(spec, task="deblur", residual=False, outputs=self._wanted.outputs)
         weights = self._network.fingerprint if self._network else ""
+        weights += "" if method == NETWORK else f"+psf:{digest()}"
         self.fingerprint = f"deblur:{method}:{weights}:{self._wanted}:force={self._force}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DeblurEngine:
@@ -133,7 +135,7 @@ class DeblurEngine:
             if seen.is_sharp:
                 return self._unchanged(source, decisions)
         decisions = {"method": f"network {self._network.name}{self._wanted.summary}", **decisions}
-        return self._condition(scale, NETWORK, decisions, self._network.spec if before else None)
+        return self._condition(scale, NETWORK, decisions, self._network.spec)
 
     def _sharpness(self, source: PictureSource, scale: ValueScale, device: torch.device) -> Sharpness:
         return measure_sharpness(source, scale, lambda x: self._deblurred(x, device), self.spec.multiple_of)

@@ -11,16 +11,15 @@ gives, for every cell of 8 x 8 px, the logarithms of both squared errors; sums o
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from restore.engines.deblur.fitted import JUDGE_FILE, fitted
 from restore.models.blocks import ResidualBlock
 from restore.physics.color import to_grey
 
 CELL = 8
-WEIGHTS = Path(__file__).with_name("judge.safetensors")
 _WIDTHS = (24, 32, 48)
 
 
@@ -52,10 +51,5 @@ def error_maps(blurred: Tensor, restored: Tensor) -> Tensor:
 
 
 @cache
-@torch.inference_mode(False)
 def _judge() -> Judge:
-    from safetensors.torch import load_file
-
-    net = Judge()
-    net.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
-    return net.eval()
+    return fitted(Judge, JUDGE_FILE)

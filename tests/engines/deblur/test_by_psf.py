@@ -156,3 +156,5 @@ def test_several_psfs_are_kept_where_each_gains_in_its_own_part():
     assert decided.solution.shares.shape == (3, 1, 2)
     assert float(decided.solution.shares[1, 0, 0]) > 0.99 and float(decided.solution.shares[2, 0, 1]) > 0.99
     assert by_psf._decide(parts, found, table - 4, 0.25).solution is None
+    forced = by_psf._decide(parts, found, table - 4, -100.0).solution
+    assert forced is not None and float(forced.shares[0].max()) < 1e-6  # treated though nothing is expected of it

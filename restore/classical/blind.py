@@ -21,7 +21,7 @@ from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.physics.batch import crop_or_pad
 from restore.physics.blurred_noise import blurred_noise
-from restore.physics.fourier import difference_power, otf
+from restore.physics.fourier import difference_power, fast_size, otf
 from restore.physics.psf import sanitised
 
 _ALTERNATIONS = 5
@@ -64,9 +64,9 @@ def estimate_psf(picture: Tensor, size: int = 25) -> Estimate:
         picture: H x W, luma in [0, 1]; a few hundred pixels a side are enough.
         size: largest side of the PSF, odd, px.
     """
-    picture = picture.double()
+    picture = picture.float()
     sparsity = _SPARSITY
-    raw = psf = torch.zeros(3, 3, dtype=torch.float64)
+    raw = psf = torch.zeros(3, 3, dtype=picture.dtype)
     psf[1, 1:] = 0.5
     latent = picture
     for side in _sides(size):
@@ -192,8 +192,16 @@ def _solved(gx: Tensor, gy: Tensor, y: Tensor, side: int) -> Tensor:
         half = side // 2
         return field.roll((half, half), (0, 1))[:side, :side]
 
+    # k meets the gradients only through their autocorrelation at the lags that its own samples are apart
+    lags = torch.arange(1 - side, side)
+    correlation = torch.fft.irfft2(power, s=size)[(lags % size[0])[:, None], lags % size[1]]
+    wide = fast_size(2 * side - 1)
+    transfer = otf(correlation, (wide, wide))
+
     def apply(k: Tensor) -> Tensor:
-        return cut(torch.fft.irfft2(power * otf(k, size), s=size)) + _RIDGE * k
+        return (
+            torch.fft.irfft2(transfer * torch.fft.rfft2(k, s=(wide, wide)), s=(wide, wide))[:side, :side] + _RIDGE * k
+        )
 
     target = cut(right)
     k = torch.zeros_like(target)

@@ -9,6 +9,8 @@ the gradients of all channels are shrunk together, so that edges stay where they
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,11 @@ def hyper_laplacian(
 
 def shrinkage_table(alpha: float, beta: float, like: Tensor) -> Tensor:
     """argmin_w |w|^alpha + beta / 2 (w - v)^2 over v, as factors w / v at `_TABLE` equal steps of v in [0, 1]."""
+    return _shrinkage_table(alpha, beta).to(like)
+
+
+@cache
+def _shrinkage_table(alpha: float, beta: float) -> Tensor:
     v = torch.linspace(0, 1, _TABLE, dtype=torch.float64)
     w = v.clone()
     for _ in range(_NEWTON):
@@ -63,7 +70,7 @@ def shrinkage_table(alpha: float, beta: float, like: Tensor) -> Tensor:
         w = torch.where(bend > 0, w - slope / bend, torch.zeros_like(w)).clamp(min=0)
         w = torch.minimum(w, v)
     better = w.pow(alpha) + beta / 2 * (w - v).square() < beta / 2 * v.square()
-    return torch.where(better, w / v.clamp(min=1e-12), 0.0).to(like)
+    return torch.where(better, w / v.clamp(min=1e-12), 0.0)
 
 
 def _shrunk(v: Tensor, table: Tensor, coupled: bool) -> Tensor:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.classical.blind import MOST_AT_EDGE, MOST_NEGATIVE, SURE, _at_edge, _negative, confidence, estimate_psf
+from restore.classical.blind import (
+    _RIDGE,
+    MOST_AT_EDGE,
+    MOST_NEGATIVE,
+    SURE,
+    _at_edge,
+    _negative,
+    _solved,
+    confidence,
+    estimate_psf,
+)
 from restore.classical.boundary import extend
 from restore.classical.wiener import gcv, wiener
+from restore.physics.fourier import convolve, otf
 
 from .blurred import psnr, seen, shake
 
@@ -72,3 +83,17 @@ def test_the_noise_of_a_sharp_picture_is_negative_as_often_as_not():
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     found = estimate_psf((x + 6 / 255 * noise).clamp(0, 1), 15)
     assert found.negative > MOST_NEGATIVE
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 33), (7, 6)])
+def test_the_psf_is_where_the_energy_is_least(height, width):
+    """At the solution of 5 x 5 unknowns the gradient of |k * gx - dx y|^2 + |k * gy - dy y|^2 + ridge |k|^2 is zero."""
+    side, generator = 5, torch.Generator().manual_seed(0)
+    gx, gy, y = torch.randn(3, height, width, dtype=torch.float64, generator=generator)
+    k = _solved(gx, gy, y, side).requires_grad_()
+    dx, dy = y.roll(-1, -1) - y, y.roll(-1, -2) - y
+    dx[:, -1], dy[-1] = 0, 0
+    transfer = otf(k, (height, width))
+    misfit = (convolve(gx, transfer) - dx).square().sum() + (convolve(gy, transfer) - dy).square().sum()
+    (misfit + _RIDGE * k.square().sum()).backward()
+    assert float(k.grad.abs().max()) < 1e-6 * float(dx.abs().max()) * height * width

@@ -38,6 +38,7 @@ import torch
 from measured import PSNR
 
 import restore
+from restore.analysis.sample import View
 from restore.degradations.blur_cases import BlurCase
 from restore.degradations.cases import Array, Case, CaseSample
 from restore.degradations.upscale_cases import UpscaleCase
@@ -50,6 +51,7 @@ from restore.evaluation.samples import clean_sources
 from restore.metrics.table import METRICS
 from restore.physics.color import to_luma
 from restore.physics.fourier import convolve, otf
+from restore.picture import Picture, ValueScale
 from restore.report.table import markdown
 
 AUTO = "auto"
@@ -225,7 +227,8 @@ def shakes(args: argparse.Namespace, protocol: EvaluationProtocol) -> str:
         for kind, psf, noise in trials:
             y = to_luma(_blurred(x, psf))[0, 0]
             y = (y + torch.from_numpy(np.random.default_rng(i).standard_normal(y.shape)) * noise / 255).clamp(0, 1)
-            found, notes = estimate(y[None], "shake", WINDOW)
+            view = View(Picture.from_array(y[..., None].numpy(), alpha=False), ValueScale(0.0, 1.0))
+            found, notes = estimate(view, "shake", WINDOW)
             counts[kind].append(found.numel() > 1)
             print(f"# {source.name} {kind}, noise {noise}: {notes[0]}", flush=True)
     return markdown(["pictures", "believed"], [[kind, f"{sum(each)} / {len(each)}"] for kind, each in counts.items()])

@@ -18,8 +18,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+import datetime
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,14 +30,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 from skimage.registration import phase_cross_correlation
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from restore.engines.deblur.appraisal import solve
-from restore.engines.deblur.candidates import SIDE, PSFNetwork, evidence
-from restore.engines.deblur.judge import CELL, Judge
+from restore.engines.blind_psf.appraisal import solve
+from restore.engines.blind_psf.candidates import SIDE, PSFNetwork, evidence
+from restore.engines.blind_psf.judge import CELL, Judge
 from restore.io import read_picture
 from restore.io.tensors import to_unit
 from restore.metrics.pixel import psnr
@@ -44,11 +46,22 @@ from restore.physics.camera_blur import CameraBlurRecipe, blur_as_camera
 from restore.physics.color import srgb_to_linear, to_grey
 from restore.physics.shake import draw_paths, gaussians, rasterised
 from restore.picture import ValueScale
+from restore.training.provenance import machine
+from restore.zoo.card import DataSource, WeightsCard
+from restore.zoo.weights import save_weights
 
 CLEAN, SAMPLE, BORDER = 296, 256, 12
 WEIGHTS = (300.0, 500.0, 1000.0, 1000.0, 1000.0, 2500.0)
 """What is drawn from for each restored picture."""
 LEAST_GAIN = 0.3  # dB expected below which nothing is done, in the figures printed
+
+
+class Fitted(NamedTuple):
+    """How a fit went: steps, seconds, and figures of what was held out."""
+
+    steps: int
+    seconds: float
+    figures: str
 
 
 class Restored(NamedTuple):
@@ -149,10 +162,10 @@ def _restored(blurred: Tensor, clean: Tensor, psf: Tensor, weight: float) -> Res
     restored = solve(blurred, psf, weight).clamp(0, 1)
     grey = [x.mean(1)[0, 16:-16, 16:-16].numpy() for x in (restored, clean)]
     moved, _, _ = phase_cross_correlation(*grey, upsample_factor=20)
-    aligned = _shifted(clean, moved) if 0 < np.abs(moved).max() < 4 else clean
+    aligned = _shifted(clean, tuple(moved)) if 0 < np.abs(moved).max() < 4 else clean
     gain = psnr(restored, aligned, border=BORDER) - psnr(blurred, clean, border=BORDER)
     codes = [(x[0] * 255).round().clamp(0, 255).to(torch.uint8) for x in (blurred, restored, aligned, clean)]
-    return Restored(*codes, float(gain))
+    return Restored(codes[0], codes[1], codes[2], codes[3], float(gain))
 
 
 def _shifted(x: Tensor, by: Sequence[float]) -> Tensor:
@@ -164,14 +177,19 @@ def _shifted(x: Tensor, by: Sequence[float]) -> Tensor:
 
 def fit(
     net: nn.Module, draw_loss: Callable[[nn.Module], Tensor], report: Callable[[nn.Module], str], args: Any
-) -> nn.Module:
+) -> tuple[nn.Module, Fitted]:
     """The average of a network over AdamW's steps, cosine schedule over the minutes."""
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
+    rate = 1e-3
+    if args.begin:
+        rate = 3e-4
+        net.load_state_dict({name: value.float() for name, value in load_file(args.begin).items()})
+        print(f"{args.begin.name}  held out: {report(net)}", flush=True)
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-3)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     began, step, losses = time.monotonic(), 0, []
     while (share := (time.monotonic() - began) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1.0, 30 * share) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
+            group["lr"] = rate * min(1.0, 30 * share) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
         loss = draw_loss(net)
         optimizer.zero_grad()
         loss.backward()
@@ -181,10 +199,11 @@ def fit(
         losses.append(loss.item())
         step += 1
         if step % 200 == 0:
-            print(f"step {step}  loss {np.mean(losses):.4f}  {report(average.module)}", flush=True)
+            print(f"step {step}  loss {np.mean(losses):.4f}  held out: {report(average.module)}", flush=True)
             losses = []
-    print(f"step {step}  {report(average.module)}")
-    return average.module.eval()
+    figures = report(average.module)
+    print(f"step {step}  {figures}")
+    return average.module.eval(), Fitted(step, time.monotonic() - began, figures)
 
 
 def turned(x: Tensor, turn: int) -> Tensor:
@@ -218,12 +237,16 @@ def fit_psf(args: argparse.Namespace) -> None:
             total, best, likeliest, estimates, wins = loss_of(net, held, augmented=False)
         shares = torch.bincount(wins, minlength=net.heads) / len(wins)  # type: ignore[arg-type]
         return (
-            f"held out: loss {total:.4f}, error of the best candidate {best:.3f}, of the likeliest {likeliest:.3f}, "
+            f"loss {total:.4f}, error of the best candidate {best:.3f}, of the likeliest {likeliest:.3f}, "
             f"of the best estimate {estimates:.3f}; heads best in {shares.numpy().round(2)}"
         )
 
-    net = fit(PSFNetwork(), lambda net: loss_of(net, rng.choices(learning, k=16), augmented=True)[0], report, args)
-    save(net, args.out)
+    def step(net: nn.Module) -> Tensor:
+        return loss_of(net, rng.choices(learning, k=16), augmented=True)[0]
+
+    summary = f"Candidates of a PSF, made of estimates in four windows of {len(learning)} blurred pictures."
+    net, fitted = fit(PSFNetwork(), step, report, args)
+    save(net, args, summary, fitted)
 
 
 def _misfit(psf: Tensor, truth: Tensor) -> Tensor:
@@ -262,13 +285,16 @@ def fit_judge(args: argparse.Namespace) -> None:
             best.append(max(0.0, float(gained.max())))
         lost = np.mean([gain < -0.1 for gain in (*chosen, *sharp)])
         return (
-            f"held out: gains off by {np.mean(off):.2f} dB; chosen {np.mean(chosen):.2f} of "
+            f"gains off by {np.mean(off):.2f} dB; chosen {np.mean(chosen):.2f} of "
             f"{np.sum(best) / max(len(chosen), 1):.2f} dB; on sharp ones {np.mean(sharp):.2f} dB; made worse {lost:.1%}"
         )
 
-    net = Judge().to(memory_format=torch.channels_last)
-    net = fit(net, lambda net: loss_of(net, rng.choices(flat, k=12), augmented=True)[0], report, args)
-    save(net, args.out)
+    def step(net: nn.Module) -> Tensor:
+        return loss_of(net, rng.choices(flat, k=12), augmented=True)[0]
+
+    summary = f"How well a deconvolved picture turned out, from {len(flat)} results of {len(learning)} pictures."
+    net, fitted = fit(Judge().to(memory_format=torch.channels_last), step, report, args)
+    save(net, args, summary, fitted)
 
 
 def _planes(tried: Sequence[Any], rng: random.Random | None) -> Tensor:
@@ -297,9 +323,24 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return samples[held:], samples[:held]
 
 
-def save(net: nn.Module, path: Path) -> None:
-    save_file({name: value.half().contiguous() for name, value in net.state_dict().items()}, path)
-    print(f"{path}: {sum(p.numel() for p in net.parameters())} parameters")
+def save(net: nn.Module, args: argparse.Namespace, summary: str, fitted: Fitted) -> None:
+    """Write a fitted network as float16, with its card."""
+    model = f"{type(net).__module__}:{type(net).__qualname__}"
+    tool, sources = Path(sys.argv[0]).name, [each.split("=") for each in args.data]
+    card = WeightsCard(
+        name=args.out.stem,
+        task="deblur",
+        summary=f"{summary} Held out: {fitted.figures}.",
+        data=tuple(DataSource(name=name, licence=licence) for name, licence in sources),
+        steps=fitted.steps,
+        seconds=round(fitted.seconds, 1),
+        machine=machine(),
+        date=datetime.date.today(),
+        command=f"python tools/{tool} {args.what} SAMPLES --out {args.out.name} {args.options}",
+        licence="Apache-2.0",
+    )
+    save_weights(args.out, net, model, {}, card, half=True)
+    print(f"{args.out}: {sum(p.numel() for p in net.parameters())} parameters")
 
 
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -315,8 +356,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--quick", type=float, default=0.7, help="share of samples without estimates, for the judge")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--begin", type=Path, help="a file of the same network to go on from")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--data", nargs="*", default=[], help="NAME=LICENCE of the photographs, for the card")
     args = parser.parse_args()
+    args.options = f"--minutes {args.minutes:g} --seed {args.seed}"
+    args.options += f" --begin {args.begin.name}" if args.begin else ""
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     STEPS[args.what](args)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -10,6 +12,28 @@ from restore.picture import PictureSource, ValueScale
 
 CROP = 128
 GRID = 10  # crops per axis: about 1.6 megapixels in all
+
+
+class View(NamedTuple):
+    """Pieces of a picture as unit values; of frames that are stacked to be measured together, of the middle one."""
+
+    source: PictureSource
+    scale: ValueScale
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.source.info.height // self.source.info.stacked, self.source.info.width
+
+    def read(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
+        """1 x C x height x width."""
+        first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
+        return _planes(self.source.read_rows(first, first + height)[:, left : left + width], self.scale)[None]
+
+    def middle(self, side: int) -> torch.Tensor:
+        """The middle, at most `side` px high and wide: 1 x C x h x w."""
+        height, width = (min(whole, side) for whole in self.size)
+        return self.read((self.size[0] - height) // 2, (self.size[1] - width) // 2, height, width)
 
 
 def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, grid: int = GRID) -> list[torch.Tensor]:
@@ -26,18 +50,6 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
         rows = source.read_rows(top, top + height)
         crops += [_planes(rows[:, left : left + width], scale) for left in _starts(info.width, width, grid)]
     return crops
-
-
-def middle_crop(source: PictureSource, scale: ValueScale, side: int) -> torch.Tensor:
-    """The middle of a picture, at most `side` px high and wide: samples x h x w, unit values.
-
-    Of frames that are stacked to be measured together it is that of the middle one.
-    """
-    info = source.info
-    whole = info.height // info.stacked
-    height, width = min(whole, side), min(info.width, side)
-    top, left = (info.stacked - 1) // 2 * whole + (whole - height) // 2, (info.width - width) // 2
-    return _planes(source.read_rows(top, top + height)[:, left : left + width], scale)
 
 
 def _planes(stored: np.ndarray, scale: ValueScale) -> torch.Tensor:

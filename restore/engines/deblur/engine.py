@@ -9,30 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from restore.analysis.sample import sample_crops
+from restore.analysis.sample import View, sample_crops
 from restore.analysis.sharpness import edge_softness
 from restore.analysis.value_range import find_scale
+from restore.engines.blind_psf.appraisal import solve
+from restore.engines.blind_psf.candidates import SIDE
+from restore.engines.blind_psf.fitted import digest
+from restore.engines.blind_psf.search import LEAST_GAIN, MOST_OTHERS, Solution, judge_blur
 from restore.engines.deblur.answers import ABOUT_UNCERTAINTY, Wanted
-from restore.engines.deblur.by_psf import (
-    LEAST_GAIN,
-    MOST_OTHERS,
-    SIDE,
-    Solution,
-    judge_blur,
-    solve,
-    take_out,
-)
-from restore.engines.deblur.fitted import digest
+from restore.engines.deblur.by_psf import take_out
 from restore.engines.deblur.gate import Sharpness, measure_sharpness
 from restore.engines.deblur.network import SHIPPED, Answers, DeblurNetwork, network_of
 from restore.engines.deblur.options import DeblurOptions, NetworkOptions
 from restore.inference.engine import Condition, EngineOptions, NotedOutputs, Outputs, Place
-from restore.io.tensors import to_unit
 from restore.models.spec import ModelSpec
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
@@ -40,22 +33,6 @@ from restore.zoo.resolver import available
 NONE, NETWORK, PSF, MEASURED = "none", "network", "psf", "measured"
 _ANSWERS = 1 + MOST_OTHERS  # by PSFs
 _FORCED = -100.0  # dB, what must be expected of a PSF with --force
-
-
-class _View(NamedTuple):
-    """Pieces of a picture: how to read one, some, and the picture's size."""
-
-    source: PictureSource
-    scale: ValueScale
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.source.info.height // self.source.info.stacked, self.source.info.width
-
-    def read(self, top: int, left: int, height: int, width: int) -> Tensor:
-        """1 x C x h x w unit values; of frames stacked to be measured together, of the middle one."""
-        first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
-        return to_unit(self.source.read_rows(first, first + height)[:, left : left + width], self.scale).contiguous()
 
 
 class DeblurEngine:
@@ -99,9 +76,8 @@ class DeblurEngine:
         scale = find_scale(source)
         if self._method == NETWORK:
             return self._by_network(source, scale, options.device)
-        view = _View(source, scale)
         least = _FORCED if self._force and self._method == PSF else LEAST_GAIN
-        judged = judge_blur(view.read, *view.size, least=least, progress=options.progress)
+        judged = judge_blur(View(source, scale), least=least, progress=options.progress)
         if judged.solution is not None:
             decisions = {"method": "psf: hyper-laplacian in linear light", "blur": judged.summary}
             return self._condition(scale, judged.solution, decisions)

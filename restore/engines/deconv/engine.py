@@ -6,17 +6,18 @@ regulariser once; every tile is then extended over its border, deconvolved in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from restore.analysis.sample import middle_crop, sample_crops
+from restore.analysis.sample import View, sample_crops
 from restore.analysis.value_range import find_scale
 from restore.classical.boundary import extend
 from restore.classical.wiener import gcv
+from restore.engines.blind_psf.fitted import digest
 from restore.engines.deconv import methods
 from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
@@ -30,7 +31,7 @@ from restore.models.spec import ModelSpec
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.picture import PictureSource, ValueScale
 
-_ESTIMATED = 512  # px, side of the part that a PSF is estimated on
+_LOOKED_AT = 512  # px, side of the part that tells whether a PSF is turned
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation uses
 
@@ -63,16 +64,17 @@ class DeconvolutionEngine:
         self._method, self._options = method, options
         self._iterations: int | None = getattr(options, "iterations", None)
         weights: str | Path | None = getattr(options, "weights", None)
+        self._linear = options.linear or bool(options.estimate)  # estimates are of linear light
         self._psf_size = options.psf_size // 2 * 2 + 1
         self._given = None
         if not options.estimate:
             self._given = load_psf(options.psf, centre=options.centre_psf, flip=options.flip_psf)
         self._prior: DenoisingPrior | None = prior_of(weights) if method == "pnp" else None
         self._network = self._load(method, weights)
-        shape = (options.estimate, options.psf_size) if self._given is None else self._given.fingerprint
+        shape = (options.estimate, options.psf_size, digest()) if self._given is None else self._given.fingerprint
         network = self._network.fingerprint if self._network else ""
         prior = self._prior.fingerprint if self._prior else ""
-        how = (method, prior, network, options.boundary, self._iterations, options.linear, options.noise, shape)
+        how = (method, prior, network, options.boundary, self._iterations, self._linear, options.noise, shape)
         self.fingerprint = f"deconvolution:{how}"
         self.spec = self._spec(self._psf_size if self._given is None else self._given.side)
 
@@ -91,7 +93,7 @@ class DeconvolutionEngine:
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         source = sources["picture"]
         info, scale = source.info, find_scale(source)
-        psf, about = self._psf_of(source, scale)
+        psf, about = self._psf_of(source, scale, options.progress)
         side = psf.psfs if isinstance(psf, Varying) else psf
         if side.shape[-2] > info.height or side.shape[-1] > info.width:
             raise UnsupportedError(
@@ -114,15 +116,17 @@ class DeconvolutionEngine:
         cost = f"{chosen.method} {tuple(side.shape)}"
         return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost)
 
-    def _psf_of(self, source: PictureSource, scale: ValueScale) -> tuple[Tensor | Varying, tuple[str, ...]]:
+    def _psf_of(
+        self, source: PictureSource, scale: ValueScale, progress: Callable[[float], None] | None
+    ) -> tuple[Tensor | Varying, tuple[str, ...]]:
         """(the PSF for a picture, what to say about it)."""
+        view = View(source, scale)
         if self._given is None:
-            part = self._decoded(middle_crop(source, scale, _ESTIMATED))
-            return estimate(part, self._options.estimate, self._psf_size)
+            return estimate(view, self._options.estimate, self._psf_size, progress)
         psf, notes = psf_for(self._given, source)
         if isinstance(psf, Varying):
             return psf, notes
-        return psf, (*notes, *check_orientation(self._decoded(middle_crop(source, scale, _ESTIMATED)), psf))
+        return psf, (*notes, *check_orientation(self._decoded(view.middle(_LOOKED_AT))[0], psf))
 
     def _choose(
         self, source: PictureSource, scale: ValueScale, psf: Tensor | Varying, seen: Measured
@@ -140,11 +144,11 @@ class DeconvolutionEngine:
             solve, summary = methods.by_network(self._network, psf, seen)
         elif method == "wiener":
             boundary = self._options.boundary
-            part = self._decoded(middle_crop(source, scale, _SAMPLE))[None]
+            part = self._decoded(View(source, scale).middle(_SAMPLE))
             weight = gcv(extend(part, psf, boundary).pixels, psf)
             solve, summary = methods.by_wiener(psf, weight * (1.0 if boundary == "none" else _CAUTION))
         elif method == "hyper-laplacian":
-            solve, summary = methods.by_hyper_laplacian(psf, seen)
+            solve, summary = methods.by_hyper_laplacian(psf, seen, exact=not self._options.estimate)
         elif self._prior is not None:
             solve, summary = methods.by_plug_and_play(psf, seen, self._prior)
         else:
@@ -161,7 +165,7 @@ class DeconvolutionEngine:
         """1 x C x H x W, as it lies in the picture -> the same."""
         wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
         y = wide.inside(chosen.solve(wide, place))
-        return linear_to_srgb(y) if self._options.linear else y
+        return linear_to_srgb(y) if self._linear else y
 
     def _decoded(self, x: Tensor) -> Tensor:
-        return srgb_to_linear(x) if self._options.linear else x
+        return srgb_to_linear(x) if self._linear else x

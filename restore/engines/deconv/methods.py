@@ -17,6 +17,7 @@ from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import wiener
+from restore.engines.blind_psf.appraisal import INEXACT
 from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, headroom
 from restore.engines.deconv.prior import DenoisingPrior
 from restore.engines.deconv.psf import Varying
@@ -98,8 +99,8 @@ def by_wiener(psf: Tensor, weight: float) -> tuple[Solve, str]:
     return lambda y, place: wiener(y.pixels, psf, weight), f"wiener, weight {weight:.3g} by cross-validation"
 
 
-def by_hyper_laplacian(psf: Tensor, seen: Measured) -> tuple[Solve, str]:
-    weight = weight_for(seen.sigma)
+def by_hyper_laplacian(psf: Tensor, seen: Measured, *, exact: bool = True) -> tuple[Solve, str]:
+    weight = weight_for(seen.sigma) if exact else min(weight_for(seen.sigma), INEXACT)
     return lambda y, place: hyper_laplacian(y.pixels, psf, weight), f"hyper-laplacian, weight {weight:.0f}"
 
 

@@ -20,9 +20,10 @@ class DeconvOptions(Options):
     psf: Annotated[Any, Text("FILE|FOLDER|estimate|motion:LENGTH,ANGLE|disc:RADIUS|gauss:SIGMA")] = None
     """The blur: a picture or .npy file of its shape (.npz of shapes that vary over the picture), a folder of
     them named as the pictures, or a description in pixels and degrees, or estimate:
-    found in the picture itself (estimate:line, estimate:disc, estimate:shake where you know its kind)."""
+    found in the picture itself (estimate:line, estimate:disc, estimate:shake where you know its kind) and taken
+    out in linear light."""
     psf_size: Annotated[int, Number(3, 199, whole=True)] = 31
-    """Largest side of an estimated PSF in pixels."""
+    """Largest side of an estimated PSF in pixels; above 31 it is estimated as a shake."""
     save_psf: Annotated[str | Path | None, Text("FILE|FOLDER")] = None
     """Write the PSF that was used, to look at or to use again."""
     noise: Annotated[float | None, Number(0, 255, "{auto,LEVEL}", auto=True)] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor
 
 from restore.analysis.cepstrum import find_disc, find_line
+from restore.analysis.sample import View
 from restore.classical.blind import MOST_AT_EDGE, MOST_NEGATIVE, SURE, Estimate, confidence, estimate_psf
+from restore.engines.blind_psf.candidates import SIDE
+from restore.engines.blind_psf.search import judge_blur
 from restore.errors import FileError, RestoreError
 from restore.io.psf import load_single_psf, read_psfs
-from restore.physics.color import to_grey
+from restore.physics.color import srgb_to_linear, to_grey
 from restore.physics.operators import grid_maps
 from restore.physics.psf import disc, motion, sanitised
 from restore.picture import PictureSource
@@ -23,7 +27,7 @@ from restore.picture import PictureSource
 _SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
 _CLEARLY = 0.05  # difference of two confidences
 _LEAST_SIDE = 32  # px, of pictures whose blur is estimated
-_SURE_LINE, _SURE_DISC = 12.0, 10.0  # standard deviations of the cepstrum; a crooked shake reaches 9
+_ESTIMATED = 512  # px, side of the part that a PSF of a given kind is estimated on
 
 
 class Varying(NamedTuple):
@@ -136,19 +140,36 @@ def _luma(picture: Tensor) -> Tensor:
     return to_grey(picture[None])[0, 0]
 
 
-def estimate(picture: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
-    """(PSF estimated from a picture C x H x W, notes for the user); 1 x 1 where none is to be believed."""
-    luma = _luma(picture)
-    if min(luma.shape) < _LEAST_SIDE:
-        text = f"not estimated: a picture of {luma.shape[1]} x {luma.shape[0]} px is too small, left alone"
+def estimate(
+    view: View, kind: str, size: int, progress: Callable[[float], None] | None = None
+) -> tuple[Tensor, tuple[str, ...]]:
+    """(PSF estimated from a picture, notes for the user); 1 x 1 where none is to be believed.
+
+    Args:
+        view: of the picture.
+        kind: one of `restore.engines.deconv.options.ESTIMATES`.
+        size: largest side of a shake, px. Candidates ("auto") are of at most `SIDE`; a larger one is estimated alone.
+        progress: called with the finished share.
+    """
+    height, width = view.size
+    if min(height, width) < _LEAST_SIDE:
+        text = f"not estimated: a picture of {width} x {height} px is too small, left alone"
         return torch.ones(1, 1), (text,)
-    line, circle = find_line(luma), find_disc(luma)
-    if kind == "auto":
-        kind = "disc" if circle.confidence > max(_SURE_DISC, line.confidence) else "line"
-        kind = kind if max(line.confidence - _SURE_LINE, circle.confidence - _SURE_DISC) > 0 else "shake"
+    if kind == "auto" and size <= SIDE:
+        judged = judge_blur(view, one=True, progress=progress)
+        if judged.solution is None:
+            return torch.ones(1, 1), (f"{judged.summary}: left alone",)
+        return judged.solution.psfs[0], (f"estimated: {judged.summary}",)
+    luma = to_grey(srgb_to_linear(view.middle(_ESTIMATED)))[0, 0]
+    return _of_kind(luma, "shake" if kind == "auto" else kind, size)
+
+
+def _of_kind(luma: Tensor, kind: str, size: int) -> tuple[Tensor, tuple[str, ...]]:
     if kind == "line":
+        line = find_line(luma)
         psf, text = motion(line.length, line.angle), f"a motion of {line.length:.1f} px at {line.angle:.0f} degrees"
     elif kind == "disc":
+        circle = find_disc(luma)
         psf, text = disc(circle.radius), f"defocus of radius {circle.radius:.1f} px"
     else:
         found = estimate_psf(luma, size)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import torch
 
+from restore.engines.blind_psf.search import Judged, Solution
 from restore.engines.deconv.engine import DeconvolutionEngine
 from restore.engines.deconv.methods import METHODS
 from restore.engines.deconv.options import DeconvOptions, IterativeOptions, WeightsOptions
 from restore.engines.deconv.psf import load_psf
 from restore.errors import ConfigError, FileError, UnsupportedError, WeightsError
 from restore.inference.engine import EngineOptions, Place
+from restore.physics.color import linear_to_srgb, srgb_to_linear
+from restore.physics.psf import motion
 from restore.picture import Picture
 from tests.classical.blurred import psnr, scene, seen, shake
 from tests.inference.engines import restore
@@ -210,18 +214,39 @@ def test_what_is_refused(tmp_path, psf, pair):
         deconvolution("wiener", tmp_path / "words.npy")
 
 
-def test_a_psf_is_estimated_and_can_be_saved(tmp_path):
-    from restore.physics.psf import motion
+def shaken_in_linear_light(psf):
+    """(truth, blurred) in sRGB codes, H x W x 3."""
+    pair = (linear_to_srgb(x.clamp(0, 1)) for x in seen(srgb_to_linear(scene()), psf.double(), 0.002))
+    return tuple((x[0].movedim(0, -1) * 255).round().byte().numpy() for x in pair)
 
-    truth, blurred = seen(scene(), motion(21, 75).double(), 0.005)
-    picture = Picture.from_array((blurred[0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy())
-    engine = deconvolution("wiener", "estimate", save_psf=tmp_path / "psfs")
-    result, report = restore(engine, picture)
-    assert "a motion of 21.0 px at 75 degrees" in report.decisions["psf"] or "motion of 20.9" in report.decisions["psf"]
-    codes = (truth[0].movedim(0, -1) * 255).numpy()
-    assert quality(result, codes) > quality(picture.pixels, codes) + 3
+
+@pytest.mark.parametrize("kind", ["estimate", "estimate:line"])
+def test_a_psf_is_estimated_taken_out_in_linear_light_and_can_be_saved(tmp_path, kind):
+    truth, blurred = shaken_in_linear_light(motion(15, 30))
+    engine = deconvolution("auto", kind, save_psf=tmp_path / "psfs")
+    result, report = restore(engine, Picture.from_array(blurred))
+    assert re.search(r"(line|motion) of 1[45]\.\d px at [23]\d degrees", report.decisions["psf"])
+    assert report.decisions["method"].endswith("an estimated PSF")
+    assert quality(result, truth) > quality(blurred, truth) + 3
     written = load_psf(tmp_path / "psfs" / "picture_psf.png").psf
-    assert (written - motion(21, 75))[0].abs().max() < 0.02
+    assert written.sum() == pytest.approx(1) and 11 <= max(written.shape) <= 21
+
+
+def test_an_estimate_of_several_kinds_is_that_of_deblur_and_is_given_less_weight(monkeypatch):
+    _, blurred = shaken_in_linear_light(motion(9, 0))
+    found = Judged(Solution([motion(7, 0)], torch.ones(2, 1, 1), ([1.0], [1.0]), []), 2.0, "a line")
+    asked = []
+    monkeypatch.setattr("restore.engines.deconv.psf.judge_blur", lambda view, **how: asked.append(how) or found)
+    condition = prepared(deconvolution("auto", "estimate"), blurred)
+    assert asked[0]["one"] is True
+    assert condition.decisions["psf"] == "7 x 1 px; estimated: a line"
+    assert condition.decisions["method"] == "hyper-laplacian, weight 1000: an estimated PSF"
+    exact = prepared(deconvolution("hyper-laplacian", motion(7, 0).numpy()), blurred).decisions["method"]
+    assert float(exact.split("weight ")[1]) > 1000
+    nothing = Judged(None, 0.0, "no PSF is expected to gain 1 dB (the best -1.0)")
+    monkeypatch.setattr("restore.engines.deconv.psf.judge_blur", lambda view, **how: nothing)
+    decisions = prepared(deconvolution("auto", "estimate"), blurred).decisions
+    assert decisions["psf"] == f"1 x 1 px; {nothing.summary}: left alone" and decisions["method"].startswith("none")
 
 
 def test_a_sharp_picture_is_left_alone():
@@ -274,8 +299,6 @@ def shown(psf, name, folder):
 
 
 def test_a_folder_has_a_psf_for_each_picture(tmp_path):
-    from restore.physics.psf import motion
-
     np.save(tmp_path / "first.npy", motion(9, 0).numpy())
     np.save(tmp_path / "second_psf.npy", motion(9, 90).numpy())
     engine = deconvolution("wiener", tmp_path)

@@ -1,4 +1,7 @@
-"""The small networks of blind deblurring, beside this code; by tools/fit_blind_psf.py and tools/fit_appraisal.py."""
+"""The small networks of blind deblurring, beside this code; by tools/fit_blind_psf.py and tools/fit_appraisal.py.
+
+Their headers hold cards, as those of the zoo's weights do (`restore.zoo.weights.label_of`).
+"""
 
 from __future__ import annotations
 

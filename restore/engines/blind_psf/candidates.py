@@ -1,5 +1,5 @@
-"""Candidates of the PSF that blurred a part of a picture: estimates in windows of several sizes, and what a network
-makes of them.
+"""Candidates of the PSF that blurred a part of a picture: estimates in windows of several sizes, what a network makes
+of them, and straight lines and discs.
 
 An estimate (`restore.classical.blind`) is good where its window fits the blur and spoils the picture where it does not,
 and its confidence does not tell which. So small windows are tried too, and a network that saw thousands of such
@@ -11,10 +11,15 @@ al. (https://arxiv.org/abs/2208.13029), where the ambiguity is real and the targ
     features    B x w x 31 x 31 estimates over their maxima, facts as planes, distance from the middle; residual blocks
     candidates  B x H x 31 x 31 a weighted mean of the estimates, corrected; not negative, of sum 1
     logits      B x H           of their probabilities
+
+Straight motion and defocus have a shape that is known but for one or two numbers, which are read off the cepstrum
+(`restore.analysis.cepstrum`) and off the second moments of the likeliest candidate. Where blur is of that kind and
+large enough, the cepstrum's are nearly exact, and estimates never are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -23,13 +28,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.analysis.cepstrum import find_disc, find_line
 from restore.classical.blind import estimate_psf
-from restore.engines.deblur.fitted import PSF_FILE, fitted
+from restore.engines.blind_psf.fitted import PSF_FILE, fitted
 from restore.models.blocks import ResidualBlock
 from restore.physics.batch import crop_or_pad
+from restore.physics.psf import disc, motion
 
 WINDOWS = (9, 15, 23, 31)
 SIDE = WINDOWS[-1]
+HEADS, SHAPES = 4, 4
+ORIGINS = len(WINDOWS) + HEADS + SHAPES
+_LONGEST, _WIDEST = SIDE - 2.0, SIDE / 2 - 1  # px, length of a line and radius of a disc
 FACTS = 3
 _THRESHOLD, _STEEP = 0.04, 60.0  # of what is kept, over a candidate's maximum
 
@@ -47,9 +57,9 @@ class Candidate(NamedTuple):
     Attributes:
         psf: 31 x 31, of sum 1.
         origin: where it comes from, in words.
-        number: of its kind: of the window, or after those of the network's candidate, the likeliest first.
-        facts: confidence and negative share of an estimate; probability of the network's candidate, and of its
-            likeliest; -1 where there is none.
+        number: of its kind: of the window, then of the network's candidate, the likeliest first, then of the shape.
+        facts: confidence and negative share of an estimate, or a tenth of how far the cepstrum's peak stands out;
+            probability of the network's candidate, and of its likeliest; -1 where there is none.
     """
 
     psf: Tensor
@@ -67,16 +77,15 @@ def evidence(light: Tensor) -> Evidence:
 
 
 def candidates(light: Tensor) -> list[Candidate]:
-    """Of a plane H x W of linear light: the estimates, and the network's candidates by falling probability."""
-    seen = evidence(light)
-    with torch.inference_mode():
-        psfs, logits = network()(seen.maps[None], seen.facts[None])
+    """Of a plane H x W of linear light: the estimates, the network's by falling probability, lines and discs."""
+    return listed(light, evidence(light))
+
+
+@torch.inference_mode()
+def listed(light: Tensor, seen: Evidence) -> list[Candidate]:
+    """The candidates of a plane of which these estimates are known."""
+    psfs, logits = network()(seen.maps[None], seen.facts[None])
     chances = logits[0].softmax(0)
-    return listed(seen, psfs[0], chances)
-
-
-def listed(seen: Evidence, psfs: Tensor, chances: Tensor) -> list[Candidate]:
-    """The estimates, and the network's candidates by falling probability; `likeliest` of them is the first of these."""
     most = float(chances.max())
     made = []
     for i, side in enumerate(WINDOWS):
@@ -85,7 +94,30 @@ def listed(seen: Evidence, psfs: Tensor, chances: Tensor) -> list[Candidate]:
     for rank, i in enumerate(chances.argsort(descending=True).tolist()):
         chance = float(chances[i])
         origin = f"network, probability {chance:.2f}"
-        made.append(Candidate(centred(psfs[i]), origin, len(WINDOWS) + rank, (-1.0, -1.0, chance, most)))
+        made.append(Candidate(centred(psfs[0, i]), origin, len(WINDOWS) + rank, (-1.0, -1.0, chance, most)))
+    shapes = _shapes(light, likeliest(made).psf)
+    for number, (psf, origin, clear) in enumerate(shapes, len(WINDOWS) + HEADS):
+        made.append(Candidate(crop_or_pad(psf, (SIDE, SIDE)), origin, number, (clear / 10, -1.0, -1.0, most)))
+    return made
+
+
+def _shapes(light: Tensor, likely: Tensor) -> list[tuple[Tensor, str, float]]:
+    """PSF, name and clearness of the lines and discs that the cepstrum shows, and those as wide as a likely PSF."""
+    line, circle = find_line(light), find_disc(light)
+    place = torch.arange(SIDE, dtype=likely.dtype) - SIDE // 2
+    xx, yy = (float((likely.sum(axis) * place.square()).sum()) for axis in (0, 1))
+    xy = float((likely * place[:, None] * place).sum())
+    along = 0.5 * (xx + yy + math.hypot(xx - yy, 2 * xy))  # variance on the longer axis
+    angle = math.degrees(0.5 * math.atan2(-2 * xy, xx - yy)) % 180
+    lines = [(line.length, line.angle, line.confidence), (1 + math.sqrt(12 * along), angle, 0.0)]
+    discs = [(circle.radius, circle.confidence), (math.sqrt(2 * (xx + yy)), 0.0)]
+    made = []
+    for length, degrees, clear in lines:
+        length = min(length, _LONGEST)
+        made.append((motion(length, degrees), f"line of {length:.1f} px at {degrees:.0f} degrees", clear))
+    for radius, clear in discs:
+        radius = min(max(radius, 0.6), _WIDEST)
+        made.append((disc(radius), f"disc of radius {radius:.1f} px", clear))
     return made
 
 
@@ -115,7 +147,7 @@ class PSFNetwork(nn.Module):
         blocks: residual blocks.
     """
 
-    def __init__(self, heads: int = 4, width: int = 48, blocks: int = 6) -> None:
+    def __init__(self, heads: int = HEADS, width: int = 48, blocks: int = 6) -> None:
         super().__init__()
         self.heads = heads
         self.head = nn.Conv2d(len(WINDOWS) * (1 + FACTS) + 1, width, 5, padding=2)
@@ -138,7 +170,7 @@ class PSFNetwork(nn.Module):
         mean = torch.einsum("bhw,bwyx->bhyx", shares, scaled)
         raw = mean + self.tail(features + pooled[..., None, None])
         kept = F.softplus(_STEEP * (raw - _THRESHOLD)) / _STEEP
-        return kept / kept.sum((-2, -1), keepdim=True), self.chance(pooled)
+        return kept / kept.sum((-2, -1), keepdim=True).clamp(min=1e-6), self.chance(pooled)
 
 
 @cache

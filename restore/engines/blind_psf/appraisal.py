@@ -1,7 +1,7 @@
 """What taking a candidate PSF out of a part of a picture is expected to gain, without the truth.
 
 A small regression (perceptrons with two hidden layers, their mean) over figures that tell ringing and over-sharpening
-from detail: what the judge sees (`restore.engines.deblur.judge`), how far light would have to be negative or beyond
+from detail: what the judge sees (`restore.engines.blind_psf.judge`), how far light would have to be negative or beyond
 white, how sparse gradients and how strong the finest details become, the PSF's shape, and how far it is from the
 likeliest candidate. Over-sharpened pictures look crisp: the judge alone mistook them, the negative light gives them
 away. Fitted, with more weight on expecting too much, by `tools/fit_blind_psf.py`.
@@ -21,20 +21,19 @@ from torch import Tensor, nn
 from restore.analysis.sharpness import edge_softness
 from restore.classical.boundary import extend
 from restore.classical.hyper_laplacian import hyper_laplacian
-from restore.engines.deblur.candidates import SIDE, WINDOWS, Candidate
-from restore.engines.deblur.fitted import APPRAISAL_FILE, fitted
-from restore.engines.deblur.judge import error_maps
+from restore.engines.blind_psf.candidates import ORIGINS, SIDE, Candidate
+from restore.engines.blind_psf.fitted import APPRAISAL_FILE, fitted
+from restore.engines.blind_psf.judge import error_maps
 from restore.physics.blurred_noise import blurred_noise
 from restore.physics.color import linear_to_srgb, srgb_to_linear, to_grey
 from restore.physics.psf import sanitised
 
-MEMBERS, HIDDEN = 5, 24
-WEIGHT = 1000.0
+MEMBERS, HIDDEN = 5, 48
+INEXACT = 1000.0
 """Of the data against the prior of hyper-Laplacian deconvolution. On 60 estimates 1000 gained most in the mean; 4000,
 which is right for an exact PSF, lost 1.6 dB where 1000 gained 0.2."""
 _BORDER = 12  # px of a part that are not looked at
-_ORIGINS = len(WINDOWS) + 4
-COUNT = 19 + _ORIGINS
+COUNT = 19 + ORIGINS
 
 
 class Seen(NamedTuple):
@@ -68,7 +67,7 @@ def look_at(pixels: Tensor) -> Seen:
 def features(seen: Seen, candidate: Candidate, likeliest: Candidate) -> Tensor:
     """What the regression sees of a candidate in a part: `COUNT` numbers."""
     psf = candidate.psf
-    light = _solved(seen.pixels, sanitised(psf).psf, WEIGHT)
+    light = _solved(seen.pixels, sanitised(psf).psf, INEXACT)
     restored = linear_to_srgb(light).clamp(0, 1)
     inner = (..., slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
     before, after = error_maps(seen.pixels, restored)[0][:, 2:-2, 2:-2]
@@ -87,7 +86,7 @@ def features(seen: Seen, candidate: Candidate, likeliest: Candidate) -> Tensor:
         seen.sparsity, _sparsity(grey), math.log10(_finest(grey) / max(seen.finest, 1e-4)), step, black[0] - black[1],
         *candidate.facts,
     ]  # fmt: skip
-    return torch.tensor([*numbers, *(float(candidate.number == i) for i in range(_ORIGINS))])
+    return torch.tensor([*numbers, *(float(candidate.number == i) for i in range(ORIGINS))])
 
 
 def _solved(x: Tensor, psf: Tensor, weight: float) -> Tensor:
@@ -96,7 +95,7 @@ def _solved(x: Tensor, psf: Tensor, weight: float) -> Tensor:
     return wide.inside(hyper_laplacian(wide.pixels, psf, weight))
 
 
-def solve(x: Tensor, psf: Tensor, weight: float = WEIGHT) -> Tensor:
+def solve(x: Tensor, psf: Tensor, weight: float = INEXACT) -> Tensor:
     """A picture 1 x C x H x W in sRGB without the blur of a PSF: the same shape, not clipped."""
     return linear_to_srgb(_solved(x, psf, weight))
 
@@ -125,7 +124,7 @@ class Appraisal(nn.Module):
         self.register_buffer("spread", torch.ones(COUNT))
         self.members = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(COUNT, HIDDEN), nn.GELU(), nn.Dropout(0.1), nn.Linear(HIDDEN, HIDDEN), nn.GELU(),
+                nn.Linear(COUNT, HIDDEN), nn.GELU(), nn.Dropout(0.2), nn.Linear(HIDDEN, HIDDEN), nn.GELU(),
                 nn.Linear(HIDDEN, 1),
             )
             for _ in range(MEMBERS)

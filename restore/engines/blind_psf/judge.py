@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from restore.engines.deblur.fitted import JUDGE_FILE, fitted
+from restore.engines.blind_psf.fitted import JUDGE_FILE, fitted
 from restore.models.blocks import ResidualBlock
 from restore.physics.color import to_grey
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from restore.engines.blind_psf.appraisal import solve
+from restore.engines.blind_psf.appraisal import expected, look_at, solve
+from restore.engines.blind_psf.candidates import SIDE, Candidate
 from restore.engines.blind_psf.judge import Judge, error_maps
 from restore.metrics.pixel import psnr
 from restore.physics.color import linear_to_srgb, srgb_to_linear
@@ -39,3 +40,13 @@ def test_the_judge_knows_a_good_result_from_a_bad_one():
     assert maps.shape == (1, 2, 12, 8) and float(maps.min()) > 0
     torch.manual_seed(0)
     assert Judge()(torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)).shape == (2, 2, 8, 8)
+
+
+def test_nothing_is_expected_of_a_point():
+    point = torch.zeros(SIDE, SIDE)
+    point[SIDE // 2, SIDE // 2] = 1
+    one = Candidate(point, "a point", 0, (0.0, 0.0, -1.0, 0.5))
+    parts = [look_at(picture()[0])] * 2
+    assert expected(parts, one, one).tolist() == [0.0, 0.0]
+    two = one._replace(psf=(point + point.roll(1, 0)) / 2)
+    assert expected(parts, two, two).abs().min() > 0

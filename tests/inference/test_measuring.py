@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from restore.analysis.sample import middle_crop
+from restore.analysis.sample import View
 from restore.inference.batch import BatchOptions, run_batch
 from restore.inference.ledger import Ledger
 from restore.inference.sequences import MEASURED_FRAMES, FramesAsOne, spread
@@ -123,7 +123,7 @@ def test_the_middle_of_stacked_frames_is_that_of_the_middle_frame():
     pages = [Picture.from_array(np.full((20, 30), number, np.uint8)) for number in range(4)]
     tall = FramesAsOne(pages)
     assert (tall.info.height, tall.info.stacked) == (80, 4)
-    crop = middle_crop(tall, ValueScale.nominal(tall.info), 12) * 255
+    crop = View(tall, ValueScale.nominal(tall.info)).middle(12)[0] * 255
     assert crop.shape == (1, 12, 12) and set(crop.flatten().tolist()) == {1.0}
-    crop = middle_crop(tall, ValueScale.nominal(tall.info), 64)
+    crop = View(tall, ValueScale.nominal(tall.info)).middle(64)[0]
     assert crop.shape == (1, 20, 30)  # no more than the frame

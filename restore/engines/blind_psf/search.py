@@ -153,7 +153,7 @@ def _decide(
     parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor, least: float, one: bool = False
 ) -> Judged:
     chosen = [int(gains.mean(1).argmax())]
-    if not one and float(gains[chosen[0]].mean()) < least:
+    if float(gains[chosen[0]].mean()) < least:
         chosen = [int(gains.clamp(min=0).mean(1).argmax())]  # a blur that is not everywhere
     covered = gains[chosen[0]] if one else gains[chosen[0]].clamp(min=0)
     if float(covered.mean()) < least:

@@ -190,3 +190,15 @@ def test_a_network_of_several_heads_in_any_task_has_an_output_for_each():
         ("head_1", "head1", None), ("head_2", "head2", None),
     ]  # fmt: skip
     assert Wanted(2).outputs[0].ending == ""
+
+
+@pytest.mark.parametrize("task", ["deblur", "deconv"])
+def test_the_files_that_judge_psfs_are_in_the_fingerprint(task, monkeypatch):
+    def fingerprint() -> str:
+        options = {"method": "psf"} if task == "deblur" else {"psf": "estimate"}
+        return program.load(task, **options).fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    monkeypatch.setattr(f"restore.engines.{task}.engine.digest", lambda: "others")
+    assert fingerprint() != before

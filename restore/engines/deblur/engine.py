@@ -22,7 +22,7 @@ from restore.engines.blind_psf.fitted import digest
 from restore.engines.blind_psf.search import LEAST_GAIN, MOST_OTHERS, Solution, judge_blur
 from restore.engines.deblur.answers import ABOUT_UNCERTAINTY, Wanted
 from restore.engines.deblur.by_psf import take_out
-from restore.engines.deblur.gate import Sharpness, measure_sharpness
+from restore.engines.deblur.gate import STEEP, Sharpness, measure_sharpness
 from restore.engines.deblur.network import SHIPPED, Answers, DeblurNetwork, network_of
 from restore.engines.deblur.options import DeblurOptions, NetworkOptions
 from restore.inference.engine import Condition, EngineOptions, NotedOutputs, Outputs, Place
@@ -76,6 +76,9 @@ class DeblurEngine:
         scale = find_scale(source)
         if self._method == NETWORK:
             return self._by_network(source, scale, options.device)
+        softness = edge_softness(sample_crops(source, scale))
+        if not self._force and softness is not None and softness <= STEEP:
+            return self._unchanged(source, {"sharpness": f"edge softness {softness:.2f} (sharp to {STEEP})"})
         least = _FORCED if self._force and self._method == PSF else LEAST_GAIN
         judged = judge_blur(View(source, scale), least=least, progress=options.progress)
         if judged.solution is not None:
@@ -83,7 +86,6 @@ class DeblurEngine:
             return self._condition(scale, judged.solution, decisions)
         if self._method == MEASURED and self._network is not None:
             return self._by_network(source, scale, options.device, {"blur": judged.summary})
-        softness = edge_softness(sample_crops(source, scale))
         edges = "no edges" if softness is None else f"edge softness {softness:.2f}"
         return self._unchanged(source, {"blur": f"{judged.summary}; {edges}"})
 

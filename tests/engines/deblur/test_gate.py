@@ -5,12 +5,15 @@ import pytest
 import torch
 
 import restore as program
+from restore.engines.blind_psf.search import Judged
 from restore.engines.deblur import engine as engine_module
 from restore.engines.deblur import gate
 from restore.engines.deblur.engine import DeblurEngine
 from restore.engines.deblur.gate import FAINT, SHARP, Sharpness, relative_change
 from restore.engines.deblur.network import DeblurNetwork
-from restore.engines.deblur.options import NetworkOptions
+from restore.engines.deblur.options import DeblurOptions, NetworkOptions
+from restore.inference.engine import EngineOptions
+from restore.picture import Picture
 
 from .tiny import Offsets, sharp_scene, soft_scene
 
@@ -122,3 +125,18 @@ def _same(x):
     from restore.engines.deblur.network import Answers
 
     return Answers(x)
+
+
+@pytest.mark.parametrize("method", ["measured", "psf"])
+def test_no_psf_is_looked_for_where_edges_are_steep(monkeypatch, method):
+    looked = []
+    none = Judged(None, 0.0, "no PSF")
+    monkeypatch.setattr(engine_module, "judge_blur", lambda view, **how: looked.append(how["least"]) or none)
+    for scene, force, asked in ((sharp_scene(), False, 0), (sharp_scene(), True, 1), (soft_scene(), False, 1)):
+        looked.clear()
+        engine = DeblurEngine(DeblurOptions(force=force), method)
+        condition = engine.prepare({"picture": Picture.from_array(stored(scene, "uint8"))}, EngineOptions())
+        assert len(looked) == asked
+        if not asked:
+            assert condition.decisions["sharpness"].endswith("(sharp to 0.6)")
+            assert condition.decisions["method"].startswith("none: the picture is sharp")

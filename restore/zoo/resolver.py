@@ -76,6 +76,8 @@ def resolve(name_or_path: str | Path, *, otherwise: str = "") -> Path:
     known = available()
     if text in known:
         return known[text]
+    if os.path.isfile(path):  # noqa: PTH113
+        raise WeightsError("this is no weights file", where=path, fix=f"Weights end in {', '.join(_FILES)}")
     raise _absent(f"{text}.safetensors", weights_folders(), nearest(text, known), otherwise)
 
 

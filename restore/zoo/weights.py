@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from restore.errors import ConfigError, FileError, WeightsError, nearest
 from restore.io.atomic import AtomicFile, write_error
 from restore.io.weights_file import DOWNLOAD_AGAIN, Stored, read_texts, read_weights
-from restore.models import MODELS, build
+from restore.models import MODELS, build, model_class
 from restore.models.spec import ModelSpec, spec_of
 from restore.naming import portable
 from restore.zoo.card import Label, WeightsCard
@@ -161,8 +161,10 @@ def _identity(
     if model is not None and isinstance(inner, str) and portable(model) == portable(inner):
         model, arguments = label.model if label.model in MODELS else None, {INNER: model, **(arguments or {})}
     if model is not None and portable(model) != portable(label.model):
+        _require_class(path, model)
         why = f"they are of {label.model!r}, not {model!r}"
-        raise WeightsError("these are weights of another network", where=path, why=why)
+        fix = "Leave --model out: the file says which network it belongs to"
+        raise WeightsError("these are weights of another network", where=path, why=why, fix=fix)
     of_file = [] if model is not None else [label.model]
     of_file += [inner] if isinstance(inner, str) and ":" in inner and INNER not in (arguments or {}) else []
     for name in of_file:
@@ -173,6 +175,14 @@ def _identity(
                 fix=f"{nearest(name, MODELS)}If you trust that code, name it: {_NAME_IT}",
             )
     return model or label.model, {**label.arguments, **(arguments or {})}, label.card
+
+
+def _require_class(path: Path, model: str) -> None:
+    """Raise `WeightsError` if there is no such network at all."""
+    try:
+        model_class(model)
+    except ConfigError as error:
+        raise WeightsError(error.what, where=path, why=error.why, fix=error.fix) from error
 
 
 def _label(path: Path, text: str) -> Label:

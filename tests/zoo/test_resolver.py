@@ -121,3 +121,10 @@ def test_shipped_weights_are_sound(monkeypatch):
     problems = [str(result.problem) for result in verify_all() if result.problem is not None]
     assert problems == []
     assert sum(path.stat().st_size for path in available().values()) <= 25 << 20
+
+
+def test_a_file_that_is_no_weights_file_is_not_looked_for_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("words")
+    with pytest.raises(WeightsError, match=r"text\.png: this is no weights file\. Weights end in \.safetensors"):
+        resolve("text.png")

@@ -234,7 +234,8 @@ def test_a_file_never_chooses_code(tmp_path):
 
 
 def test_weights_of_another_network_name_both(saved):
-    assert "they are of 'plain_unet', not 'drunet'" in message(saved, model="drunet")
+    assert "they are of 'plain_unet', not 'nafnet'" in message(saved, model="nafnet")
+    assert "no model is called 'drunet'" in message(saved, model="drunet")
 
 
 def test_a_network_without_a_spec_is_refused(tmp_path):

@@ -53,11 +53,13 @@ class Solution(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A solution (None: the picture stays as it is), the gain expected of it in dB, and what to say of it."""
+    """A solution (None: the picture stays as it is), the gain expected of it in dB, what to say of it, and whether the
+    picture is too small to be looked at."""
 
     solution: Solution | None
     gain: float
     summary: str
+    too_small: bool = False
 
 
 class Part(NamedTuple):
@@ -101,7 +103,7 @@ def judge_blur(
     """
     height, width = view.size
     if min(height, width) < LEAST_SIDE:
-        return Judged(None, 0.0, f"not estimated: {width} x {height} px are too few")
+        return Judged(None, 0.0, f"not estimated: {width} x {height} px are too few", too_small=True)
     parts = parts_of(view)
     found, gains = _tried(view.middle(MIDDLE), parts[::4] if len(parts) == 9 else parts, parts, _KEPT)
     _tell(progress, 0.4)

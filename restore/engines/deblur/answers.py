@@ -35,11 +35,12 @@ class Wanted:
     each: bool = False
     uncertainty: bool = False
 
-    def check(self, name: str) -> None:
-        """Raise `ConfigError` for a head beyond those of `name`, or what takes several of one."""
+    def check(self, name: str, otherwise: str) -> None:
+        """Raise `ConfigError` for a head beyond those of `name`, or what takes several of one; without a head the
+        result is what `otherwise` says."""
         has = f"{name} gives {counted(self.count, 'picture')}"
         if self.head is not None and self.head > self.count:
-            fix = f"Give 1 to {self.count}, or leave it out for their mean" if self.count > 1 else "Leave it out"
+            fix = f"Give 1 to {self.count}, or leave it out for {otherwise}" if self.count > 1 else "Leave it out"
             raise ConfigError(f"--head is {self.head}, and {has}", fix=fix)
         for asked, option in ((self.each, "--all-heads"), (self.uncertainty, "--uncertainty")):
             if asked and self.count == 1:

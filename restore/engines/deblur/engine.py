@@ -19,7 +19,7 @@ from restore.analysis.value_range import find_scale
 from restore.engines.blind_psf.appraisal import solve
 from restore.engines.blind_psf.candidates import SIDE
 from restore.engines.blind_psf.fitted import digest
-from restore.engines.blind_psf.search import LEAST_GAIN, MOST_OTHERS, Solution, judge_blur
+from restore.engines.blind_psf.search import LEAST_GAIN, MOST_OTHERS, Judged, Solution, judge_blur
 from restore.engines.deblur.answers import ABOUT_UNCERTAINTY, Wanted
 from restore.engines.deblur.by_psf import take_out
 from restore.engines.deblur.gate import STEEP, Sharpness, measure_sharpness
@@ -31,6 +31,10 @@ from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
 NONE, NETWORK, PSF, MEASURED = "none", "network", "psf", "measured"
+SHARP_ALREADY = "the picture is sharp (--force deblurs it)"
+WITHOUT_EDGES = "the picture has no edges (--force tries)"
+NOTHING_FOUND = "no blur is worth taking out (--force takes out the likeliest)"
+TOO_SMALL = "the picture is too small to find its blur"
 _ANSWERS = 1 + MOST_OTHERS  # by PSFs
 _FORCED = -100.0  # dB, what must be expected of a PSF with --force
 
@@ -58,7 +62,7 @@ class DeblurEngine:
         count = self._network.count if self._network else _ANSWERS
         self._wanted = Wanted(count, options.head, options.all_heads, bool(options.uncertainty))
         name = f"the network of {self._network.name}" if self._network and method == NETWORK else f"--method {method}"
-        self._wanted.check(name)
+        self._wanted.check(name, "their mean" if method == NETWORK else "the best")
         tiled = ModelSpec("deblur", tiling="local", overlap=2 * SIDE + 64)
         spec = self._network.spec if self._network and method == NETWORK else tiled
         self.spec = replace(spec, task="deblur", residual=False, outputs=self._wanted.outputs)
@@ -78,7 +82,9 @@ class DeblurEngine:
             return self._by_network(source, scale, options.device)
         softness = edge_softness(sample_crops(source, scale))
         if not self._force and softness is not None and softness <= STEEP:
-            return self._unchanged(source, {"sharpness": f"edge softness {softness:.2f} (sharp to {STEEP})"})
+            return self._unchanged(
+                source, SHARP_ALREADY, {"sharpness": f"edge softness {softness:.2f} (sharp to {STEEP})"}
+            )
         least = _FORCED if self._force and self._method == PSF else LEAST_GAIN
         judged = judge_blur(View(source, scale), least=least, progress=options.progress)
         if judged.solution is not None:
@@ -87,11 +93,11 @@ class DeblurEngine:
         if self._method == MEASURED and self._network is not None:
             return self._by_network(source, scale, options.device, {"blur": judged.summary})
         edges = "no edges" if softness is None else f"edge softness {softness:.2f}"
-        return self._unchanged(source, {"blur": f"{judged.summary}; {edges}"})
+        return self._unchanged(source, _why_not(judged), {"blur": f"{judged.summary}; {edges}"})
 
     @torch.inference_mode()
     def _deblurred(self, x: Tensor, device: torch.device) -> Tensor:
-        """A piece 1 x C x h x w by the network, in float32."""
+        """A piece 1 x C x h x w by the network, in float32: the mean of its heads, whichever is asked for."""
         if self._network is None:
             return x
         network = self._network.cast(torch.float32, device)
@@ -99,19 +105,19 @@ class DeblurEngine:
         height, width = x.shape[-2:]
         padded = torch.nn.functional.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
         answers = network.answers(padded[:, None].to(device)).pictures
-        return self._wanted.result(answers)[..., :height, :width].to(x.device)
+        return answers.mean(1)[..., :height, :width].to(x.device)
 
     def _by_network(
         self, source: PictureSource, scale: ValueScale, device: torch.device, before: Mapping[str, str] | None = None
     ) -> Condition:
         decisions = dict(before or {})
         if self._network is None:
-            return self._unchanged(source, decisions)
+            return self._unchanged(source, NOTHING_FOUND, decisions)
         if not self._force:
             seen = self._sharpness(source, scale, device)
             decisions["sharpness"] = seen.summary
-            if seen.is_sharp:
-                return self._unchanged(source, decisions)
+            if seen.is_sharp or seen.softness is None:
+                return self._unchanged(source, SHARP_ALREADY if seen.is_sharp else WITHOUT_EDGES, decisions)
         decisions = {"method": f"network {self._network.name}{self._wanted.summary}", **decisions}
         return self._condition(scale, NETWORK, decisions, self._network.spec)
 
@@ -128,10 +134,12 @@ class DeblurEngine:
         cost = data if isinstance(data, str) else f"{len(data.psfs)} PSFs"
         return Condition(scale, data, decisions, spec, cost=cost)
 
-    def _unchanged(self, source: PictureSource, decisions: Mapping[str, str]) -> Condition:
+    def _unchanged(self, source: PictureSource, why: str, decisions: Mapping[str, str]) -> Condition:
         """The condition of a picture that comes back as it was, bit by bit: every depth's own scale is exact."""
         spec = ModelSpec("deblur", outputs=self._wanted.outputs)
-        decisions = {"method": "none: the picture is sharp (--force deblurs it)", **decisions}
+        decisions = {"method": f"none: {why}", **decisions}
+        if self._wanted.uncertainty:
+            decisions["uncertainty"] = ABOUT_UNCERTAINTY
         return Condition(ValueScale.nominal(source.info), NONE, decisions, spec, cost=NONE)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
@@ -158,3 +166,7 @@ class DeblurEngine:
             asked = other is not None and (wanted.several or head == i + 1)
             pictures.append(solve(x, other) if asked and other is not None else pictures[0])
         return torch.cat(pictures)
+
+
+def _why_not(judged: Judged) -> str:
+    return TOO_SMALL if judged.too_small else NOTHING_FOUND

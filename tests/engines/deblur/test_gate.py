@@ -12,6 +12,7 @@ from restore.engines.deblur.engine import DeblurEngine
 from restore.engines.deblur.gate import FAINT, SHARP, Sharpness, relative_change
 from restore.engines.deblur.network import DeblurNetwork
 from restore.engines.deblur.options import DeblurOptions, NetworkOptions
+from restore.errors import ConfigError
 from restore.inference.engine import EngineOptions
 from restore.picture import Picture
 
@@ -140,3 +141,34 @@ def test_no_psf_is_looked_for_where_edges_are_steep(monkeypatch, method):
         if not asked:
             assert condition.decisions["sharpness"].endswith("(sharp to 0.6)")
             assert condition.decisions["method"].startswith("none: the picture is sharp")
+
+
+@pytest.mark.parametrize("head", [None, 1, 2])
+def test_the_verdict_does_not_depend_on_the_head_that_is_asked_for(monkeypatch, head):
+    """Alone, the first head would change the picture by far more, and the second not at all."""
+    result = engine_of(monkeypatch, (0.3, 0.0), head=head).restore(sharp_scene())
+    assert result.decisions["method"].startswith("network offsets")
+
+
+@pytest.mark.parametrize(("method", "why"), [
+    ("network", "none: the picture has no edges (--force tries)"),
+    ("psf", "none: no blur is worth taking out (--force takes out the likeliest)"),
+])  # fmt: skip
+def test_without_edges_a_picture_stays_as_it_is(monkeypatch, method, why):
+    found = Judged(None, 0.0, "no PSF")
+    monkeypatch.setattr(engine_module, "judge_blur", lambda view, **how: found)
+    net = Offsets((0.01,))
+    monkeypatch.setattr(engine_module, "network_of", lambda *of: DeblurNetwork(net, net.spec(), "offsets", "0"))
+    options = NetworkOptions() if method == "network" else DeblurOptions()
+    restorer = program.Restorer("deblur", DeblurEngine(options, method))
+    for pixels in (np.zeros((96, 96, 3), np.uint8), np.full((1, 1, 3), 7, np.uint8)):
+        result = restorer.restore(pixels)
+        assert result.decisions["method"] == why
+        assert np.array_equal(result.picture.pixels, pixels)
+
+
+def test_a_picture_too_small_for_a_psf_says_so_even_if_it_is_forced():
+    result = program.load("deblur", method="psf", force=True).restore(np.full((1, 300, 3), 9, np.uint8))
+    assert result.decisions["method"] == "none: the picture is too small to find its blur"
+    with pytest.raises(ConfigError, match="Give 1 to 4, or leave it out for the best"):
+        program.load("deblur", method="psf", head=9)

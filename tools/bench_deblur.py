@@ -21,7 +21,6 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import argparse
 import hashlib
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,10 +165,10 @@ def report_sharp(folder: Path, methods: Sequence[str]) -> None:
             pair = (to_unit(each.pixels, ValueScale.nominal(picture.info)) for each in (picture, result.picture))
             nearness.append(float(psnr(*pair)))
             print(f"# {name} {path.name}: {nearness[-1]:.2f} dB, {result.decisions}", flush=True)
-        capped = [min(each, 100.0) for each in nearness]
+
         near = sum(each >= NEAR for each in nearness)
-        table.append([name, f"{near} of {len(nearness)}", f"{sum(map(math.isinf, nearness))}",
-                      f"{statistics.fmean(capped):.1f}", f"{min(capped):.1f}"])  # fmt: skip
+        table.append([name, f"{near} of {len(nearness)}", f"{sum(each >= 100 for each in nearness)}",
+                      f"{statistics.fmean(nearness):.1f}", f"{min(nearness):.1f}"])  # fmt: skip
     print(markdown(["method", f"{NEAR} dB and more", "unchanged", "mean (100 where unchanged)", "least"], table))
 
 

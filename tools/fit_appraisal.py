@@ -75,7 +75,7 @@ def fit_appraisal(args: argparse.Namespace) -> None:
     most, best = said.max(1)
     plain, aligned = (gain[..., i].gather(1, best[:, None])[:, 0] for i in (0, 1))
     figures = ""
-    for least in (0.0, 0.4, 0.8, LEAST_GAIN, 1.6):
+    for least in (0.0, 0.5, 1.0, LEAST_GAIN, 2.0):
         treated = most > least
         taken, aside = (torch.where(treated, each, 0.0) for each in (plain, aligned))
         means = [f"{each[~sharp].mean():+.2f}" for each in (taken, aside, gain[..., 0].amax(1).clamp(min=0))]

@@ -87,7 +87,7 @@ def test_weights_alone_never_run_code(here, restore):
     (here / "my_net.py").rename(here / "copy" / "my_net.py")  # what was imported before is another file
     assert read_network(weights, "copy/my_net.py:MyNet").card is not None
     assert (here / "was-run").exists()
-    with pytest.raises(WeightsError, match="my_net.py:Path' is not a torch.nn.Module class"):
+    with pytest.raises(WeightsError, match=r"my_net\.py:Path' is not a torch\.nn\.Module class"):
         read_network(weights, "copy/my_net.py:Path")
 
 

@@ -165,7 +165,7 @@ def test_a_weights_file_imports_no_code(tmp_path, monkeypatch):
             read_network(path, model)
     for trusted in (read_network(path, own), read_network(path, arguments={"network": own})):
         assert torch.equal(trusted.net.network.ending.weight, net.network.ending.weight)
-    with pytest.raises(WeightsError, match="elsewhere.py:Net' cannot be imported"):
+    with pytest.raises(WeightsError, match=r"elsewhere\.py:Net' cannot be imported"):
         read_network(path, str(Path("elsewhere.py:Net")))
     with pytest.raises(WeightsError, match="these are weights of another network"):
         read_network(path, "compact_deblur")

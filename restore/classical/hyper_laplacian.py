@@ -9,7 +9,7 @@ the gradients of all channels are shrunk together, so that edges stay where they
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -60,7 +60,8 @@ def shrinkage_table(alpha: float, beta: float, like: Tensor) -> Tensor:
     return _shrinkage_table(alpha, beta).to(like)
 
 
-@cache
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept, so that it serves every mode
 def _shrinkage_table(alpha: float, beta: float) -> Tensor:
     v = torch.linspace(0, 1, _TABLE, dtype=torch.float64)
     w = v.clone()

@@ -4,7 +4,7 @@ A small regression (perceptrons with two hidden layers, their mean) over figures
 from detail: what the judge sees (`restore.engines.blind_psf.judge`), how far light would have to be negative or beyond
 white, how sparse gradients and how strong the finest details become, the PSF's shape, and how far it is from the
 likeliest candidate. Over-sharpened pictures look crisp: the judge alone mistook them, the negative light gives them
-away. Fitted, with more weight on expecting too much, by `tools/fit_blind_psf.py`.
+away. Fitted, with more weight on expecting too much, by `tools/fit_appraisal.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEMBERS, HIDDEN = 5, 48
 INEXACT = 1000.0
 """Of the data against the prior of hyper-Laplacian deconvolution. On 60 estimates 1000 gained most in the mean; 4000,
 which is right for an exact PSF, lost 1.6 dB where 1000 gained 0.2."""
-_POINT = 0.9
+_POINT = 0.9  # of a PSF in one sample: no blur
 _BORDER = 12  # px of a part that are not looked at
 COUNT = 19 + ORIGINS
 

@@ -61,7 +61,6 @@ def shrinkage_table(alpha: float, beta: float, like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # kept, so that it serves every mode
 def _shrinkage_table(alpha: float, beta: float) -> Tensor:
     v = torch.linspace(0, 1, _TABLE, dtype=torch.float64)
     w = v.clone()

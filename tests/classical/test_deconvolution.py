@@ -179,13 +179,3 @@ def test_what_of_an_extended_picture_is_known(boundary):
     known = wide.known()
     assert known.shape == (1, 1, *wide.pixels.shape[-2:]) and int(known.sum()) == 40 * 50
     assert wide.inside(known).all()
-
-
-def test_gradients_flow_after_a_use_in_inference_mode():
-    """The table of a new exponent is kept; it must be of no mode."""
-    y, psf = torch.rand(1, 1, 16, 16, dtype=torch.float64), torch.full((3, 3), 1 / 9, dtype=torch.float64)
-    with torch.inference_mode():
-        hyper_laplacian(y, psf, 100.0, alpha=0.61)
-    x = y.clone().requires_grad_()
-    hyper_laplacian(x, psf, 100.0, alpha=0.61).square().sum().backward()
-    assert x.grad is not None and float(x.grad.abs().max()) > 0

@@ -84,6 +84,10 @@ class UnsupportedError(RestoreError):
     code = "E_UNSUPPORTED"
 
 
+class SeveralPicturesError(UnsupportedError):
+    """The file holds more pictures than one, where one is wanted."""
+
+
 class FileError(RestoreError):
     """Reading or writing a file failed, or would have destroyed something."""
 

@@ -42,6 +42,7 @@ class PictureInfo:
         format: format of the content as found ("png", "jpeg", …), not the file's extension.
         path: where it came from, for messages.
         notes: what was found or converted on the way in; each is reported to the user once.
+        nodata: the value that marks samples without data, where the file declares one.
         stacked: so many pictures of one size lie one below the other, to be measured together.
     """
 
@@ -55,6 +56,7 @@ class PictureInfo:
     metadata: Metadata = field(default_factory=Metadata)
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    nodata: float | None = None
     stacked: int = 1
 
     @property
@@ -77,14 +79,19 @@ class PictureInfo:
         return 1.0 if self.dtype == "float32" else float(2**self.bits - 1)
 
 
+def fits(value: float, dtype: str) -> bool:
+    """Whether samples of this type can be exactly this value (of floats: about)."""
+    return dtype == "float32" or (value == np.rint(value) and 0 <= value <= np.iinfo(dtype).max)
+
+
 @dataclass(frozen=True)
 class ValueScale:
     """How stored samples map to the unit range: unit = (stored - black) / white.
 
     Attributes:
         black: stored value of 0.0.
-        white: stored value of 1.0, counted from black. Powers of two for floats: the way back is exact.
-        clip: largest stored value that may be written, None for no limit (floats).
+        white: stored value of 1.0, counted from black.
+        clip: largest stored value that the file holds, None for no limit (floats).
         note: how it was found, for the user ("" when it is simply the file's depth).
     """
 

@@ -162,8 +162,9 @@ TASKS: dict[str, Task] = {
         cases="restore.degradations.upscale_cases:UpscaleCase",
     ),
     "degrade": Task(
-        summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, camera, "
-        "jpeg, resize, random (one of them, drawn for each picture), none; blur; smaller ones: downscale, real-world.",
+        summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, developed, "
+        "camera, jpeg, resize, random (one of them, drawn for each picture), none; blur; smaller ones: downscale, "
+        "real-world.",
         ending="degraded",
         methods={
             "gaussian": _degrade("gaussian", "GaussianOptions"),
@@ -171,6 +172,7 @@ TASKS: dict[str, Task] = {
             "speckle": _degrade("speckle", "SpeckleOptions"),
             "salt-pepper": _degrade("salt-pepper", "SaltPepperOptions"),
             "correlated": _degrade("correlated", "CorrelatedOptions"),
+            "developed": _degrade("developed", "DevelopedOptions"),
             "camera": _degrade("camera", "CameraOptions"),
             "jpeg": _degrade("jpeg", "JpegOptions", quality=100),
             "resize": _degrade("resize", "ResizeOptions"),

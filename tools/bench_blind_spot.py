@@ -47,7 +47,7 @@ from restore.inference.options import RunOptions
 from restore.models.plain_unet import PlainUNet
 from restore.objectives.self_supervised import Noise2Void
 from restore.physics.camera import PRESETS
-from restore.physics.noise import NoiseRecipe, degrade
+from restore.physics.noise_mixture import NoiseRecipe, degrade
 from restore.report.table import markdown
 
 PRESET, ISO = "phone", (1600, 6400)

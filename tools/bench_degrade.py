@@ -23,7 +23,7 @@ import torch
 from skimage.util import random_noise
 
 from restore.inference.memory import tune_allocator
-from restore.physics.noise import KINDS, NoiseRecipe, add_noise, degrade, plan_noise
+from restore.physics.noise_mixture import KINDS, NoiseRecipe, add_noise, degrade, plan_noise
 from restore.physics.random import generator_for
 
 Image = np.ndarray  # H x W x 3, float32 or uint8

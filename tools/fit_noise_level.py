@@ -27,7 +27,7 @@ from torch import Tensor
 from restore.analysis.effective import LevelRegression, features, soft_floor
 from restore.data.cache import CropCache, open_cache
 from restore.physics.color import to_luma
-from restore.physics.noise import KINDS, NoiseRecipe, degrade
+from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 
 RECIPE = NoiseRecipe(
     weights={

@@ -129,6 +129,12 @@ def _regression() -> LevelRegression:
     return net.eval()
 
 
+def _known_map(crop: Tensor, curve: Tensor) -> Tensor:
+    """The level of every pixel of C x H x W that is known."""
+    known = crop.isfinite().all(0)
+    return level_map(crop.nan_to_num()[None], curve[None].to(crop))[0, 0][known]
+
+
 def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
     """Effective noise std over intensity, as networks receive it: `KNOTS`, in [0, 1] units.
 
@@ -141,8 +147,8 @@ def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
     measured, level = noise.curve(), effective_level(crops)
     if level is None:
         return measured
-    total = sum(crop[0].numel() for crop in crops)
-    own = sum(float(level_map(crop[None], measured[None].to(crop)).sum()) for crop in crops) / total
+    total = sum(int(crop[0].isfinite().sum()) for crop in crops)
+    own = sum(float(_known_map(crop, measured).sum()) for crop in crops) / max(1, total)
     disagreement = abs(math.log2((level + _HALF_STEP) / (own + _HALF_STEP)))
     share = 1.0 if noise.correlated else min(max((disagreement - _AGREED) / (_DISAGREED - _AGREED), 0.0), 1.0)
     shape = (measured / own).clamp(0.5, 2) if own > _HALF_STEP else torch.ones_like(measured)

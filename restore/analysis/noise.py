@@ -178,20 +178,21 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
     """Estimate the noise of a picture from crops of it.
 
     Args:
-        crops: tensors C x H x W with values in [0, 1], all with the same C, of any sizes.
+        crops: tensors C x H x W with values in [0, 1], all with the same C, of any sizes; NaN where there is nothing to
+            measure.
     Returns:
         the model; with ``reliable`` False and zero levels when the crops are too small to measure anything.
     """
     if not crops:
         raise ValueError("estimate_noise needs at least one crop, got none")
     channels = crops[0].shape[0]
-    clipped = _clip_shares(crops)
+    whole = any(bool((crop < 0).any() or (crop > 1).any()) for crop in crops)  # floats that nothing has clipped
+    clipped = (0.0, 0.0) if whole else _clip_shares(crops)
     blocks, own, around = block_dct(crops)
     if blocks.shape[0] < _MIN_BLOCKS:
         nothing = ((0.0,) * KNOTS,) * channels
         why = "too small to measure its noise, taken as none"
         return NoiseModel(nothing, _white(channels), clipped=clipped, reliable=False, reason=why)
-    whole = any(bool((crop < 0).any() or (crop > 1).any()) for crop in crops)  # floats that nothing has clipped
     levels = _levels(blocks, own, orders(8, 14), _FLAT_SHARE, whole)
     spectrum = _spectrum(blocks, own, around, levels)
     correlated = _is_correlated(spectrum)
@@ -221,7 +222,7 @@ def _normal_pdf(x: Tensor) -> Tensor:
 
 
 def _clip_shares(crops: Sequence[Tensor]) -> tuple[float, float]:
-    total = max(1, sum(c.numel() for c in crops))
+    total = max(1, sum(int(c.isfinite().sum()) for c in crops))
     low = sum(int((c <= 0).sum()) for c in crops)
     high = sum(int((c >= 1).sum()) for c in crops)
     return low / total, high / total
@@ -233,7 +234,7 @@ def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     And for every block the low-frequency energy of its place and of its eight neighbours, each N: small means
     flat. The neighbours' is independent of the block's own noise, so choosing by it biases nothing.
     """
-    area = sum(c.shape[1] * c.shape[2] for c in crops)
+    area = max(1, sum(int(c[0].isfinite().sum()) for c in crops))
     stride = max(BLOCK // 2, math.ceil(math.sqrt(area / _MAX_BLOCKS)))
     apart = math.ceil(BLOCK / stride)
     coefficients, own, around = [], [], []
@@ -251,7 +252,9 @@ def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     if not coefficients:
         nothing = crops[0].new_zeros(0, dtype=torch.float32)
         return nothing.view(0, crops[0].shape[0], BLOCK * BLOCK), nothing, nothing
-    return torch.cat(coefficients).contiguous(), torch.cat(own), torch.cat(around)
+    blocks, within, near = torch.cat(coefficients), torch.cat(own), torch.cat(around)
+    known = within.isfinite() & near.isfinite()  # of a block that holds NaN, or is beside one, neither is
+    return (blocks.contiguous(), within, near) if known.all() else (blocks[known], within[known], near[known])
 
 
 def _dct_basis() -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
+from restore.analysis.colours import ColourView
 from restore.io.tensors import to_unit
-from restore.picture import PictureSource, ValueScale
+from restore.picture import PictureInfo, PictureSource, ValueScale
 
 CROP = 128
 GRID = 10  # crops per axis: about 1.6 megapixels in all
@@ -28,7 +29,7 @@ class View(NamedTuple):
     def read(self, top: int, left: int, height: int, width: int) -> torch.Tensor:
         """1 x C x height x width."""
         first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
-        return _planes(self.source.read_rows(first, first + height)[:, left : left + width], self.scale)[None]
+        return to_unit(self.source.read_rows(first, first + height)[:, left : left + width], self.scale).contiguous()
 
     def middle(self, side: int) -> torch.Tensor:
         """The middle, at most `side` px high and wide: 1 x C x h x w."""
@@ -41,19 +42,29 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
 
     Reads from top to bottom, so that streamed sources decode each row at most once.
     """
-    info = source.info
+    return _crops(source.info, lambda start, stop: to_unit(source.read_rows(start, stop), scale)[0], crop, grid)
+
+
+def known_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, grid: int = GRID) -> list[torch.Tensor]:
+    """As `sample_crops`, NaN where a picture does not hold what may be measured."""
+    view = source if isinstance(source, ColourView) else ColourView(source)
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        unit, known = to_unit(view.read_rows(start, stop), scale)[0], view.read_known(start, stop)
+        return unit if known is None else unit.masked_fill(~torch.from_numpy(known), torch.nan)
+
+    return _crops(view.info, read, crop, grid)
+
+
+def _crops(info: PictureInfo, read: Callable[[int, int], torch.Tensor], crop: int, grid: int) -> list[torch.Tensor]:
     if info.pixels <= (crop * grid) ** 2:
-        return [_planes(source.read_rows(0, info.height), scale)]
+        return [read(0, info.height).contiguous()]
     height, width = min(crop, info.height), min(crop, info.width)
     crops = []
     for top in _starts(info.height, height, grid):
-        rows = source.read_rows(top, top + height)
-        crops += [_planes(rows[:, left : left + width], scale) for left in _starts(info.width, width, grid)]
+        rows = read(top, top + height)
+        crops += [rows[..., left : left + width].contiguous() for left in _starts(info.width, width, grid)]
     return crops
-
-
-def _planes(stored: np.ndarray, scale: ValueScale) -> torch.Tensor:
-    return to_unit(stored, scale)[0].contiguous()
 
 
 def _starts(size: int, crop: int, grid: int) -> list[int]:

@@ -1,82 +1,109 @@
-"""Which stored value is white: determined once per picture, streamed, so that it can be put back exactly."""
+"""Which stored values are black and white: determined once per picture, streamed, so that it can be put back exactly.
+
+8-bit files, and those that declare fewer bits than their type has, are taken at their word. 16-bit and float data may
+hold anything (a dim exposure, counts, temperatures, heights): their range is that of nearly all of their values.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
-from restore.errors import UnsupportedError, counted
+from restore.analysis.colours import ColourView
 from restore.picture import PictureInfo, PictureSource, ValueScale
 
-FINITE_FIX = "Replace such samples with real values first (for example by interpolation)"
-"""What to do about a picture with samples that are not finite."""
+_DIM = 0.25  # of the file's white: what does not reach it is of another range
 _BAND = 1 << 22  # samples read at once
-_SENSOR_BITS = (8, 10, 12, 14)
-_DIM = 0.05  # floats that never exceed this are scaled up: no display range was meant
-_HIGHLIGHT = 4.0  # floats beyond this are highlights, if they are few
-_OVERSHOOT = (-1.0, 2.0)  # noise and filters take floats of 0..1 no further
+_SAMPLED = 1 << 20  # samples that stand for the picture
+_TAILS = (0.002, 0.5 - 0.45, 0.5, 0.5 + 0.45, 0.998)
+_REACH = 8.0  # from the median, in units of the 5 % and 95 % quantiles' distance: beyond are stars and lights
+_MARGIN = 0.05  # of the range, left free on either side
+_END = (0.001, 0.005)  # shares of the samples at an end of what a file holds: where it begins to count, and counts
 
 
 def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
     """All rows of a picture in bands of bounded size."""
-    info = source.info
-    step = max(1, _BAND // max(1, info.width * info.samples))
-    for start in range(0, info.height, step):
-        yield source.read_rows(start, min(start + step, info.height))
+    for start, stop in _bands(source.info):
+        yield source.read_rows(start, stop)
 
 
 def find_scale(source: PictureSource) -> ValueScale:
     """The value scale of a picture.
 
-    uint8 is taken at its word. uint16 whose maximum fits a usual sensor depth (8, 10, 12, 14 bits) is taken
-    as such data in a 16-bit file. Floats are 0..1 where most of them stay inside it and none is below -1 or above 2
-    (noise overshoots), or where less than 1 % of them exceed it and some by far (high dynamic range). Else (counts,
-    or nothing above 0.05) all their values are fitted into the unit range; white is a power of two, so for values
-    from 0 on the way back is exact.
+    What is 8 bits, or declares its bits, has black at 0 and white at its largest value. Else the scale follows the
+    values: an affine change of them, or of their type, changes it likewise. It spans 0.2 to 99.8 % of the samples and
+    a twentieth more on either side, but no more than `_REACH` times what lies between the median and 5 or 95 % of
+    them. Where more than a few samples lie at an end of what the file holds (0 and 65535, or 0.0 and 1.0), that end
+    is black or white. Samples that hold no picture do not count.
+
+    Values beyond the scale are not lost: `ValueScale.clip` is what the file holds.
 
     Raises:
-        UnsupportedError: float samples that are not finite.
+        UnsupportedError: infinite samples.
     """
     info = source.info
-    if info.dtype == "float32":
-        return _float_scale(source)
-    if info.dtype == "uint16" and info.bits == 16:
-        highest = max(int(rows.max()) for rows in iterate_rows(source))
-        for bits in _SENSOR_BITS:
-            if highest < 2**bits:
-                white = float(2**bits - 1)
-                return ValueScale(0.0, white, white, f"values up to {highest}: {bits}-bit data in a 16-bit file")
-    return ValueScale.nominal(info)
+    nominal = ValueScale.nominal(info)
+    if info.dtype == "uint8" or (info.dtype == "uint16" and info.bits < 16):
+        return nominal
+    sample = _sample(source if isinstance(source, ColourView) else ColourView(source))
+    if not len(sample) or sample[0] == sample[-1]:
+        return nominal
+    black, white = _limits(sample, nominal.white)
+    if (black, white) == (0.0, nominal.white):
+        return nominal
+    note = f"values {sample[0]:g} to {sample[-1]:g}: black {black:.6g}, white {white:.6g}"
+    return ValueScale(black, white - black, nominal.clip, note)
 
 
-def _float_scale(source: PictureSource) -> ValueScale:
-    lowest, highest, above, below, total = 0.0, 0.0, 0, 0, 0
-    for rows in iterate_rows(source):
-        _require_finite(rows, source.info)
-        lowest, highest = min(lowest, float(rows.min())), max(highest, float(rows.max()))
-        above += int((rows > 1).sum())
-        below += int((rows < 0).sum())
-        total += rows.size
-    if lowest == 0 and (highest == 0 or _DIM < highest <= 1):
-        return ValueScale.nominal(source.info)
-    if lowest >= _OVERSHOOT[0] and _DIM < highest <= _OVERSHOOT[1] and 2 * (above + below) < total:
-        note = f"float values {lowest:g} to {highest:g}: taken as 0..1 with overshoot"
-        return replace(ValueScale.nominal(source.info), note=note)
-    if highest > _HIGHLIGHT and above < 0.01 * total:
-        note = f"high dynamic range up to {highest:g}: 0..1 is restored, highlights keep what exceeds it"
-        return replace(ValueScale.nominal(source.info), note=note)
-    white = 2.0 ** math.ceil(math.log2(highest - lowest))
-    return ValueScale(lowest, white, None, f"float values {lowest:g} to {highest:g}, scaled by {white:g}")
+def damage_scale(source: PictureSource) -> ValueScale:
+    """What damage made on purpose is relative to: the file's own range, where the picture uses a good part of it."""
+    nominal, found = ValueScale.nominal(source.info), find_scale(source)
+    fits = found.black >= -nominal.white and _DIM * nominal.white <= found.black + found.white <= 2 * nominal.white
+    return nominal if fits else found
 
 
-def _require_finite(rows: np.ndarray, info: PictureInfo) -> None:
-    broken = int(rows.size - np.isfinite(rows).sum())
-    if broken:
-        raise UnsupportedError(
-            f"{counted(broken, 'sample')} {'is' if broken == 1 else 'are'} NaN or infinite",
-            where=info.path,
-            fix=FINITE_FIX,
-        )
+def _limits(sample: np.ndarray, top: float) -> tuple[float, float]:
+    """Stored values of black and white, of sorted samples in a file whose ends are 0 and `top`."""
+    lowest, low, middle, high, highest = (float(value) for value in np.quantile(sample, _TAILS))
+    first = max(lowest, middle - _REACH * (middle - low))
+    last = min(highest, middle + _REACH * (high - middle))
+    if last <= first:
+        first, last = lowest, highest
+    if last <= first:  # but for a few samples there is one value
+        return 0.0, top
+    margin = _MARGIN * (last - first)
+    black, white = first - margin, last + margin
+    if lowest >= 0 and first == lowest:
+        black += _share_at(sample, 0.0) * (0.0 - black)
+    if highest <= top and last == highest:
+        white += _share_at(sample, top) * (top - white)
+    return black, white
+
+
+def _share_at(sample: np.ndarray, end: float) -> float:
+    """0 to 1: whether samples at this value are enough to be an end."""
+    share = (np.searchsorted(sample, end, "right") - np.searchsorted(sample, end, "left")) / len(sample)
+    return float(np.clip((share - _END[0]) / (_END[1] - _END[0]), 0, 1))
+
+
+def _sample(view: ColourView) -> np.ndarray:
+    """Sorted samples of a picture's colours, at most about `_SAMPLED`, of what is known."""
+    info = view.info
+    every = max(1, info.pixels * info.channels // _SAMPLED)
+    parts, place = [], 0
+    for start, stop in _bands(info):
+        rows, known = view.read_rows(start, stop), view.read_known(start, stop)
+        chosen = slice(-place % every, None, every)
+        flat = rows.reshape(-1)[chosen]
+        place += rows.size
+        if known is not None:
+            flat = flat[np.broadcast_to(known[..., None], rows.shape).reshape(-1)[chosen]]
+        parts.append(flat)
+    return np.sort(np.concatenate(parts).astype(np.float64))
+
+
+def _bands(info: PictureInfo) -> Iterator[tuple[int, int]]:
+    step = max(1, _BAND // max(1, info.width * info.samples))
+    for start in range(0, info.height, step):
+        yield start, min(start + step, info.height)

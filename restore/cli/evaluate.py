@@ -91,6 +91,8 @@ class Score:
         scored: list[Scored] = []
         for each in score(pairs, names, EvaluationProtocol(rounded=self.rounded, border=self.border)):
             scored.append(each)
+            if each.range and not self.json:
+                say(f"{each.picture}: {each.range}")
             for problem in each.problems:
                 say(f"restore: error: {problem}")
         for line in unpaired:

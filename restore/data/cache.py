@@ -22,13 +22,18 @@ from typing import IO, Any
 
 import numpy as np
 
-from restore.errors import ConfigError, FileError, RestoreError
+from restore.errors import ConfigError, FileError, RestoreError, SeveralPicturesError
 from restore.io.atomic import check_writable
 from restore.io.paths import Skipped, find_pictures
 from restore.io.regular_file import open_regular, read_regular
 from restore.naming import expanded
+from restore.picture import ValueScale
 
-LAYOUT = 3  # version of the two files
+LAYOUT = 4  # version of the two files
+_PAGES_APART = (
+    "Write its pages as files first, from Python: for i, page in enumerate(restore.read_frames(path)): "
+    "restore.write(page, f'{i}.tif')"
+)
 MAX_INDEX, MAX_PIXELS = 1 << 30, 1 << 44
 """Bytes of the two files."""
 
@@ -55,6 +60,9 @@ class Entry:
     file: int = 0
     """Place of the file among all files by folder and, within it, by the numbers in their names: frames that follow
     each other in a clip have places that do."""
+    black: float = 0.0
+    white: float = 1.0
+    """Of the stored samples (counted from black), in units of the file's white."""
 
     @property
     def folder(self) -> str:
@@ -183,19 +191,28 @@ def _sources_below(root: Path, exclude: Sequence[str], lost: Callable[[str, str]
             yield Source(str(path), status.st_size, status.st_mtime_ns)
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
-    """H x W x 3: upright, alpha dropped, grey repeated; uint8 for 8-bit files, else uint16 over the range found."""
+def read_rgb(path: str | Path) -> tuple[np.ndarray, ValueScale]:
+    """H x W x 3: upright, alpha dropped, grey repeated; uint8 for 8-bit files, else uint16 over the range found.
+
+    And that range, in units of the file's white.
+    """
+    from restore.analysis.colours import ColourView
     from restore.analysis.value_range import find_scale
     from restore.io import read_picture
 
-    picture = read_picture(path)
-    info, pixels = picture.info, picture.pixels[..., : picture.info.channels]
+    try:
+        picture = read_picture(path)
+    except SeveralPicturesError as error:
+        raise SeveralPicturesError(error.what, where=error.where, fix=_PAGES_APART) from error
+    info, view = picture.info, ColourView(picture)
+    pixels, scale = view.read_rows(0, info.height), ValueScale.nominal(info)
     if info.channels not in (1, 3):
         raise FileError(f"a picture of {info.channels} channels is neither grey nor RGB", where=path)
     if info.dtype != "uint8":
-        unit = find_scale(picture).to_unit(pixels.astype(np.float64))
-        pixels = np.clip(np.rint(unit * 65535), 0, 65535).astype(np.uint16)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        scale = find_scale(view)
+        pixels = np.clip(np.rint(scale.to_unit(pixels.astype(np.float64)) * 65535), 0, 65535).astype(np.uint16)
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return pixels, ValueScale(scale.black / info.white, scale.white / info.white)
 
 
 def _open(index: Path, wanted: dict[str, Any]) -> CropCache | None:
@@ -230,12 +247,12 @@ def _build(
         with pixels.open("wb") as file:
             for done, source in enumerate(sources):
                 try:
-                    picture = read_rgb(source.path)
+                    picture, scale = read_rgb(source.path)
                 except (RestoreError, OSError) as error:
                     skipped.append((source.path, reason_without_path(error, source.path)))
                 else:
                     place = places[source.path]
-                    entries += [_stored(file, _resized(picture, scale), source.path, place) for scale in scales]
+                    entries += [_stored(file, _resized(picture, size), source.path, place, scale) for size in scales]
                 if progress is not None:
                     progress(done + 1, len(sources))
             file.flush()
@@ -257,11 +274,11 @@ def _build(
     return CropCache(tuple(entries), tuple(skipped), np.memmap(pixels, np.uint8, "r"))
 
 
-def _stored(file: IO[bytes], picture: np.ndarray, path: str, place: int) -> Entry:
+def _stored(file: IO[bytes], picture: np.ndarray, path: str, place: int, scale: ValueScale) -> Entry:
     """Append a picture to the pixels."""
     file.write(bytes(file.tell() % 2))  # uint16 samples begin at even places
     height, width = picture.shape[:2]
-    entry = Entry(path, height, width, file.tell(), picture.dtype == np.uint16, place)
+    entry = Entry(path, height, width, file.tell(), picture.dtype == np.uint16, place, scale.black, scale.white)
     file.write(picture.data)
     return entry
 

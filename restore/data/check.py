@@ -121,7 +121,7 @@ def _look(
     sources = find_sources(folders, exclude, lambda path, reason: unreadable.append((Path(path), reason)))
     for done, source in enumerate(sources):
         try:
-            pixels = read_rgb(source.path)
+            pixels, _ = read_rgb(source.path)
         except (RestoreError, OSError) as error:
             unreadable.append((Path(source.path), reason_without_path(error, source.path)))
             continue

@@ -77,8 +77,10 @@ class CropSources:
         ratio = 1 if role in self.own else self.roles[role].ratio
         side, y, x = (int(value * ratio) for value in (side, top, left))
         cache = self.caches[role]
-        pictures = [cache.picture(cache.entries[number]) for number in self.numbers(role, start)]
-        return [picture[y : y + side, x : x + side] for picture in pictures]
+        entries = [cache.entries[number] for number in self.numbers(role, start)]
+        crops = [cache.picture(entry)[y : y + side, x : x + side] for entry in entries]
+        main = entries[0] if role in self.own else self.caches[MAIN].entries[start]
+        return [_on_scale_of(main, entry, crop) for entry, crop in zip(entries, crops, strict=True)]
 
 
 class CropPositions:
@@ -99,6 +101,15 @@ class CropPositions:
         place -= int(self._ends[which - 1]) if which else 0
         row, column = divmod(place, self._columns[which])
         return self._starts[which], row * self._step, column * self._step
+
+
+def _on_scale_of(main: Entry, entry: Entry, pixels: np.ndarray) -> np.ndarray:
+    """Samples of a picture as they are on another's scale, so that pictures taken together stay comparable."""
+    if (entry.black, entry.white) == (main.black, main.white):
+        return pixels
+    unit = pixels / (65535 if entry.deep else 255)
+    unit = (unit * entry.white + entry.black - main.black) / main.white
+    return np.clip(np.rint(unit * 65535), 0, 65535).astype(np.uint16)
 
 
 def _windows(entries: Sequence[Entry], frames: int) -> Windows:

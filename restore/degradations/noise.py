@@ -17,7 +17,14 @@ from restore.degradations.degradation import CLEAN, Role, Sample
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
 from restore.physics.level import level_map, noise_curve
-from restore.physics.noise import FULL, KINDS, NO_JPEG, NoisePlan, NoiseRecipe, degrade
+from restore.physics.noise_mixture import (
+    FULL,
+    KINDS,
+    NO_JPEG,
+    NoisePlan,
+    NoiseRecipe,
+    degrade,
+)
 
 # kind -> what to say of it: name, parameter of the plan, factor to the unit people know
 _SHOWN = {
@@ -27,6 +34,7 @@ _SHOWN = {
     "salt_pepper": (("share", "impulses", 1),),
     "correlated": (("sigma", "coarse_sigma", 255), ("blur", "blur", 1)),
     "resize": (("sigma", "coarse_sigma", 255), ("factor", "factor", 1)),
+    "developed": (("sigma", "developed", 255), ("luma blur", "luma_blur", 1), ("chroma blur", "chroma_blur", 1)),
     "camera": (("ISO", "camera iso", 1),),
 }
 
@@ -36,6 +44,7 @@ _FIELDS = {
     ("salt-pepper", "share"): "impulses",
     ("correlated", "sigma"): "coarse_sigma",
     ("resize", "sigma"): "coarse_sigma",
+    ("developed", "sigma"): "developed",
 }
 
 
@@ -47,7 +56,7 @@ class NoiseDegradation:
     Args:
         grey_every: every n-th item of a batch is shown in grey (luma, the same noise in all channels), so that a
             colour network learns grey pictures too; 0: none.
-        recipe: fields of `restore.physics.noise.NoiseRecipe` that differ from its defaults.
+        recipe: fields of `restore.physics.noise_mixture.NoiseRecipe` that differ from its defaults.
     """
 
     roles: Mapping[str, Role] = {**CLEAN, "picture": Role(optional=True)}
@@ -91,7 +100,7 @@ def recipe_of(kind: str, values: Mapping[str, Any]) -> NoiseRecipe:
     """The recipe of one kind of damage with what people say of it; what is to be exact has a range of one value.
 
     Args:
-        kind: of `restore.physics.noise.KINDS` (salt-pepper too), or "random": one of them.
+        kind: of `restore.physics.noise_mixture.KINDS` (salt-pepper too), or "random": one of them.
         values: sigma (8-bit units), photons, share, blur, dependence, factor, quality, camera, iso, jpeg (a quality)
             and subsampling ("420", "444"), as far as the kind has them; None: drawn, or the usual.
     Raises:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_DIM = 0.25  # of the file's white: a truth that is darker everywhere is of another range
+
+
 @dataclass(frozen=True)
 class UnitPicture:
     """A picture's colours: 1 x C x H x W float32, white = 1, without alpha; and what the file is."""
@@ -31,13 +34,34 @@ def read_unit(path: str | Path) -> UnitPicture:
     return UnitPicture(to_unit_picture(picture), picture.info)
 
 
-def to_unit_picture(picture: Picture | np.ndarray[Any, Any]) -> Tensor:
-    """The colours of a picture or an array (H x W x C): 1 x C x H x W float32, white = 1."""
+def data_range(truth: Picture | np.ndarray[Any, Any]) -> ValueScale | None:
+    """The range that 16-bit or float data are judged on, from the least to the largest value of their truth.
+
+    None: they are judged on the file's own range, 0 to its white, since they fit in and use a good part of it.
+    """
+    if isinstance(truth, np.ndarray):
+        truth = Picture.from_array(truth, alpha=False)
+    info, colours = truth.info, truth.pixels[..., : truth.info.channels]
+    if info.dtype == "uint8" or info.bits < 16 or not colours.size:
+        return None
+    low, high = float(np.nanmin(colours)), float(np.nanmax(colours))
+    if not low < high or (low >= -info.white and _DIM * info.white <= high <= 2 * info.white):
+        return None
+    note = f"{low:g} to {high:g}, the values of the truth ({truth.info.path or 'an array'}), is the range"
+    return ValueScale(low, high - low, None, note)
+
+
+def to_unit_picture(picture: Picture | np.ndarray[Any, Any], scale: ValueScale | None = None) -> Tensor:
+    """The colours of a picture or an array (H x W x C): 1 x C x H x W float32, white = 1.
+
+    Args:
+        scale: of its values; None: that of the file.
+    """
     from restore.io.tensors import to_unit
 
     if isinstance(picture, np.ndarray):
         picture = Picture.from_array(picture, alpha=False)
-    return to_unit(picture.pixels[..., : picture.info.channels], ValueScale.nominal(picture.info))
+    return to_unit(picture.pixels[..., : picture.info.channels], scale or ValueScale.nominal(picture.info))
 
 
 def require_scale(small: PictureInfo, large: PictureInfo) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from restore.degradations.cases import Array, Case
 from restore.errors import RestoreError, UnsupportedError
 from restore.evaluation.methods import Method, TaskMethod
-from restore.evaluation.pictures import to_unit_picture
+from restore.evaluation.pictures import data_range, to_unit_picture
 from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.samples import Sample, Source, read_sample
 from restore.metrics.table import METRICS, measure, resolve
@@ -106,14 +106,16 @@ def evaluate(
     for source in sources:
         try:
             sample = read_sample(source, case, protocol.limit)
-            truth = to_unit_picture(sample.truth)
+            scale = data_range(sample.truth)
+            truth = to_unit_picture(sample.truth, scale)
         except RestoreError as error:
             result.failures.append(Failure.of(source.name, INPUT, error))
             continue
         for name, method in {INPUT: _input, **methods}.items():
             try:
                 pixels, seconds = _restored(sample, method)
-                x = _enlarged(to_unit_picture(pixels), truth) if name == INPUT else to_unit_picture(pixels)
+                x = to_unit_picture(pixels, scale)
+                x = _enlarged(x, truth) if name == INPUT else x
                 _require_alike(x, truth)
             except RestoreError as error:
                 if name != INPUT:  # which of another kind than the truth has no row

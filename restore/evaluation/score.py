@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from restore.errors import ConfigError, RestoreError
-from restore.evaluation.pictures import read_unit, require_alike
+from restore.evaluation.pictures import data_range, require_alike, to_unit_picture
 from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.run import scores_of
+from restore.files import read
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Scored:
 
     Attributes:
         scores: metric's full name -> value.
+        range: the values that were taken for black and white, where they are not the file's; "" if they are.
         problems: why some or all are missing, one line each.
     """
 
     picture: str
     scores: dict[str, float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    range: str = ""
 
 
 def find_pairs(
@@ -59,12 +62,14 @@ def score(
     """
     for picture, truth in pairs:
         try:
-            x = read_unit(picture)
-            y = None if truth is None else read_unit(truth)
+            x, y = read(picture), None if truth is None else read(truth)
+            scale = None if y is None else data_range(y)
             if y is not None:
                 require_alike(x.info, y.info)
+            a, b = to_unit_picture(x, scale), None if y is None else to_unit_picture(y, scale)
         except RestoreError as error:
             yield Scored(str(picture), problems=(str(error.at(picture)),))
             continue
-        scores, failed = scores_of(names, x.values, None if y is None else y.values, protocol)
-        yield Scored(str(picture), scores, tuple(str(error.at(picture)) for error in failed))
+        scores, failed = scores_of(names, a, b, protocol)
+        problems = tuple(str(error.at(picture)) for error in failed)
+        yield Scored(str(picture), scores, problems, scale.note if scale else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from restore.inference.alpha import rejoin
+from restore.analysis.colours import ColourView
 from restore.inference.tile_planning import halo_and_ramp
 from restore.inference.tiling import Span, border_index
 from restore.io.tensors import to_stored, to_unit
@@ -93,16 +93,18 @@ class BandWriter:
 
     def __init__(
         self,
-        source: PictureSource,
+        view: ColourView,
         sink: PictureSink,
         scale: ValueScale,
         spec: ModelSpec,
         box: tuple[int, int, int, int],
+        before: ValueScale,
         plain: ValueScale | None = None,
     ) -> None:
         """`scale` is the sink's, `plain` that of alpha and of what is not restored (the sink's depth); `box` (top,
-        bottom, left, right) is the part of the source that is written."""
-        self._source, self._sink, self._scale, self._box = source, sink, scale, box
+        bottom, left, right) is the part of the source that is written, `before` the source's scale."""
+        self._view, self._source, self._sink, self._scale, self._box = view, view.source, sink, scale, box
+        self._before = before
         self._nominal = plain or ValueScale.nominal(sink.info)
         self._spec = spec
         self._blend = halo_and_ramp(spec)[1] > 0
@@ -134,11 +136,29 @@ class BandWriter:
         if self._blend:
             unit = torch.from_numpy(rows).movedim(-1, 0)
             rows = to_stored(unit, self._scale, self._sink.info.dtype).numpy()
-        if self._sink.info.alpha:
-            stored = self._plain(self._next_row, self._next_row + self._rows_of(len(rows)))
-            rows = rejoin(rows, stored[..., :-1], stored[..., -1])
-        self._sink.write_rows(rows)
+        self._sink.write_rows(self._rejoined(rows))
         self._next_row += self._rows_of(len(rows))
+
+    def _rejoined(self, rows: np.ndarray) -> np.ndarray:
+        """What is kept as it is put back into restored rows, and alpha beside them."""
+        start, stop = self._next_row, self._next_row + self._rows_of(len(rows))
+        factor = self._spec.scale if self._spec.reduction == 1 else None  # what became smaller has no pixels to keep
+        kept = self._view.read_kept(start, stop) if factor and rows.shape[-1] == self._view.info.channels else None
+        if factor and kept:
+            colours, mask = (part[:, self._box[2] : self._box[3]].repeat(factor, 0).repeat(factor, 1) for part in kept)
+            rows = np.where(mask, self._as_written(colours), rows)
+        if not self._sink.info.alpha:
+            return rows
+        plain = self._plain(start, stop)
+        colours, alpha = plain[..., :-1], plain[..., -1:]
+        return np.concatenate([np.where(alpha > 0, rows, colours), alpha], axis=-1)
+
+    def _as_written(self, colours: np.ndarray) -> np.ndarray:
+        """Stored samples of the source as the sink has them."""
+        source, target = self._source.info, self._sink.info
+        if (source.dtype, source.bits) == (target.dtype, target.bits):
+            return colours
+        return to_stored(to_unit(colours, self._before)[0], self._scale, target.dtype).numpy()
 
     def _rows_of(self, count: int) -> int:
         """How many input rows so many rows of the output are made of."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 
+from restore.analysis.colours import Kept
 from restore.io.metadata import described
 from restore.models.spec import ModelSpec, Output
 from restore.picture import Metadata, PictureInfo, PictureSource, ValueScale
@@ -78,6 +79,7 @@ class Condition:
         cost: what the memory of a tile depends on beside the engine, such as a method chosen by what was measured;
             conditions of equal cost share one measurement.
         scope: what it holds for: the one picture, every frame of a clip, every picture of a folder.
+        kept: what of the pictures is left as it is (`restore.analysis.colours`).
         accept: is given the header of every file that will be written, before anything is computed: gives decisions
             and warnings about it, or raises.
     """
@@ -88,6 +90,7 @@ class Condition:
     spec: ModelSpec | None = None
     cost: str = ""
     scope: Scope = "picture"
+    kept: Kept = field(default_factory=Kept)
     accept: Callable[[PictureInfo], tuple[dict[str, str], list[str]]] | None = None
 
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
+from restore.analysis.colours import ColourView
 from restore.errors import ConfigError, ModelError, UnsupportedError, counted
-from restore.inference.alpha import ColourView
 from restore.inference.bands import BandReader, BandWriter
 from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
 from restore.inference.headers import common_info, crop_box
@@ -136,7 +136,10 @@ def apply(
                 report.decisions.update(decisions)
                 report.warnings += warnings
         core = (options.tile, options.tile) if options.tile else _auto_core(tiles, info, box, options.max_memory)
-        _run_bands(tiles, sources, sinks, info, box, core, report, progress)
+        views = [ColourView(source, condition.kept) for source in sources]
+        if missing := views[tiles.spec.window // 2].gaps.note:
+            report.decisions["missing"] = missing
+        _run_bands(tiles, views, sinks, info, box, core, report, progress)
         for sink in sinks:
             sink.commit()
         undo.pop_all()
@@ -181,7 +184,7 @@ def _check_strength(spec: ModelSpec, options: RunOptions) -> None:
 
 def _run_bands(
     tiles: TileRunner,
-    sources: Sequence[PictureSource],
+    views: Sequence[ColourView],
     sinks: Sequence[PictureSink],
     info: PictureInfo,
     box: tuple[int, int, int, int],
@@ -190,9 +193,9 @@ def _run_bands(
     progress: Progress | None,
 ) -> None:
     """All bands of the box, with smaller tiles from the current band on when memory runs out."""
-    readers = [BandReader(ColourView(source)) for source in sources]
-    scale, main = tiles.condition.scale, sources[tiles.spec.window // 2]
-    writers = [_writer(main, sink, target_scale(scale, info, sink.info), tiles.spec, box) for sink in sinks]
+    readers = [BandReader(view) for view in views]
+    main = views[tiles.spec.window // 2]
+    writers = [_writer(main.again(), sink, tiles.condition.scale, tiles.spec, box) for sink in sinks]
     top, bottom, left, right = box
     carried = 0
     while top < bottom:
@@ -237,14 +240,20 @@ def _as_large(spec: ModelSpec, info: PictureInfo) -> ModelSpec:
 
 
 def _writer(
-    source: PictureSource, sink: PictureSink, scale: ValueScale, spec: ModelSpec, box: tuple[int, int, int, int]
+    view: ColourView, sink: PictureSink, before: ValueScale, spec: ModelSpec, box: tuple[int, int, int, int]
 ) -> BandWriter:
     """What joins the tiles of an output; where the file is to have another size than they make, resampled."""
+    if view.gaps.nan and sink.info.dtype != "float32":
+        raise UnsupportedError(
+            f"has samples without a value (NaN), which {sink.info.bits} bits cannot hold", where=view.info.path,
+            fix="Write floats (a .tif, without --depth), or fill them first",
+        )  # fmt: skip
+    scale = target_scale(before, view.source.info, sink.info)
     height, width = spec.scaled(box[1] - box[0]), spec.scaled(box[3] - box[2])
     nominal = ValueScale.nominal(sink.info)
     if (height, width) != (sink.info.height, sink.info.width):
         sink = ResizedSink(sink, height, width, nominal.clip if scale.clip is None else scale.clip)
-    return BandWriter(source, sink, scale, spec, box, nominal)
+    return BandWriter(view, sink, scale, spec, box, before, nominal)
 
 
 def _next_core(core: Core, plan: TilePlan, report: RunReport, *, rows: bool) -> Core:

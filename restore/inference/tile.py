@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from restore.analysis.value_range import FINITE_FIX
+from restore.analysis.missing import INFINITE_FIX
 from restore.errors import ModelError, UnsupportedError
 from restore.inference.engine import Condition, Engine, NotedOutputs, Outputs, Place
 from restore.inference.tiling import border_index
@@ -85,7 +85,7 @@ class TileRunner:
         raise UnsupportedError(
             f"the sample at x {left}, y {top} of channel {channel + 1} is {value}",
             where=self.paths[picture] if self.paths else None,
-            fix=FINITE_FIX,
+            fix=INFINITE_FIX,
         )
 
     def _mixed(self, x: torch.Tensor, y: torch.Tensor, mixes: bool) -> torch.Tensor:

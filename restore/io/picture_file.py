@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from restore.closing import Closing
-from restore.errors import DecodeError, FileError, LimitError, RestoreError, UnsupportedError
+from restore.errors import DecodeError, FileError, LimitError, RestoreError, SeveralPicturesError, UnsupportedError
 from restore.io import tiff
 from restore.io.formats import kind_of, read_header
 from restore.io.header import ONLY_FIRST, SALVAGED, Header, decoding
@@ -207,11 +207,11 @@ def _within_limits(header: Header, options: ReadOptions) -> Header:
 def _several(kind: str, options: ReadOptions) -> UnsupportedError:
     """The refusal of a file of many pictures where one is wanted."""
     if kind != "tiff" and options.frames == "all":
-        return UnsupportedError(
+        return SeveralPicturesError(
             "is an animation, and only TIFF stacks are read whole", fix="Use --frames first to take its first picture"
         )
     every = "--frames all for every page, or " if kind == "tiff" else ""
-    return UnsupportedError(
+    return SeveralPicturesError(
         "holds more than one picture (animation or pages)",
         fix=f"Use {every}--frames first for the first one only",
     )

@@ -21,7 +21,7 @@ from restore.io.atomic import AtomicFile, undone_on_failure
 from restore.io.metadata import sized_exif
 from restore.io.options import SaveOptions
 from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
-from restore.picture import Metadata, PictureInfo
+from restore.picture import Metadata, PictureInfo, fits
 
 BIG_TIFF_ABOVE = 3_900_000_000
 
@@ -322,6 +322,8 @@ class TiffSink(BlockSink):
             for tag, value in zip((282, 283), self._metadata.dpi, strict=True):
                 entries[tag] = (tags.RATIONAL, struct.pack("<II", round(value * 1000), 1000))
             entries[296] = tags.packed(tags.SHORT, 2)
+        if info.nodata is not None and fits(info.nodata, info.dtype):
+            entries[tags.NODATA] = (tags.ASCII, f"{info.nodata:.17g}".encode() + b"\0")
         if self._metadata.xmp:
             entries[700] = (tags.BYTE, self._metadata.xmp)
         if self._metadata.icc:

@@ -15,6 +15,8 @@ DESCRIPTIVE = {270, 271, 272, 305, 306, 315, 316, 33432}
 """Tags of the main directory carried as text: description, make, model, software, date, artist, host, copyright."""
 POINTERS = (34665, 34853)
 """Tags of the main directory that point to the Exif and GPS directories."""
+NODATA = 42113
+"""GDAL's tag for the value of samples without data, as text."""
 _INTEROPERABILITY = 0xA005
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16

@@ -111,7 +111,7 @@ def _page_header(file: BinaryIO, page: Any, options: ReadOptions) -> Header:
     )
     info = PictureInfo(
         page.imagelength, page.imagewidth, layout.channels, layout.alpha, layout.dtype, layout.bits, "tiff",
-        carried.metadata, notes=(*layout.notes, *carried.notes),
+        carried.metadata, notes=(*layout.notes, *carried.notes), nodata=_nodata(page, layout),
     )  # fmt: skip
     if not options.salvage:
         _check_extent(page, file)
@@ -172,6 +172,15 @@ def _dpi(page: Any) -> tuple[float, float] | None:
     if scale is None or not isinstance(x, tuple) or not isinstance(y, tuple) or not x[1] or not y[1]:
         return None
     return x[0] / x[1] * scale, y[0] / y[1] * scale
+
+
+def _nodata(page: Any, layout: _Layout) -> float | None:
+    """The value that GDAL's tag declares for samples without data, as these samples hold it."""
+    try:
+        value = float(str(_tag(page, tags.NODATA, "")).strip("\0 "))
+    except ValueError:
+        return None
+    return float(np.float32(value)) if layout.dtype == "float32" else value
 
 
 def _exif(file: BinaryIO, offset: int) -> bytes | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from restore.analysis.colours import ColourView
 from restore.engines.denoise.diagnosis import Diagnosis
-from restore.inference.alpha import ColourView
 from restore.io import write_picture
 from restore.picture import Picture, PictureSource, ValueScale
 from restore.report.plot import GREY, INK, SMALL, TEXT, TITLE, Axes, Colour, Line, fitted, font, plot, round_ticks

@@ -11,7 +11,8 @@ from torch import Tensor
 from restore.analysis.effective import COUNT, LevelRegression, effective_curve, effective_level, features, soft_floor
 from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.physics.level import KNOTS, level_map
-from restore.physics.noise import NoiseRecipe, degrade, quantise
+from restore.physics.noise import quantise
+from restore.physics.noise_mixture import NoiseRecipe, degrade
 from restore.physics.random import generator_for
 
 

@@ -15,7 +15,7 @@ from restore.analysis.noise import clipped_moments
 from restore.engines.degrade.options import CAMERAS
 from restore.inference.ledger import LEDGER_NAME
 from restore.physics import camera
-from restore.physics.noise import KINDS
+from restore.physics.noise_mixture import KINDS
 from restore.tasks import TASKS
 
 GREY = 128  # where sigma 25 is clipped nowhere
@@ -346,7 +346,7 @@ class TestFiles:
 
 REFUSALS = [
     (("gausian", "IN", "OUT"), "there is no kind of damage 'gausian'. Did you mean 'gaussian'?"),
-    ((), "no kind of damage was named. Choose from gaussian, poisson, speckle, salt-pepper, correlated, camera,"),
+    ((), "no kind of damage was named. Choose from gaussian, poisson, speckle, salt-pepper, correlated, developed,"),
     (("gaussian",), "no picture was named. Name a picture or a folder, for example: restore degrade gaussian in.png"),
     (("poisson", "IN", "OUT", "--sigma", 5), "--sigma does not go with poisson. It belongs to gaussian or speckle or"),
     (("gaussian", "IN", "OUT", "--photons", 5), "--photons does not go with gaussian. It belongs to poisson"),

@@ -285,4 +285,4 @@ def test_16_bit_pairs_of_8_bit_ones(folders):
     batch = CropBatches(learning, 32, roles=PAIRS)(0, 0, 8)
     assert (batch.clean.dtype, batch.pictures["picture"].dtype) == (torch.uint8, torch.uint16)
     moved = batch.to(torch.device("cpu"))
-    assert (means(moved.clean) - moved.pictures["picture"]).abs().max() < 1e-6
+    assert (means(moved.clean) - moved.pictures["picture"]).abs().max() < 2 / 65535  # each on a range of its own

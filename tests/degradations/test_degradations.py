@@ -19,7 +19,7 @@ from restore.degradations.noise import NoiseDegradation
 from restore.degradations.real_world import RealWorldDegradation
 from restore.errors import ConfigError
 from restore.physics.color import to_luma
-from restore.physics.noise import KINDS, NoiseRecipe, degrade
+from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 from restore.physics.random import generator_for
 from restore.physics.real_world import SECOND, PassRecipe, RealWorldRecipe, degrade_real_world, plan_real_world
 from restore.physics.resample import resize

@@ -25,7 +25,7 @@ from restore.objectives.multi_output import MultiOutputLearning
 from restore.objectives.objective import Objective
 from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
-from restore.physics.noise import KINDS
+from restore.physics.noise_mixture import KINDS
 from tests.fake_cuda import CUDA, gradients, moved, pretended_cuda
 
 STEP = 16

@@ -32,6 +32,7 @@ from restore.physics import (
     level,
     low_light,
     noise,
+    noise_mixture,
     operators,
     random,
     random_blur,
@@ -75,12 +76,12 @@ def both(blur_: Any, x: Tensor) -> Tensor:
     return blur_.adjoint(blur_.forward(x))
 
 
-def mixture(**options: Any) -> noise.NoiseRecipe:
-    return noise.NoiseRecipe(dict.fromkeys(noise.KINDS, 1.0), jpeg=0.5, clipped=0.5, **options)
+def mixture(**options: Any) -> noise_mixture.NoiseRecipe:
+    return noise_mixture.NoiseRecipe(dict.fromkeys(noise_mixture.KINDS, 1.0), jpeg=0.5, clipped=0.5, **options)
 
 
 def planned(count: int) -> noise.NoisePlan:
-    return noise.plan_noise(mixture(), [torch.Generator().manual_seed(i) for i in range(count)])
+    return noise_mixture.plan_noise(mixture(), [torch.Generator().manual_seed(i) for i in range(count)])
 
 
 def wild(item: int) -> real_world.RealWorldPlan:
@@ -132,6 +133,9 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "low_light.clip_lights": lambda cuda: low_light.clip_lights(cuda(2, 3, 20, 17)),
     "noise.add_correlated": lambda cuda: noise.add_correlated(
         cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2, 7, 7), cuda(2)
+    ),
+    "noise.add_developed": lambda cuda: noise.add_developed(
+        cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2, 7, 7), cuda(2, 7, 7), cuda(2), cuda(2)
     ),
     "noise.add_gaussian": lambda cuda: noise.add_gaussian(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
     "noise.add_poisson": lambda cuda: noise.add_poisson(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
@@ -206,8 +210,10 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
         for channels in (1, 3)
         for subsampled in (True, False)
     ],
-    "noise.add_noise": lambda cuda: noise.add_noise(cuda(40, 3, 24, 24), planned(40), cuda.generators(40)),
-    "noise.degrade": lambda cuda: noise.degrade(cuda.plain(40, 3, 24, 24), mixture(), 0, 1, 0),
+    "noise_mixture.add_noise": lambda cuda: noise_mixture.add_noise(
+        cuda(40, 3, 24, 24), planned(40), cuda.generators(40)
+    ),
+    "noise_mixture.degrade": lambda cuda: noise_mixture.degrade(cuda.plain(40, 3, 24, 24), mixture(), 0, 1, 0),
     "random.normal": lambda cuda: random.normal((2, 3, 4), cuda.generators(2), CUDA),
     "random.uniform": lambda cuda: random.uniform((2, 3, 4), cuda.generator(), CUDA),
     "resample.draw_cells": lambda cuda: resample.draw_cells(2, 9, 8, 2, cuda.generator()),
@@ -223,7 +229,7 @@ ON_THE_HOST = {
     "blur_kernels.between", "blur_kernels.check_range", "blur_kernels.check_share", "blur_kernels.choice",
     "blur_kernels.draw_kernel", "real_world.plan_real_world", "resample.resize_taps",
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",
-    "noise.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
+    "noise_mixture.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
     "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",
     "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised",
 }  # fmt: skip

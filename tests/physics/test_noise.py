@@ -12,22 +12,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from restore.analysis.noise import clipped_moments
+from restore.physics.dct import dct_matrix
 from restore.physics.filters import gaussian_kernels
 from restore.physics.level import level_map, noise_curve
 from restore.physics.noise import (
-    KINDS,
-    NoiseRecipe,
     add_correlated,
+    add_developed,
     add_gaussian,
-    add_noise,
     add_poisson,
     add_resized,
     add_salt_pepper,
     add_speckle,
-    degrade,
-    plan_noise,
     quantise,
 )
+from restore.physics.noise_mixture import KINDS, NoiseRecipe, add_noise, degrade, plan_noise
 from restore.physics.random import generator_for
 
 LEVELS = torch.tensor([0.02, 0.2, 0.5, 0.95])
@@ -296,3 +294,18 @@ def test_the_step_never_waits_for_a_gpu() -> None:
         degrade(clean, MIXED, 5, 7)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_developed_noise_is_fine_in_luma_and_coarse_in_chroma(flat: Tensor) -> None:
+    """And as strong, at coarse scales, as white noise of its level."""
+    narrow, wide = (gaussian_kernels(torch.full((4,), std), torch.ones(4), torch.zeros(4), 6) for std in (0.6, 2.0))
+    level, share = torch.full((4,), 0.05), torch.full((4,), 1.5)
+    noise = add_developed(flat, level, generator_for(7), narrow, wide, share, torch.zeros(4)) - flat
+    planes = torch.einsum("oc,nchw->nohw", dct_matrix(3), noise)
+    luma, chroma = planes[:, :1], planes[:, 1:]
+    assert lag1(luma).mean() < 0.6 and lag1(chroma).mean() > 0.9
+    coarse = torch.nn.functional.avg_pool2d(planes, 16).square().mean((0, 2, 3)).sqrt() * 16
+    assert torch.allclose(coarse, torch.tensor([0.05, 0.075, 0.075]), rtol=0.15)
+    grey = add_developed(flat[:, :1], level, generator_for(7), narrow, wide, share, torch.ones(4)) - flat[:, :1]
+    variance = grey.square().mean((1, 2, 3))  # 2 x, as of a sensor
+    assert torch.allclose(variance / variance[2], LEVELS / 0.5, rtol=0.15)

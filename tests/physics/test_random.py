@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.physics.noise import KINDS, NoiseRecipe, add_noise, plan_noise
+from restore.physics.noise_mixture import KINDS, NoiseRecipe, add_noise, plan_noise
 from restore.physics.random import RowSeeds, generator_for, hash_seed, hashed_field, normal, poisson, uniform
 
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from restore.analysis.colours import ColourView
 from restore.engines.denoise.network_choice import diagnose
-from restore.inference.alpha import ColourView
 from restore.io.codecs import open_picture
 from restore.picture import Picture, ValueScale
 from restore.report.diagnosis import HEIGHT, WIDTH, _flattest, _means, _stretched, draw_diagnosis, write_diagnosis

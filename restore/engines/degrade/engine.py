@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from restore.analysis.value_range import find_scale, iterate_rows
+from restore.analysis.value_range import damage_scale, iterate_rows
 from restore.degradations.noise import describe, recipe_of, without_colour
 from restore.engines.degrade.options import DegradeOptions
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
-from restore.physics.noise import KINDS, NO_JPEG, NoisePlan, add_noise, plan_noise
+from restore.physics.noise_mixture import KINDS, NO_JPEG, NoisePlan, add_noise, plan_noise
 from restore.physics.random import RowSeeds, generator_for, hash_seed
 from restore.picture import PictureInfo, PictureSource
 
@@ -53,7 +53,7 @@ class DegradeEngine:
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         """Raises `UnsupportedError` for a kind of noise that needs grey or RGB."""
         source = sources["picture"]
-        info, scale = source.info, find_scale(source)
+        info, scale = source.info, damage_scale(source)
         seed = hash_seed(options.seed or 0, digest(source))
         odd = info.channels not in (1, 3)
         recipe = without_colour(self._recipe) if odd and self._random else self._recipe

@@ -62,7 +62,8 @@ class GaussianOptions(NoiseOptions):
     """White Gaussian noise."""
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 25.0
-    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
+    (12): std of white noise as strong where it is coarse."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,23 @@ class CorrelatedOptions(NoiseOptions):
     """Noise with spatial correlation."""
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
-    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
+    (12): std of white noise as strong where it is coarse."""
     blur: Annotated[float, Number(0, 3, "PIXELS")] = 0.8
     """correlated: std of the Gaussian that correlates the noise (0.8); 0 is white."""
     dependence: Annotated[float, Number(0, 1, "SHARE")] = 0.0
-    """correlated: how much the variance follows the brightness (0)."""
+    """correlated, developed: how much the variance follows the brightness (0)."""
+
+
+@dataclass(frozen=True)
+class DevelopedOptions(NoiseOptions):
+    """Noise of developed photographs: of luma fine, of chroma coarse."""
+
+    sigma: Annotated[float, Number(0.1, 255, "LEVEL")] = 12.0
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
+    (12): std of white noise as strong where it is coarse."""
+    dependence: Annotated[float, Number(0, 1, "SHARE")] = 0.0
+    """correlated, developed: how much the variance follows the brightness (0)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,8 @@ class ResizeOptions(NoiseOptions):
     """White noise of a picture that was enlarged."""
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
-    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white."""
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
+    (12): std of white noise as strong where it is coarse."""
     factor: Annotated[float, Number(1, 8, "FACTOR")] = 1.7
     """resize: how much larger the noise is made (1.7); downscale, real-world: how much smaller the picture (4)."""
 

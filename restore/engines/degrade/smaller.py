@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from restore.analysis.value_range import find_scale
+from restore.analysis.value_range import damage_scale
 from restore.degradations.real_world import describe
 from restore.engines.degrade.engine import digest, lossy
 from restore.engines.degrade.options import DownscaleOptions, RealWorldOptions
@@ -35,7 +35,7 @@ class DownscaleEngine:
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         decisions = {"damage": f"smaller by {self._factor:g}, bicubic, antialiased"}
-        return Condition(find_scale(sources["picture"]), decisions=decisions, accept=_accept)
+        return Condition(damage_scale(sources["picture"]), decisions=decisions, accept=_accept)
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         return {"result": x[:, 0]}
@@ -67,7 +67,7 @@ class RealWorldEngine:
         if (height, width) != (info.height, info.width):
             decisions["size"] = f"cut to {width} x {height} px, a multiple of {factor}, first"
         largest = max(each.scale for each in (plan.first, plan.second) if each)
-        return Condition(find_scale(source), (plan, seed), decisions, cost=f"{largest:.2f}", accept=_accept)
+        return Condition(damage_scale(source), (plan, seed), decisions, cost=f"{largest:.2f}", accept=_accept)
 
     def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         """1 x 1 x C x H x W unit values of a whole picture -> 1 x C x H/factor x W/factor, rounded down."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from restore.analysis.value_range import find_scale
-from restore.engines.denoise.noise_level import describe_noise, measure_noise
+from restore.engines.denoise.noise_level import describe_noise, left_alone, measure_noise
 from restore.engines.denoise.options import ClassicalOptions
 from restore.errors import UnsupportedError
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
@@ -88,6 +88,7 @@ class ClassicalEngine:
     def __init__(self, options: ClassicalOptions | None = None) -> None:
         options = options or ClassicalOptions()
         self._algorithm, self._name, self._sigma = ALGORITHMS[options.algorithm], options.algorithm, options.sigma
+        self._hot_pixels = options.hot_pixels
         self.spec = self._algorithm.spec
         self.fingerprint = f"classical:{options.algorithm}{options.level_name}"
 
@@ -102,7 +103,7 @@ class ClassicalEngine:
         scale = find_scale(source)
         noise = measure_noise(source, scale, self._sigma)
         decisions = {"noise": describe_noise(noise, self._sigma is not None), "method": f"classical {self._name}"}
-        return Condition(scale, noise.sigma, decisions)
+        return Condition(scale, noise.sigma, decisions, kept=left_alone(source, scale, noise.sigma, self._hot_pixels))
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> ClassicalEngine:
         return self

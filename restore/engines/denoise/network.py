@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from restore.engines.denoise.ap_bsn import ApBsnEngine
 from restore.engines.denoise.diagnosis import LEFT_ALONE
 from restore.engines.denoise.noise_bounded import NoiseBoundedEngine
-from restore.engines.denoise.noise_level import HARDLY_ANY, level_of, measure_level
+from restore.engines.denoise.noise_level import HARDLY_ANY, left_alone, level_of, measure_level
 from restore.engines.network import NetworkEngine
-from restore.inference.engine import Condition, Engine, Outputs, Place
+from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
 from restore.physics.level import MAP_RADIUS, level_map
 from restore.picture import PictureSource, ValueScale
 from restore.zoo import load
 
+_BEYOND = 0.5  # of the unit range, that networks are shown on either side of it
 WITHOUT_WEIGHTS = "or work without weights: --method zero-shot"
 
 
@@ -30,16 +31,25 @@ class DenoisingNetwork(NetworkEngine):
 
     Args:
         sigma: level in 8-bit units instead of the picture's measured noise curve.
+        hot: what becomes of hot pixels, "keep" or "remove".
     """
 
     provides = ("noise_level",)
 
-    def __init__(self, net: nn.Module, spec: ModelSpec, name: str, sha256: str, sigma: float | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, spec: ModelSpec, name: str, sha256: str, sigma: float | None = None, hot: str = "keep"
+    ) -> None:
         super().__init__(net, spec, name, sha256)
-        self.sigma = sigma
+        self.sigma, self.hot_pixels = sigma, hot
         if self.spec.conditions:
             self.spec = replace(self.spec, radius=self.spec.radius + MAP_RADIUS)
         self.fingerprint += "" if sigma is None else f":sigma={sigma:g}"
+        self.fingerprint += "" if hot == "keep" else f":hot-pixels={hot}"
+
+    def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
+        condition = super().prepare(sources, options)
+        sigma = 0.0 if condition.data is None or not self.spec.conditions else level_of(condition.data) / 255
+        return replace(condition, kept=left_alone(sources["picture"], condition.scale, sigma, self.hot_pixels))
 
     def measure(self, source: PictureSource, scale: ValueScale) -> tuple[Any, dict[str, str]]:
         if not self.spec.conditions:
@@ -55,7 +65,9 @@ class DenoisingNetwork(NetworkEngine):
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         if self.spec.conditions and not self.sigma and level_of(condition.data) < HARDLY_ANY:
             return {output.name: x[:, 0] for output in self.spec.outputs}
-        return super().__call__(x, condition, places)
+        inside = x.clamp(-_BEYOND, 1 + _BEYOND)  # lights and stars, which would ring, keep what exceeds it
+        outputs = super().__call__(inside, condition, places)
+        return {name: y + (x - inside)[:, 0] for name, y in outputs.items()}
 
     def conditions(self, x: Tensor, data: Any, places: Sequence[Place]) -> dict[str, Tensor]:
         if not self.spec.conditions:
@@ -63,14 +75,16 @@ class DenoisingNetwork(NetworkEngine):
         return {"noise_level": level_map(x[:, 0], data.to(x.device).expand(len(x), -1))}
 
 
-def network_of(weights: str | Path, model: str | None = None, sigma: float | None = None) -> DenoisingNetwork:
+def network_of(
+    weights: str | Path, model: str | None = None, sigma: float | None = None, hot_pixels: str = "keep"
+) -> DenoisingNetwork:
     """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`.
 
     Args:
         model: the network's class, for weights of one outside this program (`restore.zoo.weights.read_network`).
     """
     loaded = load(weights, "denoise", model, otherwise=WITHOUT_WEIGHTS)
-    return DenoisingNetwork(loaded.net, loaded.spec, loaded.name, loaded.sha256, sigma)
+    return DenoisingNetwork(loaded.net, loaded.spec, loaded.name, loaded.sha256, sigma, hot_pixels)
 
 
 def wrapped_for_inference(network: DenoisingNetwork) -> Engine:

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from restore.analysis.colours import ColourView
 from restore.analysis.value_range import find_scale
 from restore.engines.denoise.diagnosis import Diagnosis
 from restore.engines.denoise.network import DenoisingNetwork, network_of, wrapped_for_inference
-from restore.engines.denoise.noise_level import Level, measure_level
+from restore.engines.denoise.noise_level import Level, left_alone, measure_level
 from restore.engines.denoise.options import NetworkOptions
-from restore.inference.alpha import ColourView
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
@@ -36,8 +36,8 @@ def by_network(options: NetworkOptions | None = None) -> Engine:
     general, white = shipped()
     weights: str | Path = options.weights or general
     if options.weights is not None or general == white:
-        return wrapped_for_inference(network_of(weights, options.model, options.sigma))
-    return DiagnosingDenoiser(*(network_of(name, None, options.sigma) for name in (general, white)))
+        return wrapped_for_inference(network_of(weights, options.model, options.sigma, options.hot_pixels))
+    return DiagnosingDenoiser(*(network_of(name, None, options.sigma, options.hot_pixels) for name in (general, white)))
 
 
 def shipped() -> tuple[str, str]:
@@ -54,7 +54,7 @@ def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str
     Raises:
         UnsupportedError: samples that are not finite.
     """
-    colours = ColourView(source)  # alpha is not noisy
+    colours = source if isinstance(source, ColourView) else ColourView(source)  # alpha is not noisy
     scale = find_scale(colours)
     level = measure_level(colours, scale, sigma)
     white, why = is_white(level)
@@ -98,7 +98,8 @@ class DiagnosingDenoiser:
         names = self._general.name, self._white.name
         diagnosis = diagnose(sources["picture"], self._general.sigma, names)
         scale = ValueScale.nominal(diagnosis.info) if diagnosis.level.negligible else diagnosis.scale
-        return Condition(scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions)
+        kept = left_alone(sources["picture"], diagnosis.scale, diagnosis.level.noise.sigma, self._general.hot_pixels)
+        return Condition(scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions, kept=kept)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         white, curve = condition.data

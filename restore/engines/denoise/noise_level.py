@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from restore.analysis.colours import Kept
 from restore.analysis.effective import effective_curve
+from restore.analysis.impulses import are_few, least_step
 from restore.analysis.noise import NoiseModel, estimate_noise
-from restore.analysis.sample import sample_crops
+from restore.analysis.sample import known_crops
 from restore.physics.filters import box_mean
 from restore.physics.level import MAP_RADIUS
 from restore.physics.resample import pixel_unshuffle_batch
@@ -21,6 +23,18 @@ HARDLY_ANY = 0.5
 _ENDS = 0.01  # share of a picture at either end of its intensities that does not count
 
 
+def left_alone(source: PictureSource, scale: ValueScale, sigma: float, hot_pixels: str = "keep") -> Kept:
+    """What a denoiser does not touch: areas filled with one colour, and single samples that stand out, if they are few.
+
+    Args:
+        sigma: std of the noise, in [0, 1] units.
+        hot_pixels: "keep", or "remove": their neighbours' median takes their place.
+    """
+    step = least_step(sigma)
+    few = are_few(known_crops(source, scale), step)
+    return Kept(flat=True, impulses=step * scale.white if few else None, remove=hot_pixels == "remove")
+
+
 def measure_noise(source: PictureSource, scale: ValueScale, sigma: float | None = None, pd: int = 1) -> NoiseModel:
     """The noise of a picture, estimated on a grid of crops; a given sigma replaces the level, not the correlation.
 
@@ -28,7 +42,7 @@ def measure_noise(source: PictureSource, scale: ValueScale, sigma: float | None 
         sigma: std in 8-bit units.
         pd: measure on the phases of a pixel-shuffle by this factor.
     """
-    crops = sample_crops(source, scale)
+    crops = known_crops(source, scale)
     if pd > 1:
         crops = [phase for crop in crops for phase in _phases(crop, pd)]
     noise = estimate_noise(crops)
@@ -83,15 +97,18 @@ def measure_level(source: PictureSource, scale: ValueScale, sigma: float | None 
     if sigma is not None:
         noise = measure_noise(source, scale, sigma)
         return Level(noise, noise.curve(), given=True)
-    crops = sample_crops(source, scale)
+    crops = known_crops(source, scale)
     noise = estimate_noise(crops)
     return Level(noise, effective_curve(noise, crops), _seen(crops))
 
 
 def _seen(crops: list[Tensor]) -> tuple[float, float]:
     """The range of local brightness, of one in 16 pixels."""
-    means = [box_mean(crop.mean(0)[None, None], MAP_RADIUS)[0, 0, ::4, ::4].flatten() for crop in crops]
-    low, high = torch.quantile(torch.cat(means).clamp(0, 1), torch.tensor([_ENDS, 1 - _ENDS])).tolist()
+    means = torch.cat([box_mean(crop.mean(0)[None, None], MAP_RADIUS)[0, 0, ::4, ::4].flatten() for crop in crops])
+    means = means[means.isfinite()].clamp(0, 1)
+    if not len(means):
+        return 0.0, 1.0
+    low, high = torch.quantile(means, torch.tensor([_ENDS, 1 - _ENDS])).tolist()
     return low, high
 
 

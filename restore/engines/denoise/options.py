@@ -28,10 +28,15 @@ class DenoiseOptions(Options):
     sigma: Annotated[float | None, Number(0, 255, "LEVEL")] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
 
+    hot_pixels: Annotated[str, OneOf("keep", "remove")] = "keep"
+    """Single samples that stand out from their neighbours (hot pixels, and stars of one pixel): kept as they are, or
+    replaced."""
+
     @property
     def level_name(self) -> str:
-        """A given level, for fingerprints; "" where it is measured."""
-        return "" if self.sigma is None else f":sigma={self.sigma:g}"
+        """A given level and what becomes of hot pixels, for fingerprints; "" where nothing is given."""
+        hot = "" if self.hot_pixels == "keep" else f":hot-pixels={self.hot_pixels}"
+        return hot if self.sigma is None else f":sigma={self.sigma:g}{hot}"
 
 
 @dataclass(frozen=True)

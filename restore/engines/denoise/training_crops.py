@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from restore.analysis.colours import ColourView
 from restore.analysis.sample import sample_crops
 from restore.analysis.value_range import find_scale
 from restore.errors import ConfigError, RestoreError
-from restore.inference.alpha import ColourView
 from restore.io.codecs import ReadOptions, open_frames
 from restore.io.paths import find_pictures
 from restore.picture import PictureSource

@@ -14,7 +14,7 @@ import torch
 from restore.analysis.noise import NoiseModel
 from restore.analysis.value_range import find_scale
 from restore.classical.nl_bayes import PRESETS, multiple_of, nl_bayes, nl_bayes_phases, radius
-from restore.engines.denoise.noise_level import describe_noise, measure_noise
+from restore.engines.denoise.noise_level import describe_noise, left_alone, measure_noise
 from restore.engines.denoise.options import ZeroShotOptions
 from restore.inference.engine import Condition, EngineOptions, Outputs, Place
 from restore.models.spec import ModelSpec
@@ -35,6 +35,7 @@ class ZeroShotEngine:
     def __init__(self, options: ZeroShotOptions | None = None) -> None:
         options = options or ZeroShotOptions()
         self._preset, self._sigma, pd = options.preset, options.sigma, options.pd
+        self._hot_pixels = options.hot_pixels
         self._params, self._pd = PRESETS[options.preset], pd
         self.fingerprint = f"zero-shot:{options.preset}:pd={pd or 'auto'}{options.level_name}"
         self.spec = ModelSpec(
@@ -53,7 +54,7 @@ class ZeroShotEngine:
         if self._pd == 1:
             noise = noise.as_white()
         decisions["method"] = method + self._kind(noise)
-        return Condition(scale, noise, decisions)
+        return Condition(scale, noise, decisions, kept=left_alone(source, scale, noise.sigma, self._hot_pixels))
 
     def _kind(self, noise: NoiseModel) -> str:
         if self._pd is None:

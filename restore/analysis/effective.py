@@ -139,17 +139,21 @@ def effective_curve(noise: NoiseModel, crops: Sequence[Tensor]) -> Tensor:
     """Effective noise std over intensity, as networks receive it: `KNOTS`, in [0, 1] units.
 
     The shape over intensity is the noise model's. So is the level, as long as it is white and the regression does not
-    disagree by more than a quarter of an octave and some: then it is the more exact one.
+    disagree by more than a quarter of an octave and some: then it is the more exact one. Where what was measured is
+    noise for certain, the regression has no say; of patterns (halftone) the lower of both is taken.
 
     Args:
         noise: estimated from the same crops.
     """
     measured, level = noise.curve(), effective_level(crops)
-    if level is None:
-        return measured
+    if level is None:  # too little is seen to be told from texture
+        return measured * noise.confidence
     total = sum(int(crop[0].isfinite().sum()) for crop in crops)
     own = sum(float(_known_map(crop, measured).sum()) for crop in crops) / max(1, total)
     disagreement = abs(math.log2((level + _HALF_STEP) / (own + _HALF_STEP)))
     share = 1.0 if noise.correlated else min(max((disagreement - _AGREED) / (_DISAGREED - _AGREED), 0.0), 1.0)
+    if noise.pattern:  # which the regression does not know
+        share = share if level < own else 0.0
+    share *= 1 - noise.confidence
     shape = (measured / own).clamp(0.5, 2) if own > _HALF_STEP else torch.ones_like(measured)
     return shape * (own + share * (level - own))

@@ -30,6 +30,11 @@ _INDEPENDENT = (0.03, 0.1)  # least eigenvalue of the channels' correlation: tex
 _SHARED = (6 / 255, 10 / 255)  # up to the first, noise may be alike in all channels; from the second it is texture
 _COLOURLESS = 0.003  # middle eigenvalue below which the picture is grey or toned
 _FLAT_SHARE = 0.1
+_STRUCTURED = 2.2  # times more power in coarse than in fine frequencies, that flat blocks of white noise do not have
+_WHITE_SPREAD = (1.45, 1.9)  # of the power of frequencies in flat blocks, 90 over 10 %: certainly noise, not certainly
+_EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
+_ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
+_PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
 _SPECTRUM_SHARE = 0.03
 _SPREAD, _TAIL = 1.7, 1.15  # calibrated on training pictures: noise is mostly below, clean texture above
 _CHI2_MEDIAN = 0.4549  # median of the square of a standard normal
@@ -47,6 +52,9 @@ class NoiseModel:
             DCT frequencies, row-major; mean 1 over all. All ones: white.
         correlated: False means that the spectrum is white for all purposes.
         clipped: share of samples at or below 0, and at or above 1.
+        confidence: 0 to 1, that what was measured is noise: flat blocks have the same power at all fine frequencies and
+            from block to block.
+        pattern: the fine frequencies are those of a pattern (halftone, weave), and no noise.
         reliable: False when too little was seen to measure anything; the levels are then zero.
         reason: one sentence for display.
     """
@@ -55,6 +63,8 @@ class NoiseModel:
     spectrum: tuple[tuple[float, ...], ...]
     correlated: bool = False
     clipped: tuple[float, float] = (0.0, 0.0)
+    confidence: float = 0.0
+    pattern: bool = False
     reliable: bool = True
     reason: str = ""
 
@@ -204,11 +214,14 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         excess = (levels.square().mean().sqrt() - _SHARED[0]) / (_SHARED[1] - _SHARED[0])
         levels *= 1 - excess.clamp(0, 1) * (1 - _independence(blocks, around))
     kind = "spatially correlated" if correlated else "white"
+    confidence, pattern = _certainty(blocks, around)
     return NoiseModel(
         levels=_rows(levels),
         spectrum=_rows(spectrum) if correlated else _white(channels),
         correlated=correlated,
         clipped=clipped,
+        confidence=0.0 if correlated else confidence,
+        pattern=pattern,
         reason=f"{kind}, measured on {blocks.shape[0]} blocks",
     )
 
@@ -295,14 +308,45 @@ def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float,
         means = coefficients[:, 0] / BLOCK
         bins = max(1, min(16, int(len(means) * share / 40)))
         centres, stds = [], []
+        plain = []
         for part in means.argsort(stable=True).tensor_split(bins):
             keep = max(min(len(part), _MIN_BLOCKS), int(share * len(part)))
             flat = part[flatness[part].argsort(stable=True)[:keep]]
-            stds.append(coefficients[flat][:, frequencies].square().mean(0).median().sqrt())
+            blockwise = coefficients[flat].square()
+            power = blockwise.mean(0)
+            stds.append(power[frequencies].median().sqrt())
             centres.append(means[flat].mean())
+            plain.append(_is_plain(blockwise, frequencies))
         seen = torch.stack(centres), torch.stack(stds)
+        if any(plain):  # bins without flat blocks give no level, if others do
+            seen = seen[0][plain], seen[1][plain]
         curves.append(_smooth_curve(*(seen if whole else unclipped_moments(*seen))))
     return torch.stack(curves).to(blocks.device)
+
+
+def _is_plain(power: Tensor, frequencies: Tensor) -> bool:
+    """Whether blocks (their powers, N x 64) are flat: alike, and without more power in coarse than in fine details."""
+    fine = power[:, frequencies].mean(1)
+    least, most = fine.quantile(fine.new_tensor([0.1, 0.9])).clamp(min=1e-12).tolist()
+    coarse = float(power[:, orders(1, 3)].mean() / fine.median().clamp(min=1e-12))
+    return coarse < _STRUCTURED and most < _EVEN_SPREAD[1] * least
+
+
+def _certainty(blocks: Tensor, around: Tensor) -> tuple[float, bool]:
+    """(how certainly the fine frequencies of flat blocks are white noise, 0 to 1; whether they are a pattern)."""
+    flat = around.argsort(stable=True)[: max(_MIN_BLOCKS, int(_FLAT_SHARE * len(around)))]
+    power = torch.einsum("c,ncf->nf", dct_matrix(blocks.shape[1])[0].to(blocks), blocks[flat]).square()
+    ends = power.new_tensor([0.1, 0.9])
+    low, high = power[:, orders(4, 14)].median(0).values.quantile(ends).clamp(min=1e-12).tolist()
+    least, most = power[:, orders(8, 14)].mean(1).quantile(ends).clamp(min=1e-12).tolist()
+    spread = high / low
+    certainty = _falling(spread, _WHITE_SPREAD) * _falling(most / least, _EVEN_SPREAD)
+    return certainty if high > _ROUNDING else 0.0, spread > _PATTERN
+
+
+def _falling(value: float, ends: tuple[float, float]) -> float:
+    """1 up to the first, 0 from the second."""
+    return min(max((ends[1] - value) / (ends[1] - ends[0]), 0.0), 1.0)
 
 
 def _spectrum(blocks: Tensor, own: Tensor, around: Tensor, levels: Tensor) -> Tensor:

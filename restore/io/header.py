@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,8 +21,20 @@ MAX_METADATA_BYTES = 16 << 20
 ONLY_FIRST = "only the first picture of this file is used"
 FURTHER = "further pictures in the file (gain map, second view) are not carried"
 MOTION = "the video of this motion photo is not carried"
-NOT_ALL_OF_THE_FILE = frozenset({ONLY_FIRST, FURTHER, MOTION})
-"""The notes about a file that holds more than the picture that is read."""
+_BEHIND = re.compile(r"[\d,]+ bytes? after the end of the .* not carried")
+
+
+def bytes_behind(what: str, count: int) -> list[str]:
+    """The note about bytes behind a picture's end, if there are any."""
+    return [f"{count:,} byte{'s' * (count != 1)} after the end of the {what} not carried"] if count > 0 else []
+
+
+def what_else(notes: Iterable[str]) -> str:
+    """What a file holds beside the picture that is read, by the notes about it; "" for nothing."""
+    if not {ONLY_FIRST, FURTHER, MOTION}.isdisjoint(notes):
+        return "the file's other pictures away, or its video"
+    return "away what follows the picture in its file" if any(map(_BEHIND.fullmatch, notes)) else ""
+
 
 SALVAGED = "damaged file salvaged"
 """How the note about a picture begins that is incomplete."""

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
-from restore.errors import DecodeError, LimitError, counted
-from restore.io.header import MAX_METADATA_BYTES, Header, truncated
+from restore.errors import DecodeError, LimitError
+from restore.io.header import MAX_METADATA_BYTES, Header, bytes_behind, truncated
 from restore.io.metadata import cicp_notes, sanitise
 from restore.io.options import ReadOptions
 from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
@@ -129,8 +129,7 @@ def _walk(file: BinaryIO) -> _Chunks:
         raise LimitError("refuses this PNG: it has over a million chunks", fix="Re-export it")
     if b"IHDR" not in chunks.payloads:
         raise truncated("PNG", "it ends inside its header", fix="Copy the file again")
-    if chunks.trailing:
-        chunks.notes.append(f"{counted(chunks.trailing, 'byte')} after the end of the PNG ignored")
+    chunks.notes += bytes_behind("PNG", chunks.trailing)
     return chunks
 
 

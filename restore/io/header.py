@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError
+from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError, UnsupportedError
 from restore.picture import PictureInfo, PictureSource
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what it mutters is in our notes
@@ -64,6 +64,11 @@ _TRUNCATED = re.compile(
     r"|unexpected eof|eof while|buffer is not large",
     re.I,
 )
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (yet )?(supported|implemented)|cannot handle|no support|unknown (image )?(mode|compression)"
+    r"|requires? the '?imagecodecs",
+    re.I,
+)
 SALVAGE_FIX = "Copy the file again, or use --salvage for the part that is readable"
 
 
@@ -86,6 +91,11 @@ def decoding(what: str) -> Iterator[None]:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:
             raise FileError(f"cannot read this {what}", why=why, fix="Check the disk and try again") from error
+        if _UNSUPPORTED.search(why) or isinstance(error, NotImplementedError):
+            raise UnsupportedError(
+                f"cannot read this kind of {what}", why=why,
+                fix="Convert it to PNG or TIFF with a program that opens it; if none does, the file is damaged",
+            ) from error  # fmt: skip
         if _TRUNCATED.search(why) or isinstance(error, EOFError):
             raise TruncatedError(f"cannot read all of this {what}: it ends early", why=why, fix=SALVAGE_FIX) from error
         raise DecodeError(

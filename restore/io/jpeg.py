@@ -26,9 +26,9 @@ _MAX_SCANS = 200
 _BLOCK = 1 << 20  # bytes of coded samples searched at a time
 
 _START, _END, _SCAN, _NO_LENGTH = 0xD8, 0xD9, 0xDA, {0x01, *range(0xD0, 0xD8)}
-_BASELINE, _LOSSLESS, _JPEG_LS = 0xC0, 0xC3, 0xF7
-_FRAMES = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
-_DECODED = {_BASELINE, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, by Huffman or arithmetic codes
+_LOSSLESS, _HIERARCHICAL, _JPEG_LS = 0xC3, 0xDE, 0xF7
+_FRAMES = {*range(0xC0, 0xD0), _HIERARCHICAL, _JPEG_LS} - {0xC4, 0xC8, 0xCC}
+_DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, by Huffman or arithmetic codes
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends coded samples: no stuffed 0xFF, no restart, no filling."""
 
@@ -75,7 +75,9 @@ def structure(file: BinaryIO) -> Structure:
         if marker in _NO_LENGTH:
             continue
         if marker in _FRAMES and not found.frame:
-            head = file.read(6).ljust(6, b"\0")
+            head = file.read(6)
+            if len(head) < 6:
+                break
             found.frame, found.bits, found.components = marker, head[0], head[5]
             found.height, found.width = (int.from_bytes(head[i : i + 2], "big") for i in (1, 3))
         found.scans += marker == _SCAN
@@ -140,16 +142,20 @@ def _check_kind(found: Structure) -> None:
     """Refuse the kinds of JPEG that are well-formed and not read here."""
     if not found.frame:
         raise truncated("JPEG", "it ends inside its header", fix="Copy the file again")
-    fix = "Convert it to a 16-bit TIFF first, for example in Python: tifffile.imwrite('out.tif', imagecodecs."
-    fix += ("jpegls_decode" if found.frame == _JPEG_LS else "jpeg_decode") + "(open('in.jpg', 'rb').read()))"
+    export = "Convert it to PNG or TIFF in the program that made it"
+    codec = "jpegls" if found.frame == _JPEG_LS else "jpeg"
+    fix = (
+        "Convert it to TIFF first, for example in Python: "
+        f"tifffile.imwrite('out.tif', imagecodecs.imread('in.jpg', codec='{codec}'))"
+    )
     if found.frame == _JPEG_LS:
         raise UnsupportedError("cannot read JPEG-LS", fix=fix)
+    if found.frame == _LOSSLESS:
+        raise UnsupportedError(f"cannot read a lossless JPEG ({found.bits} bits a sample)", fix=fix)
     if found.frame not in _DECODED:
-        name = "lossless" if found.frame == _LOSSLESS else "hierarchical or arithmetic lossless"
-        raise UnsupportedError(f"cannot read a {name} JPEG ({found.bits} bits a sample)", fix=fix)
+        raise UnsupportedError("cannot read a JPEG of this kind (hierarchical, or arithmetic lossless)", fix=export)
     if found.bits != 8:
         raise UnsupportedError(f"cannot read a JPEG of {found.bits} bits a sample, only of 8", fix=fix)
-    export = "Convert it to PNG or TIFF in the program that made it"
     if found.components not in (1, 3, 4):
         raise UnsupportedError(f"cannot read a JPEG of {found.components} components, only of 1, 3 or 4", fix=export)
     if not found.height:

@@ -59,7 +59,7 @@ def unread_note(page: Any) -> list[str]:
 
 
 def scaled(calibration: Calibration, height: int, width: int, new_height: int, new_width: int) -> Calibration:
-    """The calibration of a picture that shows the same in more (or fewer) pixels."""
+    """The calibration of a picture that shows the same in more (or fewer) pixels; `fitted` sees to its size."""
     ratios = new_width / width, new_height / height
     tags = dict(calibration.tags)
     if tags.get(_UNIT, (3, b"\2\0"))[1] != struct.pack("<H", _INCH):  # of inches: for print, as in photographs
@@ -67,10 +67,8 @@ def scaled(calibration: Calibration, height: int, width: int, new_height: int, n
             if code in tags:
                 above, below = struct.unpack("<II", tags[code][1])
                 tags[code] = _ratio(above * ratio, below)
-    return replace(
-        calibration, tags=tuple(sorted(tags.items())), size=(new_height, new_width),
-        layout=layouts.scaled(calibration.layout, ratios),
-    )  # fmt: skip
+    layout = layouts.scaled(calibration.layout, ratios)
+    return replace(calibration, tags=tuple(sorted(tags.items())), layout=layout)
 
 
 def fitted(calibration: Calibration, target: PictureInfo, pages: int | None) -> tuple[Calibration, list[str]]:

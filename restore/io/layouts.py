@@ -56,7 +56,8 @@ def summary(description: bytes) -> str:
         facts = {"ImageJ": _imagej_facts, "OME-XML": _ome_facts, "tifffile": _tifffile_facts}[name](description)
     except (KeyError, _NotFittingError, ElementTree.ParseError, ValueError):
         return f"{name} description"
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in facts.items())})" if facts else ""
+    shown = ", ".join(f"{key} {value}" for key, value in facts.items())
+    return f"{name} ({shown})" if shown else "" if name == "tifffile" else f"{name} description"
 
 
 def scaled(description: bytes, ratios: tuple[float, float]) -> bytes:
@@ -194,8 +195,10 @@ def _ome_facts(text: bytes) -> dict[str, str]:
 def _fitted_ome(text: bytes, before: Pages, after: Pages, notes: list[str]) -> bytes:
     root = _parsed(text)
     pixels, planes = _all(root, "Pixels"), _ome_pages(text)
-    if len({one.text for one in _all(root, "UUID")}) > 1 or _all(root, "BinaryOnly") or not pixels:
+    if len({one.text for one in _all(root, "UUID")}) > 1 or _all(root, "BinaryOnly"):
         raise _NotFittingError("it describes several files, or another one")
+    if not pixels:
+        raise _NotFittingError("it describes no picture")
     if before.samples != after.samples:
         raise _NotFittingError("the samples of a pixel changed")
     if before.size != after.size and len(pixels) > 1:

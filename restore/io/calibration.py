@@ -17,7 +17,9 @@ from restore.io import imagej_tags, layouts
 from restore.io.header import MAX_METADATA_BYTES
 from restore.picture import Calibration, PictureInfo, SampleType, TiffTag
 
-_DESCRIPTION = 270
+_DESCRIPTION, _PHOTOMETRIC, _PALETTE, _COLOURS = 270, 262, 3, 320
+_SMOOTH = 24 << 8
+"""The most by which neighbours in a LUT differ, of 16 bits; tables of pictures with few colours jump."""
 _RESOLUTION, _UNIT, _INCH = (282, 283), 296, 2
 _IMAGEJ = (imagej_tags.COUNTS, imagej_tags.BLOCKS)
 _PLACES = (33550, 33922, 34264, 34735, 34736, 34737)  # of GeoTIFF
@@ -43,8 +45,20 @@ def read(file: BinaryIO, page: Any, info: PictureInfo, orientation: int, *, firs
         if first and layouts.kind(description := _text(file, page)):
             layout = description
             tags |= _imagej(file, page)
+    if is_lut(page) and (colours := _raw(file, page, _COLOURS)) is not None:
+        tags |= {_COLOURS: colours, _PHOTOMETRIC: (3, struct.pack("<H", _PALETTE))}
     size = (info.width, info.height) if orientation > 4 else (info.height, info.width)
     return Calibration(tuple(sorted(tags.items())), layout, size, info.samples, info.dtype)
+
+
+def is_lut(page: Any) -> bool:
+    """Whether the colour table of a page is but the display of 8-bit measurements: ImageJ's, and smooth inside."""
+    if page.photometric != _PALETTE or page.dtype != np.uint8 or page.bitspersample != 8 or page.samplesperpixel != 1:
+        return False
+    if page.colormap is None or not layouts.pages_of(page.parent.pages.first.description.encode("latin-1", "replace")):
+        return False
+    steps = np.abs(np.diff(np.asarray(page.colormap, np.int64), axis=1))[:, 1:-1]  # HiLo marks both ends
+    return bool(page.parent.is_imagej and (steps <= _SMOOTH).all())
 
 
 def unread_note(page: Any) -> list[str]:
@@ -82,6 +96,9 @@ def fitted(calibration: Calibration, target: PictureInfo, pages: int | None) -> 
     before = layouts.Pages(None, calibration.size, calibration.samples, calibration.dtype)
     layout, lost = layouts.fitted(calibration.layout, before, there)
     notes += lost
+    if _COLOURS in tags and (target.dtype, target.samples) != ("uint8", 1):
+        tags = {code: tag for code, tag in tags.items() if code not in (_COLOURS, _PHOTOMETRIC)}
+        notes.append("LUT (colour table) not carried: it is for 8 bits")
     if imagej_tags.BLOCKS in tags:
         imagej = _fitted_imagej(tags, calibration, layout, target.dtype, notes)
         tags = {code: tag for code, tag in tags.items() if code not in _IMAGEJ} | imagej
@@ -100,6 +117,7 @@ def lost_note(calibration: Calibration, name: str, *, keeps_dpi: bool) -> list[s
     lost = [layouts.summary(calibration.layout)] if calibration.layout else []
     if values := imagej_tags.unpacked(tags):
         lost.append(", ".join(values))
+    lost += ["LUT (colour table)"] * (_COLOURS in tags)
     if _RESOLUTION[0] in tags and not keeps_dpi:
         x, y = (above / below for above, below in (struct.unpack("<II", tags[code][1]) for code in _RESOLUTION))
         if (x, y) != (1, 1):

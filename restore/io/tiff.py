@@ -195,7 +195,7 @@ def _layout(page: Any, icc: bytes | None) -> _Layout:
         raise UnsupportedError(
             f"has {samples} bands, and {MAX_CHANNELS} are the most", fix="Split it into files of at most 8 bands"
         )
-    if photometric == _PALETTE and samples == 1 and bits <= 8:
+    if photometric == _PALETTE and samples == 1 and bits <= 8 and not calibration.is_lut(page):
         return _palette(page)
     extra = tuple(int(kind) for kind in page.extrasamples)
     if photometric == _RGB and samples == 4 and not extra:

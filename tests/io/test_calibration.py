@@ -176,6 +176,46 @@ def test_a_calibrated_page_of_imagej(unit: str, tmp_path: Path) -> None:
     assert same_metadata(after["ij"], before["ij"]) and after["ij"]["unit"] == before["ij"]["unit"]
 
 
+RAMP = np.arange(256, dtype=np.uint16) * 257
+GREEN = np.stack([RAMP * 0, RAMP, RAMP * 0])
+HILO = np.stack([RAMP, RAMP, RAMP])
+HILO[:, 0], HILO[:, 255] = (0, 0, 65535), (65535, 0, 0)
+
+
+@pytest.mark.parametrize("table", [GREEN, HILO, GREEN[:, ::-1]], ids=["green", "HiLo", "inverted"])
+@pytest.mark.parametrize("pages", [1, 3])
+def test_measurements_that_imagej_shows_in_colours_stay_measurements(table, pages, tmp_path: Path) -> None:
+    data = (DATA.reshape(-1, H, W)[:pages] >> 8).astype(np.uint8)
+    description = "ImageJ=1.53k\nunit=um\n" + (f"images={pages}\nslices={pages}\n" if pages > 1 else "")
+    with tifffile.TiffWriter(tmp_path / "in.tif") as tif:
+        for number, page in enumerate(data):
+            text = description if number == 0 else None
+            tif.write(page, photometric="palette", colormap=table, metadata=None, description=text, resolution=(2, 2))
+    assert copy_stack(tmp_path / "in.tif", tmp_path / "out.tif") == []
+    with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+        assert len(tif.pages) == pages and tif.imagej_metadata is not None and tif.imagej_metadata["unit"] == "um"
+        for page, array in zip(tif.pages, data, strict=True):
+            assert page.photometric == 3 and np.array_equal(page.colormap, table)
+            assert np.array_equal(page.asarray(), array)
+    assert copy_stack(tmp_path / "in.tif", tmp_path / "o.tif", SaveOptions(depth="16"))[0].startswith("LUT (colour ta")
+    (note,) = first_page(tmp_path / "in.tif", tmp_path / "out.png")
+    assert "LUT (colour table)" in note and read_picture(tmp_path / "out.png").info.channels == 1
+
+
+def test_a_table_of_few_colours_is_still_expanded(tmp_path: Path) -> None:
+    data = (DATA[0, 0, 0] >> 8).astype(np.uint8)
+    table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    for description in ("ImageJ=1.53k\nunit=um\n", "a photograph"):
+        colours = table if description.startswith("ImageJ") else GREEN
+        tifffile.imwrite(
+            tmp_path / "in.tif", data, photometric="palette", colormap=colours, metadata=None, description=description
+        )
+        picture = read_picture(tmp_path / "in.tif")
+        assert np.array_equal(picture.pixels, (colours.T >> 8).astype(np.uint8)[data])
+        write_picture(picture, tmp_path / "out.tif")
+        assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), picture.pixels)
+
+
 @pytest.mark.parametrize("unit", ["NONE", "INCH", "CENTIMETER"])
 @pytest.mark.parametrize("ratio", [(200, 13), (1, 3), (4294967295, 7), (2000000, 13)])
 def test_a_resolution_is_carried_as_it_is_stored(unit, ratio, tmp_path: Path) -> None:

@@ -17,6 +17,28 @@ import numpy as np
 from restore.errors import UnsupportedError
 
 SampleType = Literal["uint8", "uint16", "float32"]
+TiffTag = tuple[int, bytes]
+"""A TIFF tag as it is stored: its type, and its values, little-endian."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a TIFF says of its samples in space and time, as stored; carried from TIFF to TIFF.
+
+    Attributes:
+        tags: by their code.
+        layout: the description of the whole file by ImageJ, OME or tifffile, in its first page; b"" for none.
+        size, samples, dtype: of the page they hold for (height, width).
+    """
+
+    tags: tuple[tuple[int, TiffTag], ...] = ()
+    layout: bytes = b""
+    size: tuple[int, int] = (0, 0)
+    samples: int = 1
+    dtype: SampleType = "uint8"
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.layout)
 
 
 @dataclass(frozen=True)
@@ -27,6 +49,7 @@ class Metadata:
     xmp: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)

@@ -18,35 +18,92 @@ if TYPE_CHECKING:
 def find_problems(plan: Plan) -> tuple[int, dict[Path, FileError]]:
     """Count a plan's jobs, and say which of them cannot be done, by their (first) source.
 
-    Those are jobs with an output that another one shares, or that is something the run reads. Names are compared as a
-    case-insensitive, Unicode normalising file system would. Memory holds the names of one folder (and those above it)
-    at a time, and the problems.
+    Those are jobs with an output that another one shares, or that is something the run reads. Names of files and
+    folders are compared as a case-insensitive, Unicode normalising file system would. Memory holds the names of one
+    folder (and those above it) at a time, the names of folders, and the problems; of folders that meet, all names.
     """
-    count, problems = 0, {}
-    taken: dict[Path, dict[str, Path]] = {}
-    reads = _Reads(plan)
-    for job in plan.jobs():
-        count += not job.skip
+    targets = _Targets(plan)
+    count = targets.search()
+    if targets.meeting:  # their files are far apart in the plan
+        targets = _Targets(plan, frozenset(targets.meeting))
+        targets.search()
+    return count, targets.problems
+
+
+class _Targets:
+    """Who writes where.
+
+    Attributes:
+        problems: of jobs, by their (first) source.
+        meeting: folders, as they are compared, that the plan spells in several ways.
+    """
+
+    def __init__(self, plan: Plan, kept: frozenset[Path] = frozenset()) -> None:
+        self.problems: dict[Path, FileError] = {}
+        self.meeting: set[Path] = set()
+        self._plan, self._kept = plan, kept
+        self._reads = _Reads(plan)
+        self._spelled: dict[Path, Path] = {}
+        self._taken: dict[Path, dict[str, Path]] = {}
+
+    def search(self) -> int:
+        """Go over all jobs once; returns how many there are."""
+        count = 0
+        for job in self._plan.jobs():
+            count += not job.skip
+            self._check(job)
+        return count
+
+    def _check(self, job: Job) -> None:
         own = set()
         for target in job.written:
-            if not (job.in_place and target == job.source) and (problem := reads.refusal(target, job)):
-                problems.setdefault(job.source, problem)
-            home = target.parent.resolve() if plan.single else target.parent
-            if home not in taken:
-                taken = {above: names for above, names in taken.items() if above in home.parents or not plan.is_tree}
-                taken[home] = {}
-            key = str(target) if job.in_place else unicodedata.normalize("NFC", target.name).casefold()
+            if not (job.in_place and target == job.source) and (problem := self._reads.refusal(target, job)):
+                self.problems.setdefault(job.source, problem)
+            home, key = self._place(target, job)
+            taken = self._names_in(home)
             if (home, key) in own:
-                problems.setdefault(job.source, _shared(target, "two outputs of one picture would be written here"))
-            elif (other := taken[home].get(key)) == job.source:
-                problems.setdefault(job.source, FileError("is named twice", where=job.source, fix="Name it once"))
+                self.problems.setdefault(
+                    job.source, _shared(target, "two outputs of one picture would be written here")
+                )
+            elif (other := taken.get(key)) == job.source:
+                self.problems.setdefault(job.source, FileError("is named twice", where=job.source, fix="Name it once"))
             elif other is not None:
+                what = f"two pictures would be written here, {_distinct(other, job.source)}"
                 for source in (other, job.source):
-                    what = f"two pictures would be written here, {other} and {job.source}"
-                    problems.setdefault(source, _shared(target, what))
+                    self.problems.setdefault(source, _shared(target, what))
             own.add((home, key))
-            taken[home][key] = job.source
-    return count, problems
+            taken[key] = job.source
+
+    def _place(self, target: Path, job: Job) -> tuple[Path, str]:
+        """Folder and name of a target, as they are compared: what lies in place already has met nothing."""
+        home = target.parent.resolve() if self._plan.single else target.parent
+        if job.in_place:
+            return home, str(target)
+        compared = Path(_compared(str(home)))
+        if self._spelled.setdefault(compared, home) != home:
+            self.meeting.add(compared)
+        return compared, _compared(target.name)
+
+    def _names_in(self, home: Path) -> dict[str, Path]:
+        if home not in self._taken:
+            above = {home, *home.parents, *self._kept}
+            self._taken = {
+                place: names for place, names in self._taken.items() if place in above or not self._plan.is_tree
+            }
+            self._taken[home] = {}
+        return self._taken[home]
+
+
+def _compared(name: str) -> str:
+    """A name as file systems compare it that know neither case nor Unicode forms."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _distinct(one: Path, other: Path) -> str:
+    """Two paths; where they look the same, with the characters that differ spelled out."""
+    texts = str(one), str(other)
+    alike = unicodedata.normalize("NFC", texts[0]) == unicodedata.normalize("NFC", texts[1])
+    return " and ".join(text.encode("ascii", "backslashreplace").decode() if alike else text for text in texts)
 
 
 def _shared(target: Path, what: str) -> FileError:

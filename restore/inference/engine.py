@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 
 from restore.analysis.colours import Kept
+from restore.io.calibration import scaled
 from restore.io.metadata import described
 from restore.models.spec import ModelSpec, Output
 from restore.picture import Metadata, PictureInfo, PictureSource, ValueScale
@@ -125,14 +126,19 @@ class Engine(Protocol):
 def output_info(info: PictureInfo, output: Output, spec: ModelSpec) -> PictureInfo:
     """The header of an output of a picture like `info`; alpha stays with the outputs that are versions of it."""
     height, width = spec.output_size(info.height, info.width)
+    metadata = info.metadata
+    if metadata.calibration is not None and (height, width) != (info.height, info.width):
+        calibrated = scaled(metadata.calibration, info.height, info.width, height, width)
+        metadata = replace(metadata, calibration=calibrated)
     info = replace(
-        info, height=height, width=width,
+        info, metadata=metadata, height=height, width=width,
         channels=output.channels_of(info.channels), alpha=info.alpha and output.mixes,
     )  # fmt: skip
     if output.bits is not None:
         info = replace(info, dtype="uint8", bits=output.bits)
     if output.about:
-        info = replace(info, metadata=Metadata(xmp=described(output.about), dpi=info.metadata.dpi))
+        metadata = Metadata(xmp=described(output.about), dpi=metadata.dpi, calibration=metadata.calibration)
+        info = replace(info, metadata=metadata)
     return info
 
 

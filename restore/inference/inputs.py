@@ -16,7 +16,7 @@ from restore.inference.records import OutputFiles
 from restore.io.codecs import bytes_to_write, check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
-from restore.io.header import NOT_ALL_OF_THE_FILE
+from restore.io.header import what_else
 from restore.io.options import ReadOptions
 from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
@@ -107,12 +107,15 @@ def read_headers(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOption
     if inputs.are_sequences:
         return _read_headers_of_sequences(inputs, job, spec, options)
     infos = tuple(file.info for file in inputs.files)
-    if job.in_place and not NOT_ALL_OF_THE_FILE.isdisjoint(infos[0].notes):
-        raise UnsupportedError(
-            "in place would throw the file's other pictures away, or its video", fix="Name an output"
-        )
+    _check_nothing_else(infos[0], job)
     common_info(infos)
     return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
+
+
+def _check_nothing_else(info: PictureInfo, job: Job) -> None:
+    """Refuse to put a result in the place of a file that holds more than the picture that is read."""
+    if job.in_place and (lost := what_else(info.notes)):
+        raise UnsupportedError(f"in place would throw {lost}", fix="Name an output")
 
 
 def _read_headers_of_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
@@ -131,6 +134,7 @@ def _read_headers_of_sequences(inputs: Inputs, job: Job, spec: ModelSpec, option
     for path, other in zip(job.sources[1:], others, strict=True):
         if other.count != frames:
             raise UnsupportedError(f"has {counted(other.count, 'frame')}, and the first input has {frames}", where=path)
+    _check_nothing_else(first.info, job)
     sequence = frames > 1 or isinstance(first, FrameFolder)
     infos = tuple(one.info for one in (first, *others))
     common_info(infos)

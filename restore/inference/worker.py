@@ -73,6 +73,7 @@ class Work:
     sources: list[PictureSource] = field(default_factory=list)
     memory: dict[str, MemorySink] = field(default_factory=dict)
     staged: dict[str, AtomicFile | FolderSink] = field(default_factory=dict)
+    lost: dict[str, None] = field(default_factory=dict)  # notes: what the outputs' formats do not hold
     report: Report | None = None
     record: FileRecord | None = None  # set when nothing is left to do
 
@@ -232,14 +233,16 @@ class Worker:
 
     def _sinks(self, work: Work) -> Callable[[str, PictureInfo], PictureSink]:
         def in_memory(name: str, info: PictureInfo) -> PictureSink:
-            work.memory[name] = MemorySink(target_info(info, work.job.targets[name], self.options.save))
+            target = target_info(info, work.job.targets[name], self.options.save)
+            work.memory[name] = MemorySink(_noted(work, info, target))
             return work.memory[name]
 
         return (lambda name, info: self._into_file(work, name, info)) if work.big else in_memory
 
     def _into_file(self, work: Work, name: str, info: PictureInfo) -> PictureSink:
         target, save = work.job.targets[name], self.options.save
-        return create(target, target_info(info, target, save), save, self._staged_file(work, name))
+        written = _noted(work, info, target_info(info, target, save))
+        return create(target, written, save, self._staged_file(work, name))
 
     def _write(self, work: Work, name: str, memory: MemorySink) -> None:
         sink = self._into_file(work, name, memory.info)
@@ -254,9 +257,14 @@ class Worker:
         job = work.job
         sinks = {name: self._frame_sink(work, name, contents) for name in job.targets}
 
+        def next_frame(name: str, info: PictureInfo) -> PictureSink:
+            sink = sinks[name].next_frame(info)
+            _noted(work, info, sink.info)
+            return sink
+
         try:
             work.report = restore_sequence(
-                inputs.frames(), contents.frames, self.restorer, lambda name, info: sinks[name].next_frame(info),
+                inputs.frames(), contents.frames, self.restorer, next_frame,
                 once=self.options.measures_once(job), progress=progress,
             )  # fmt: skip
             for sink in sinks.values():
@@ -269,7 +277,8 @@ class Worker:
         target, save = work.job.targets[name], self.options.save
         frames = contents.outputs[name].frames
         if not frames:
-            return create_stack(target, contents.nbytes[name], save, self._staged_file(work, name))
+            file = self._staged_file(work, name)
+            return create_stack(target, contents.nbytes[name], save, file, pages=contents.frames)
         _make_folder(target.parent)
         sink = FolderSink(target, frames, save, overwrite=True, held=True)  # whether it may be was checked
         work.staged[name] = sink
@@ -300,7 +309,7 @@ class Worker:
         return FileRecord(
             "ok", job.names, written, compare, key, work.input_sha256, round(work.seconds, 3), dict(report.decisions),
             {name: value for name, value in facts.items() if name not in ("decisions", "warnings", "seconds")},
-            tuple(dict.fromkeys((*notes, *report.warnings, *extra))), in_place=job.in_place,
+            tuple(dict.fromkeys((*notes, *report.warnings, *work.lost, *extra))), in_place=job.in_place,
         )  # fmt: skip
 
     def _compare(self, work: Work) -> tuple[Written | None, tuple[str, ...]]:
@@ -354,6 +363,12 @@ def explain(error: BaseException, where: Path) -> RestoreError:
         f"unexpected {type(error).__name__}", where=where, why=str(error),
         fix="This is a bug: please report it with the output of -v",
     )  # fmt: skip
+
+
+def _noted(work: Work, info: PictureInfo, target: PictureInfo) -> PictureInfo:
+    """The target of an output like `info`; what its format does not hold is noted with the work."""
+    work.lost |= dict.fromkeys(note for note in target.notes if note not in info.notes)
+    return target
 
 
 def _make_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from restore.errors import UnsupportedError
-from restore.io import tags, tiff
+from restore.io import calibration, tags, tiff
 from restore.io.atomic import AtomicFile
 from restore.io.header import SALVAGED
 from restore.io.metadata import upright_exif, upright_xmp
@@ -84,13 +84,19 @@ _HOLDS: dict[str, tuple[SampleType, ...]] = {
     "jpeg": ("uint8",), "webp": ("uint8",), "bmp": ("uint8",), "avif": ("uint8",),
 }  # fmt: skip
 _JPEG_SEGMENT = 65_000
+_JPEG_DPI = 65_535
 
 
-def target_info(info: PictureInfo, path: str | os.PathLike[str], options: SaveOptions | None = None) -> PictureInfo:
+def target_info(
+    info: PictureInfo, path: str | os.PathLike[str], options: SaveOptions | None = None, *, pages: int | None = 1
+) -> PictureInfo:
     """What will be written at `path`: the format of its extension, and the depth asked for or kept.
 
     Where `dtype` or `white` differ from `info`, the caller converts the samples. Anything the format
     cannot hold is an `UnsupportedError` naming the option that helps, or a note if it is only metadata.
+
+    Args:
+        pages: how many the file will hold; None for as many as the one that was read.
     """
     options = options or SaveOptions()
     path = Path(path)
@@ -105,11 +111,12 @@ def target_info(info: PictureInfo, path: str | os.PathLike[str], options: SaveOp
     _check_samples(info, name, path)
     keeps_scale = name == "tiff" == info.format and dtype == info.dtype
     bits = info.bits if keeps_scale else 8 * np.dtype(dtype).itemsize
-    metadata, lost = _carried(info.metadata, name, options)
+    info = replace(info, dtype=dtype, bits=bits, format=name, path=path)
+    metadata, lost = _carried(info, options, pages)
     if name in COLOUR_ONLY and info.channels == 1:
         lost.append(f"{name.upper()} has no grey: written as RGB with three equal samples")
     notes = tuple(dict.fromkeys((*info.notes, *lost)))
-    return replace(info, dtype=dtype, bits=bits, format=name, metadata=metadata, path=path, notes=notes)
+    return replace(info, metadata=metadata, notes=notes)
 
 
 def _target_dtype(info: PictureInfo, name: str, path: Path, options: SaveOptions) -> SampleType:
@@ -142,8 +149,9 @@ def _check_samples(info: PictureInfo, name: str, path: Path) -> None:
         )
 
 
-def _carried(metadata: Metadata, name: str, options: SaveOptions) -> tuple[Metadata, list[str]]:
-    """Metadata that this format can hold, and notes about the rest."""
+def _carried(info: PictureInfo, options: SaveOptions, pages: int | None) -> tuple[Metadata, list[str]]:
+    """Metadata that the format of this target can hold, and notes about the rest."""
+    name, metadata = info.format, info.metadata
     if options.strip_metadata:
         metadata = replace(metadata, exif=None, xmp=None)
     metadata = replace(metadata, exif=upright_exif(metadata.exif, [])[0], xmp=upright_xmp(metadata.xmp))
@@ -155,11 +163,23 @@ def _carried(metadata: Metadata, name: str, options: SaveOptions) -> tuple[Metad
         drop = {"dpi": None}
     elif name == "jpeg":
         drop = dict.fromkeys(key for key in ("exif", "xmp") if len(getattr(metadata, key) or b"") > _JPEG_SEGMENT)
+        drop |= {"dpi": None} if max(metadata.dpi or (0.0,)) > _JPEG_DPI else {}
     lost += [f"{name.upper()} cannot hold the {key.upper()}: not carried" for key in drop if getattr(metadata, key)]
     if name == "tiff" and metadata.exif and tags.read_block(metadata.exif) is None:
         drop = {"exif": None}
         lost.append("EXIF is damaged: not carried")
-    return replace(metadata, **drop), lost
+    metadata = replace(metadata, **drop)
+    if metadata.calibration is None:
+        return metadata, lost
+    calibrated, more = metadata.calibration, []
+    if name != "tiff":
+        more = calibration.lost_note(calibrated, name.upper(), keeps_dpi=metadata.dpi is not None or "dpi" in drop)
+        calibrated = None
+    else:
+        if options.strip_metadata:
+            calibrated = calibration.stripped(calibrated)
+        calibrated, more = calibration.fitted(calibrated, info, pages)
+    return replace(metadata, calibration=calibrated), lost + more
 
 
 def create(
@@ -202,13 +222,20 @@ def check_stack(path: str | os.PathLike[str]) -> None:
 
 
 def create_stack(
-    path: str | os.PathLike[str], nbytes: int, options: SaveOptions | None = None, out: AtomicFile | None = None
+    path: str | os.PathLike[str],
+    nbytes: int,
+    options: SaveOptions | None = None,
+    out: AtomicFile | None = None,
+    *,
+    pages: int | None = None,
 ) -> StackSink:
     """A TIFF at `path` that takes one page after another, `nbytes` decoded bytes in all; `out` as in `create`.
+
+    `pages` is how many there will be; None for as many as the file had that they come from.
 
     Each page's header comes from `target_info`, and keeps its own metadata.
     """
     check_stack(path)
     path, options = Path(path), options or SaveOptions()
-    header = partial(target_info, path=path, options=options)
+    header = partial(target_info, path=path, options=options, pages=pages)
     return StackSink(path, nbytes, options, header, partial(check_pages, where=path), out)

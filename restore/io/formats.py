@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from restore.io import pillow, png, tiff
+from restore.io import jpeg, pillow, png, tiff
 from restore.io.header import Header, decoding
 from restore.io.options import ReadOptions
 from restore.io.sniff import HEAD_BYTES, raw_refusal, sniff
 
 _READERS: dict[str, Callable[[BinaryIO, ReadOptions], Header]] = {
     "png": png.read_header,
-    "jpeg": pillow.read_jpeg,
+    "jpeg": jpeg.read_jpeg,
     "webp": pillow.read_webp,
     "tiff": tiff.read_header,
     "bmp": pillow.read_bmp,

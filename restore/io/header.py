@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError
+from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError, UnsupportedError
 from restore.picture import PictureInfo, PictureSource
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what it mutters is in our notes
@@ -21,8 +21,20 @@ MAX_METADATA_BYTES = 16 << 20
 ONLY_FIRST = "only the first picture of this file is used"
 FURTHER = "further pictures in the file (gain map, second view) are not carried"
 MOTION = "the video of this motion photo is not carried"
-NOT_ALL_OF_THE_FILE = frozenset({ONLY_FIRST, FURTHER, MOTION})
-"""The notes about a file that holds more than the picture that is read."""
+_BEHIND = re.compile(r"[\d,]+ bytes? after the end of the .* not carried")
+
+
+def bytes_behind(what: str, count: int) -> list[str]:
+    """The note about bytes behind a picture's end, if there are any."""
+    return [f"{count:,} byte{'s' * (count != 1)} after the end of the {what} not carried"] if count > 0 else []
+
+
+def what_else(notes: Iterable[str]) -> str:
+    """What a file holds beside the picture that is read, by the notes about it; "" for nothing."""
+    if not {ONLY_FIRST, FURTHER, MOTION}.isdisjoint(notes):
+        return "the file's other pictures away, or its video"
+    return "away what follows the picture in its file" if any(map(_BEHIND.fullmatch, notes)) else ""
+
 
 SALVAGED = "damaged file salvaged"
 """How the note about a picture begins that is incomplete."""
@@ -52,6 +64,11 @@ _TRUNCATED = re.compile(
     r"|unexpected eof|eof while|buffer is not large",
     re.I,
 )
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (yet )?(supported|implemented)|cannot handle|no support|unknown (image )?(mode|compression)"
+    r"|requires? the '?imagecodecs",
+    re.I,
+)
 SALVAGE_FIX = "Copy the file again, or use --salvage for the part that is readable"
 
 
@@ -74,6 +91,11 @@ def decoding(what: str) -> Iterator[None]:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:
             raise FileError(f"cannot read this {what}", why=why, fix="Check the disk and try again") from error
+        if _UNSUPPORTED.search(why) or isinstance(error, NotImplementedError):
+            raise UnsupportedError(
+                f"cannot read this kind of {what}", why=why,
+                fix="Convert it to PNG or TIFF with a program that opens it; if none does, the file is damaged",
+            ) from error  # fmt: skip
         if _TRUNCATED.search(why) or isinstance(error, EOFError):
             raise TruncatedError(f"cannot read all of this {what}: it ends early", why=why, fix=SALVAGE_FIX) from error
         raise DecodeError(

@@ -1,4 +1,4 @@
-"""Reading JPEG, BMP, GIF, WebP, AVIF and HEIC.
+"""Reading BMP, GIF, WebP, AVIF and HEIC.
 
 Each plugin class is called by name: Pillow's own `open` would try them all, and its pixel limit is
 a global of the process, while ours is checked in `codecs` before anything is decoded.
@@ -7,70 +7,33 @@ a global of the process, while ours is checked in `codecs` before anything is de
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from io import BytesIO
 from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile
 
-from restore.errors import DecodeError, LimitError, UnsupportedError, counted
-from restore.io.header import FURTHER, MAX_METADATA_BYTES, MOTION, Header, truncated
-from restore.io.metadata import SanitisedMetadata, cicp_notes, cmyk_to_rgb, sanitise
+from restore.errors import DecodeError, UnsupportedError
+from restore.io.header import MAX_METADATA_BYTES, MOTION, Header, bytes_behind, truncated
+from restore.io.metadata import SanitisedMetadata, cicp_notes, sanitise
 from restore.io.options import ReadOptions
 from restore.picture import PictureInfo
 
-_MAX_SCANS = 200
 _MODES = {"1": (1, False), "L": (1, False), "LA": (1, True), "RGB": (3, False), "RGBA": (3, True)}
 
 
-def _metadata_of(image: ImageFile.ImageFile, colour: str) -> SanitisedMetadata:
+def metadata_of(image: ImageFile.ImageFile, colour: str) -> SanitisedMetadata:
+    """What Pillow found beside the pixels, checked."""
     facts: dict[Any, Any] = image.info
     return sanitise(
         exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), dpi=facts.get("dpi"), colour=colour
     )
 
 
-def _colour(channels: int) -> str:
+def colour_of(channels: int) -> str:
+    """The colour space that a profile for so many channels must be of."""
     return "GRAY" if channels == 1 else "RGB"
-
-
-def read_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
-    """Header of a JPEG: grey, YCbCr/RGB, CMYK or YCCK, 8 bits."""
-    file.seek(0)
-    image = JpegImagePlugin.JpegImageFile(file)
-    cmyk = image.mode == "CMYK"
-    carried = _metadata_of(image, "CMYK" if cmyk else _colour(len(image.getbands())))
-    metadata, notes = carried.metadata, list(carried.notes)
-    icc = metadata.icc
-    if cmyk:
-        notes.append(_cmyk_note(icc))
-        metadata = replace(metadata, icc=None)
-    if "mp" in image.info or b"hdrgm" in (metadata.xmp or b""):
-        notes.append(FURTHER)
-    if b"MotionPhoto" in (metadata.xmp or b"") or b"MicroVideo" in (metadata.xmp or b""):
-        notes.append(MOTION)
-    channels = 1 if image.mode == "L" else 3
-    info = PictureInfo(image.height, image.width, channels, False, format="jpeg", metadata=metadata, notes=tuple(notes))
-
-    def decode(salvage: bool) -> np.ndarray:
-        file.seek(0)
-        data = file.read()
-        if data.count(b"\xff\xda") > _MAX_SCANS:
-            raise LimitError(f"refuses this JPEG: it has over {_MAX_SCANS} scans", fix="Re-export it")
-        if salvage:
-            data += b"\xff\xd9"  # an early end: the missing part stays grey
-        loaded = JpegImagePlugin.JpegImageFile(BytesIO(data))
-        pixels = np.asarray(loaded)
-        return cmyk_to_rgb(pixels, icc) if cmyk else pixels
-
-    return Header(info, decode, carried.orientation)
-
-
-def _cmyk_note(icc: bytes | None) -> str:
-    how = "through its profile" if icc else "without a profile, R = (1 - C)(1 - K)"
-    return f"CMYK converted to sRGB {how}; the CMYK profile is not carried"
 
 
 def read_bmp(file: BinaryIO, options: ReadOptions) -> Header:
@@ -89,7 +52,7 @@ def _from_pillow(plugin: type[ImageFile.ImageFile], name: str, file: BinaryIO, o
     image = plugin(file)
     mode = _expanded_mode(image)
     channels, alpha = _MODES[mode]
-    carried = _metadata_of(image, _colour(channels))
+    carried = metadata_of(image, colour_of(channels))
     notes = list(carried.notes)
     if image.mode in ("P", "1"):
         notes.append("palette expanded to 8-bit samples" if image.mode == "P" else "1-bit samples expanded to 8-bit")
@@ -137,9 +100,7 @@ def read_webp(file: BinaryIO, options: ReadOptions) -> Header:
     chunks = _riff_chunks(file, declared)
     width, height, alpha, animated = _webp_facts(chunks)
     carried = sanitise(exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), icc=chunks.get(b"ICCP"))
-    notes = list(carried.notes)
-    if size > declared + 1:
-        notes.append(f"{counted(size - declared, 'byte')} after the end of the WebP ignored")
+    notes = [*carried.notes, *bytes_behind("WebP", size - declared - (declared & 1))]
     info = PictureInfo(height, width, 3, alpha, format="webp", metadata=carried.metadata, notes=tuple(notes))
 
     def decode(salvage: bool) -> np.ndarray:
@@ -196,15 +157,15 @@ def read_avif(file: BinaryIO, options: ReadOptions) -> Header:
 
     file.seek(0)
     data = file.read()
-    _check_boxes(data)
+    more = _box_notes(data, "AVIF")
     image = AvifImagePlugin.AvifImageFile(BytesIO(data))
     head = data[: data.find(b"mdat") if b"mdat" in data else len(data)]
     flags = head[at + 6] if 0 < (at := head.find(b"av1C")) < len(head) - 6 else 0
     bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
     alpha = image.mode == "RGBA"
     channels = 1 if flags & 0x10 else 3
-    carried = _metadata_of(image, _colour(channels))
-    notes = [*carried.notes, *_nclx_notes(head, carried.metadata.icc)]
+    carried = metadata_of(image, colour_of(channels))
+    notes = [*carried.notes, *_nclx_notes(head, carried.metadata.icc), *more]
     info = PictureInfo(
         image.height, image.width, channels, alpha, "uint8" if bits == 8 else "uint16", bits, "avif",
         carried.metadata, notes=tuple(notes),
@@ -225,18 +186,29 @@ def read_avif(file: BinaryIO, options: ReadOptions) -> Header:
     return Header(info, decode, carried.orientation, getattr(image, "n_frames", 1))
 
 
-def _check_boxes(data: bytes) -> None:
-    """Refuse a box file whose last box ends after the file does."""
-    position = 0
+_BOXES = frozenset((b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"uuid", b"idat", b"mpvd"))
+
+
+def _box_notes(data: bytes, what: str) -> list[str]:
+    """What a box file holds behind its picture. Refuses a file that ends before its last box does.
+
+    What begins like no box that such files have is no part of it (a phone's video may simply be appended).
+    """
+    position, notes = 0, []
     while position + 8 <= len(data):
-        size = int.from_bytes(data[position : position + 4], "big")
+        size, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         if size == 1:
             size = int.from_bytes(data[position + 8 : position + 16], "big")
         if size == 0:
-            return
-        position += max(size, 8)
-    if position > len(data):
-        raise truncated("AVIF/HEIC", f"{len(data)} of {position} bytes are there", fix="Copy the file again")
+            return notes
+        if position + size > len(data) and name in _BOXES:
+            raise truncated(what, f"{len(data)} of {position + size} bytes are there", fix="Copy the file again")
+        if position + size > len(data) or size < 8:
+            break
+        if name == b"mpvd":
+            notes.append(MOTION)
+        position += size
+    return notes + bytes_behind(what, len(data) - position)
 
 
 def _nclx_notes(head: bytes, icc: bytes | None) -> tuple[str, ...]:
@@ -256,7 +228,7 @@ def read_heic(file: BinaryIO, options: ReadOptions) -> Header:
         ) from error
     file.seek(0)
     data = file.read()
-    _check_boxes(data)
+    more = _box_notes(data, "HEIC")
     heif = pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=False)
     image = heif[heif.primary_index]
     facts = image.info
@@ -264,9 +236,9 @@ def read_heic(file: BinaryIO, options: ReadOptions) -> Header:
     alpha = image.mode.startswith(("RGBA", "LA"))
     channels = 1 if image.mode.startswith("L") else 3
     carried = sanitise(
-        exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), colour=_colour(channels)
+        exif=facts.get("exif"), xmp=facts.get("xmp"), icc=facts.get("icc_profile"), colour=colour_of(channels)
     )
-    notes = [*carried.notes, *_nclx_notes(data[:65536], carried.metadata.icc)]
+    notes = [*carried.notes, *_nclx_notes(data[:65536], carried.metadata.icc), *more]
     width, height = image.size
     info = PictureInfo(
         height, width, channels, alpha, "uint8" if bits == 8 else "uint16", bits, "heic",

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
-from restore.errors import DecodeError, LimitError, counted
-from restore.io.header import MAX_METADATA_BYTES, Header, truncated
+from restore.errors import DecodeError, LimitError, UnsupportedError
+from restore.io.header import MAX_METADATA_BYTES, Header, bytes_behind, truncated
 from restore.io.metadata import cicp_notes, sanitise
 from restore.io.options import ReadOptions
 from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
@@ -123,14 +123,18 @@ def _walk(file: BinaryIO) -> _Chunks:
             chunks.complete, chunks.trailing = True, size - position
             break
         _take(chunks, kind, length, file) if kind in _KEPT_KINDS else file.seek(length + 4, os.SEEK_CUR)
+        if kind == b"CgBI":
+            raise UnsupportedError(
+                "cannot read a PNG in Apple's private form (CgBI chunk)",
+                fix="Revert it first: pngcrush -revert-iphone-optimizations in.png out.png",
+            )
         if len(chunks.payloads) == 0:
             raise DecodeError("cannot decode this PNG: it does not begin with IHDR", fix="Copy the file again")
     else:
         raise LimitError("refuses this PNG: it has over a million chunks", fix="Re-export it")
     if b"IHDR" not in chunks.payloads:
         raise truncated("PNG", "it ends inside its header", fix="Copy the file again")
-    if chunks.trailing:
-        chunks.notes.append(f"{counted(chunks.trailing, 'byte')} after the end of the PNG ignored")
+    chunks.notes += bytes_behind("PNG", chunks.trailing)
     return chunks
 
 

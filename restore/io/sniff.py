@@ -50,6 +50,16 @@ _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"\x93NUMPY": ("a NumPy array", "Load it with numpy.load and use restore.picture.Picture.from_array"),
     b"\x1aE\xdf\xa3": ("a Matroska/WebM video", "Use a video command, or extract frames first"),
     b"OggS": ("an Ogg media file", "Extract frames first"),
+    b"SIMPLE  =": ("a FITS file", "Export the data as a float32 TIFF first"),
+    b"ZISRAWFILE": ("a Zeiss CZI file", "Export it as OME-TIFF first"),
+    b"\xda\xce\xbe\x0a": ("a Nikon ND2 file", "Export it as OME-TIFF first"),
+    b"II\xbc\x01": ("JPEG XR", "Convert it to PNG or TIFF first"),
+    b"qoif": ("QOI", "Convert it to PNG or TIFF first"),
+    b"BPG\xfb": ("BPG", "Convert it to PNG or TIFF first"),
+    b"DDS ": ("a DirectDraw surface", _RASTER_FIX),
+    b"gimp xcf": ("a GIMP document", _RASTER_FIX),
+    b"\x8aMNG": ("MNG", "Convert it to PNG or TIFF first"),
+    b"\x8bJNG": ("JNG", "Convert it to PNG or TIFF first"),
     b"P5": ("a PGM picture", "Convert it to PNG or TIFF first"),
     b"P6": ("a PPM picture", "Convert it to PNG or TIFF first"),
 }
@@ -75,6 +85,8 @@ def sniff(head: bytes) -> str:
         raise _refusal("a RIFF media file (AVI or WAV)", "Use a video command, or extract frames first")
     if head[4:8] == b"ftyp":
         return _sniff_boxes(head)
+    if head[128:132] == b"DICM":
+        raise _refusal("a DICOM file", "Export its pictures as 16-bit TIFF first")
     for magic, (name, fix) in _FOREIGN.items():
         if head.startswith(magic):
             raise _refusal(name, fix)

@@ -16,12 +16,12 @@ import imagecodecs
 import numpy as np
 
 from restore.errors import FileError
-from restore.io import tags
+from restore.io import calibration, tags
 from restore.io.atomic import AtomicFile, undone_on_failure
 from restore.io.metadata import sized_exif
 from restore.io.options import SaveOptions
 from restore.io.png_chunks import SIGNATURE, XMP_KEYWORD, chunk
-from restore.picture import Metadata, PictureInfo, fits
+from restore.picture import Calibration, Metadata, PictureInfo
 
 BIG_TIFF_ABOVE = 3_900_000_000
 
@@ -277,7 +277,7 @@ class TiffSink(BlockSink):
         out = self._out.file
         entries = self._entries()
         exif_tags = (tags.read_block(self._exif) if self._exif else None) or tags.Tags()
-        entries |= {tag: (tags.ASCII, text) for tag, text in exif_tags.texts.items()}
+        entries = {tag: (tags.ASCII, text) for tag, text in exif_tags.texts.items()} | entries
         for tag in exif_tags.directories:
             self._align()
             entries[tag] = tags.packed(tags.LONG8 if self._big else tags.LONG, out.tell())
@@ -318,17 +318,16 @@ class TiffSink(BlockSink):
             entries[338] = tags.packed(tags.SHORT, *extra)
         if not is_float and info.bits < bits:
             entries[281] = tags.packed(tags.SHORT, *[int(info.white)] * samples)
-        if self._metadata.dpi:
+        calibrated = calibration.entries(self._metadata.calibration or Calibration())
+        if self._metadata.dpi and 282 not in calibrated:
             for tag, value in zip((282, 283), self._metadata.dpi, strict=True):
                 entries[tag] = (tags.RATIONAL, struct.pack("<II", round(value * 1000), 1000))
             entries[296] = tags.packed(tags.SHORT, 2)
-        if info.nodata is not None and fits(info.nodata, info.dtype):
-            entries[tags.NODATA] = (tags.ASCII, f"{info.nodata:.17g}".encode() + b"\0")
         if self._metadata.xmp:
             entries[700] = (tags.BYTE, self._metadata.xmp)
         if self._metadata.icc:
             entries[34675] = (tags.UNDEFINED, self._metadata.icc)
-        return entries
+        return entries | calibrated
 
 
 # --- JPEG, WebP, BMP -----------------------------------------------------------------------------------------

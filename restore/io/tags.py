@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, BinaryIO
 
+from restore.io import layouts
+
 DESCRIPTIVE = {270, 271, 272, 305, 306, 315, 316, 33432}
 """Tags of the main directory carried as text: description, make, model, software, date, artist, host, copyright."""
 POINTERS = (34665, 34853)
@@ -21,7 +23,7 @@ _INTEROPERABILITY = 0xA005
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 _FORMS = {SHORT: "H", LONG: "I", LONG8: "Q"}
-_SIZES = {SHORT: 2, LONG: 4, RATIONAL: 8, LONG8: 8}
+_SIZES = {SHORT: 2, LONG: 4, RATIONAL: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, LONG8: 8, 17: 8}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def read(file: BinaryIO, offset: int | None = None) -> Tags:
     texts = {
         tag: value.encode("latin-1") + b"\0"  # Pillow's reading of bytes, undone: UTF-8 stays UTF-8
         for tag, value in main.items()
-        if tag in DESCRIPTIVE and isinstance(value, str) and not _describes_layout(value)
+        if tag in DESCRIPTIVE and isinstance(value, str) and not layouts.kind(value.encode("latin-1", "replace"))
     }
     directories = {tag: _load(file, head, main[tag], tag) for tag in POINTERS if isinstance(main.get(tag), int)}
     return Tags(texts, {tag: values for tag, values in directories.items() if values})
@@ -72,11 +74,6 @@ def _load(file: BinaryIO, head: bytes, offset: int | None, group: int) -> dict[i
     file.seek(stored.next if offset is None else offset)
     stored.load(file)
     return {tag: stored[tag] for tag in stored if tag != _INTEROPERABILITY}
-
-
-def _describes_layout(description: str) -> bool:
-    """Descriptions in which ImageJ, OME and tifffile describe the file's layout, wrong in any other file."""
-    return description.startswith(('{"shape"', "ImageJ=")) or description.rstrip().endswith("OME>")
 
 
 def block(tags: Tags) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from restore.errors import DecodeError, UnsupportedError
-from restore.io import tags, tiff_pages
+from restore.io import calibration, tags, tiff_pages
 from restore.io.header import MAX_METADATA_BYTES, SALVAGED, Header, truncated
 from restore.io.metadata import cmyk_to_rgb, lab_to_rgb, sanitise
 from restore.io.options import ReadOptions
@@ -77,8 +77,8 @@ def read_frames(file: BinaryIO, options: ReadOptions) -> Iterator[Header]:
     Errors as in `read_header`, and `TruncatedError` if pages are missing. Headers share `file`.
     """
     pages, lost = tiff_pages.frames(_tiff(file), salvage=options.salvage)
-    for page in pages:
-        header = _page_header(file, page, options)
+    for number, page in enumerate(pages):
+        header = _page_header(file, page, options, first=number == 0)
         if lost:
             note = f"{SALVAGED}, pages are missing: {lost}"
             header, lost = replace(header, info=replace(header.info, notes=(*header.info.notes, note))), ""
@@ -90,7 +90,7 @@ def _tiff(file: BinaryIO) -> tifffile.TiffFile:
     return tifffile.TiffFile(file)
 
 
-def _page_header(file: BinaryIO, page: Any, options: ReadOptions) -> Header:
+def _page_header(file: BinaryIO, page: Any, options: ReadOptions, *, first: bool = True) -> Header:
     _check_numbers(page)
     _refuse_raw(page)
     if page.compression not in _STREAM_COMPRESSIONS and page.compression not in INNER_HEADERS:
@@ -111,21 +111,20 @@ def _page_header(file: BinaryIO, page: Any, options: ReadOptions) -> Header:
     )
     info = PictureInfo(
         page.imagelength, page.imagewidth, layout.channels, layout.alpha, layout.dtype, layout.bits, "tiff",
-        carried.metadata, notes=(*layout.notes, *carried.notes), nodata=_nodata(page, layout),
+        carried.metadata, notes=(*layout.notes, *carried.notes, *calibration.unread_note(page)),
+        nodata=_nodata(page, layout),
     )  # fmt: skip
+    orientation = _tag(page, _TAG_ORIENTATION, 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    if calibrated := calibration.read(file, page, info, orientation, first=first):
+        info = replace(info, metadata=replace(info.metadata, calibration=calibrated))
     if not options.salvage:
         _check_extent(page, file)
 
     def decode(salvage: bool) -> np.ndarray:
         return TiffRows(file, page, info, layout.convert, salvage=salvage).read_rows(0, info.height)
 
-    orientation = _tag(page, _TAG_ORIENTATION, 1)
-    return Header(
-        info,
-        decode,
-        orientation if orientation in range(1, 9) else 1,
-        rows=partial(TiffRows, file, page, info, layout.convert),
-    )
+    return Header(info, decode, orientation, rows=partial(TiffRows, file, page, info, layout.convert))
 
 
 def _tag(page: Any, code: int, default: Any = None) -> Any:
@@ -206,7 +205,7 @@ def _layout(page: Any, icc: bytes | None) -> _Layout:
         raise UnsupportedError(
             f"has {samples} bands, and {MAX_CHANNELS} are the most", fix="Split it into files of at most 8 bands"
         )
-    if photometric == _PALETTE and samples == 1 and bits <= 8:
+    if photometric == _PALETTE and samples == 1 and bits <= 8 and not calibration.is_lut(page):
         return _palette(page)
     extra = tuple(int(kind) for kind in page.extrasamples)
     if photometric == _RGB and samples == 4 and not extra:

@@ -10,9 +10,10 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Jpeg2KImagePlugin, JpegImagePlugin
+from PIL import Jpeg2KImagePlugin
 
 from restore.errors import DecodeError, counted
+from restore.io import jpeg
 from restore.io.header import decoding, truncated
 from restore.picture import PictureInfo
 
@@ -20,7 +21,7 @@ Convert = Callable[[np.ndarray], np.ndarray]
 """Turns stored samples (rows x columns x stored samples) into ours."""
 
 INNER_HEADERS: dict[int, Callable[[BinaryIO], Any]] = {
-    7: JpegImagePlugin.JpegImageFile,
+    7: jpeg.structure,
     33003: Jpeg2KImagePlugin.Jpeg2KImageFile,
     33005: Jpeg2KImagePlugin.Jpeg2KImageFile,
     34712: Jpeg2KImagePlugin.Jpeg2KImageFile,

@@ -130,6 +130,41 @@ def test_two_outputs_for_one_file_are_refused(files, paths, options, clash):
     assert all(f"{what} would be written here" in text and clash.lower() in text.lower() for text in said.values())
 
 
+MEETING = [
+    (["in/caf\u00e9.png", "in/cafe\u0301.png"], r"in/caf\xe9.png and in/cafe\u0301.png"),
+    (["in/a.gif", "in/a.png"], "in/a.gif and in/a.png"),
+    (["in/B.png", "in/b.PNG"], "in/B.png and in/b.PNG"),
+    (["in/Stra\u00dfe.png", "in/strasse.png"], "in/Stra\u00dfe.png and in/strasse.png"),
+    (["in/A/x.png", "in/a/X.png"], "in/A/x.png and in/a/X.png"),
+    (["in/\u00e9/sub/x.png", "in/e\u0301/sub/x.png"], r"in/\xe9/sub/x.png and in/e\u0301/sub/x.png"),
+]
+
+
+@pytest.mark.parametrize(("files", "words"), MEETING)
+def test_names_that_would_meet_fail_alone_and_are_told_apart(files, words):
+    others = ["in/0.png", "in/b/other.png", "in/z/z.png"]
+    touch(*files, *others)
+    made = plan("in", "out")
+    said = problems(made)
+    assert set(said) == set(files)
+    for text in said.values():
+        one, other = sorted(words.split(" and "))
+        assert f"two pictures would be written here, {one} and {other}. Rename one of them" in text or (
+            f"two pictures would be written here, {other} and {one}. Rename one of them" in text
+        )
+    made, total = made.checked()
+    done = [job.source.as_posix() for job in made.jobs() if job.problem is None]
+    assert total == 5 and sorted(done) == others
+
+
+def test_folders_that_meet_do_no_harm_where_their_files_do_not():
+    touch("in/A/x.png", "in/a/y.png", "one/p.png", "One/p.png", "two/q.png")
+    assert problems(plan("in", "out")) == {}
+    said = problems(plan("one", "One", "two", "out"))
+    assert set(said) == {"one/p.png", "One/p.png"}
+    assert problems(plan("in", in_place=True)) == {}, "what lies there already has met nothing"
+
+
 @pytest.mark.parametrize("alias", ["same", "hardlink", "symlink"])
 @pytest.mark.parametrize("which", ["result", "uncertainty"])
 @pytest.mark.parametrize("victim", ["a.png", "b.png"])

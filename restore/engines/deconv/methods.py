@@ -18,7 +18,7 @@ from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import wiener
 from restore.engines.blind_psf.appraisal import INEXACT
-from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, headroom
+from restore.engines.deconv.network import LOW_LIGHT, DeconvolutionNetwork, headroom
 from restore.engines.deconv.prior import DenoisingPrior
 from restore.engines.deconv.psf import Varying
 from restore.errors import ConfigError
@@ -28,7 +28,6 @@ from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
 _SATURATED = 0.002  # share of clipped pixels from which on methods that can model clipping do so
-_LOW_NOISE = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
 
@@ -66,23 +65,6 @@ def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
     if sigma is None:
         sigma = blurred_noise([crop / white for crop in crops]) * white
     return Measured(max(sigma, _LEAST_NOISE), white, float((values >= CLIPPED * white).float().mean()))
-
-
-def choose(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
-    """(method, why) where the user names none.
-
-    Clipped samples decide nothing: methods with a model of clipping, and the low-light network, lose more on what is
-    not clipped than they gain on what is, unless a picture is overexposed by far.
-
-    Args:
-        trusted: the PSF was given, not estimated.
-        networks: their weights are there.
-    """
-    if not trusted:
-        return "hyper-laplacian", ": an estimated PSF"
-    if seen.sigma < _LOW_NOISE:
-        return "hyper-laplacian", ": hardly any noise, the PSF must be exact"
-    return (DAYLIGHT, ": some noise") if networks else ("hyper-laplacian", ": the network's weights are not here")
 
 
 def by_network(network: DeconvolutionNetwork, psf: Tensor, seen: Measured) -> tuple[Solve, str]:

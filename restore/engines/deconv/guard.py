@@ -75,10 +75,16 @@ class Guard:
         self._answers: dict[str, list[Tensor]] = {}
         self._misfits: dict[str, Misfit] = {}
 
+    def answers(self, candidate: Candidate) -> list[Tensor]:
+        """Of each part, made once."""
+        if candidate.method not in self._answers:
+            self._answers[candidate.method] = [self._answer(candidate, part) for part in self._parts]
+        return self._answers[candidate.method]
+
     def misfit(self, candidate: Candidate) -> Misfit:
         if candidate.method not in self._misfits:
             energy, count, blocks = 0.0, 0, [torch.ones(1)]
-            for part, answer in zip(self._parts, self._answered(candidate), strict=True):
+            for part, answer in zip(self._parts, self.answers(candidate), strict=True):
                 left, kept = self._left(part, answer), self._unclipped(part).float()
                 energy += float((left.square() * kept).double().sum())
                 count += int(kept.sum())
@@ -91,7 +97,7 @@ class Guard:
 
     def held_out(self, candidate: Candidate) -> tuple[float, float, float]:
         """(withheld, that of the picture itself as an answer, amplified)."""
-        answers = self._answered(candidate)
+        answers = self.answers(candidate)
         withheld = of_input = change = amplified = 0.0
         count = 0
         for index, (part, answer) in enumerate(zip(self._parts, answers, strict=True)):
@@ -104,11 +110,6 @@ class Guard:
             count += int(kept.sum())
         least = max(count, 1) * 2 * self._seen.sigma**2
         return math.sqrt(withheld / least), math.sqrt(of_input / least), amplified / max(change, 1e-12)
-
-    def _answered(self, candidate: Candidate) -> list[Tensor]:
-        if candidate.method not in self._answers:
-            self._answers[candidate.method] = [self._answer(candidate, part) for part in self._parts]
-        return self._answers[candidate.method]
 
     def _answer(self, candidate: Candidate, part: Tensor) -> Tensor:
         wide = extend(part, self._psf, self._boundary)

@@ -40,32 +40,32 @@ def load_single_psf(psf: str | Path | np.ndarray[Any, Any], *, centre: bool = Fa
     if not os.path.exists(psf) and (not Path(psf).suffix or str(psf).partition(":")[0] in _DESCRIBED):  # noqa: PTH110
         return Sanitised(described(str(psf)), ())  # os.path: any text may be asked for, also one that is no file name
     path = Path(psf)
-    values, eight_bit = read_psf(path)
+    values = read_psf(path)
     try:
-        return _sanitised(values, centre, flip, floor=eight_bit)
+        return _sanitised(values, centre, flip)
     except RestoreError as error:
         raise error.at(path) from error
 
 
-def _sanitised(values: np.ndarray[Any, Any], centre: bool, flip: bool, *, floor: bool = False) -> Sanitised:
+def _sanitised(values: np.ndarray[Any, Any], centre: bool, flip: bool) -> Sanitised:
     raw = torch.from_numpy(values)
-    return sanitised(raw.flip((0, 1)) if flip and raw.ndim > 1 else raw, centred=centre, floor=floor)
+    return sanitised(raw.flip((0, 1)) if flip and raw.ndim > 1 else raw, centred=centre, measured=True)
 
 
-def read_psf(path: Path) -> tuple[np.ndarray[Any, Any], bool]:
-    """(values h x w x channels or h x w, whether they are 8-bit codes, which may have a grey floor) of a file.
+def read_psf(path: Path) -> np.ndarray[Any, Any]:
+    """The values, h x w x channels or h x w, of a file.
 
     Raises `FileError` for a file that is neither a picture nor an array of numbers, or `LimitError` for one that is
     larger than a PSF may be.
     """
     if path.suffix.lower() == ".npy":
         with _opened(path) as file, foreign_errors(path, "this is no array of numbers", FileError, _SAVE):
-            return _numbers(file), False
+            return _numbers(file)
     try:
         picture = read_picture(path, ReadOptions(max_pixels=MAX_PIXELS, max_bytes=_MAX_BYTES))
     except LimitError as error:
         raise LimitError(error.what, where=path, fix=_SMALLER) from error
-    return picture.pixels[..., : picture.info.channels].astype(np.float64), picture.info.dtype == "uint8"
+    return picture.pixels[..., : picture.info.channels].astype(np.float64)
 
 
 def read_psfs(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -22,6 +22,11 @@ from restore.physics.filters import elliptic_gaussian
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
 _DENSE = 64  # samples a pixel of lines
 _SUPPORT = 0.005  # of the maximum
+_LEAST_FRAME = 5  # px, side of a PSF that can have a background around it
+_FLAT, _FLATTEST = 0.05, 0.5  # of the peak, of the background: how far a background's border may be from its median
+_NOISE = 3.0  # stds of a background's noise
+_BETWEEN = 0.25  # px
+_BRIGHT, _ASIDE = 0.05, 2.0  # of the maximum; px
 _FORMS = "motion:LENGTH,ANGLE, disc:RADIUS or gauss:SIGMA"
 
 
@@ -82,52 +87,121 @@ _MAKERS: dict[str, tuple[Callable[..., Tensor], tuple[int, ...], float, float]] 
 
 
 class Sanitised(NamedTuple):
-    """A PSF fit for use, and what was wrong with it, in words."""
+    """A PSF fit for use, and what was changed in it, in words."""
 
     psf: Tensor
     notes: tuple[str, ...]
 
 
-def sanitised(raw: Tensor, *, centred: bool = False, floor: bool = False) -> Sanitised:
+def sanitised(raw: Tensor, *, centred: bool = False, measured: bool = False) -> Sanitised:
     """Make any non-empty array a PSF.
 
     Args:
         raw: h x w, or h x w x channels, whose mean is taken.
-        centred: move the centroid to the middle by whole pixels; it translates the result, and is reported.
-        floor: values below a twentieth of the maximum are the grey floor of a picture and become 0.
+        centred: move the centroid to the middle by whole pixels.
+        measured: it may be a crop of a photographed point: a background is taken off (`without_background`), and where
+            it lies aside in its frame (`_lies_aside`) it is centred, too.
     Raises:
         ConfigError: not finite, all zero, or not a picture at all.
     """
-    notes = []
+    notes: list[str] = []
     if raw.ndim == 3:
-        if raw.shape[-1] > 1 and not torch.equal(raw, raw[..., :1].expand_as(raw)):
-            notes.append("the PSF is coloured: the mean of its channels is used")
+        if raw.shape[-1] > 1 and (spread := float((raw.amax(-1) - raw.amin(-1)).max())) > 0:
+            share = spread / max(float(raw.abs().max()), 1e-300)
+            notes.append(f"the PSF is coloured (channels up to {share:.1%} of its peak apart): their mean is used")
         raw = raw.double().mean(-1)
     if raw.ndim != 2 or not raw.numel():
         raise ConfigError(f"a PSF is a grey picture, not an array of shape {tuple(raw.shape)}", fix="Give h x w values")
     psf = raw.double()
     if not bool(psf.isfinite().all()):
         raise ConfigError("the PSF has NaN or infinite values", fix="Replace them, most likely by 0")
+    if measured:
+        psf, about = without_background(psf)
+        notes += about
     if bool((psf < 0).any()):
-        notes.append(f"{int((psf < 0).sum())} negative values of the PSF became 0")
+        share = float(psf.clamp(max=0).sum().neg() / psf.abs().sum())
+        notes.append(f"{int((psf < 0).sum())} negative values of the PSF became 0 ({share:.1%} of its light)")
         psf = psf.clamp(min=0)
-    if floor and bool((psf.min() > 0) & (psf.min() < psf.max())):
-        notes.append("values of the PSF below a twentieth of its maximum became 0 (a grey floor)")
-        psf = torch.where(psf < psf.max() / 20, 0.0, psf)
     if not float(psf.sum()) > 0:
         raise ConfigError("the PSF is zero everywhere", fix="Give one with some light in it")
-    psf = _odd(psf)
-    if centred:
+    psf, about = _odd(psf)
+    notes += about
+    if centred or (measured and _lies_aside(psf)):
         psf, (down, right) = _centred(psf)
         if down or right:
-            notes.append(f"the PSF was moved by {down} px down and {right} px right to its centroid; so is the result")
+            moved = f"the PSF was moved by {down} px down and {right} px right, its centroid to its middle"
+            notes.append(f"{moved}; so is the result")
     return Sanitised(_trimmed(psf), tuple(notes))
 
 
-def _odd(psf: Tensor) -> Tensor:
-    """Zeros added below and right of even sides; the middle sample [h // 2, w // 2] stays what it was."""
-    height, width = psf.shape
-    return torch.nn.functional.pad(psf, (0, 1 - width % 2, 0, 1 - height % 2))
+def without_background(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """(a photographed PSF h x w without its background, what was taken off).
+
+    A background is a border that is flat and brighter than nothing: its median is taken off, and what is then below
+    `_NOISE` times the border's own noise becomes 0, or the rectified noise of a large frame would be a pedestal again.
+    A PSF that fills its frame has no such border, and stays as it is.
+    """
+    if min(psf.shape) < _LEAST_FRAME:
+        return psf, ()
+    border = torch.cat([psf[0], psf[-1], psf[1:-1, 0], psf[1:-1, -1]])
+    level, peak = float(border.median()), float(psf.max())
+    apart = (border - level).abs()
+    noise = float((level - border).clamp(min=0).square().mean().mul(2).sqrt())  # light only adds to the other side
+    flat = float(apart.quantile(0.9)) < _FLAT * (peak - level)
+    pedestal = level if flat and level > 0 and noise <= _FLATTEST * level else 0.0
+    if not flat or not (pedestal or float(psf.min()) < 0):
+        return psf, ()
+    notes = []
+    psf = psf - pedestal
+    if pedestal:
+        notes.append(f"a background of {pedestal:.4g}, {pedestal / peak:.1%} of the PSF's peak, was taken off")
+    weak = (psf != 0) & (psf < _NOISE * noise)
+    if noise and bool(weak.any()):
+        notes.append(f"{int(weak.sum())} values of the PSF below {_NOISE * noise:.3g}, its border's noise, became 0")
+        psf = torch.where(weak, 0.0, psf)
+    return psf, tuple(notes)
+
+
+def _odd(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """(a PSF h x w >= 0 with odd sides, what was done).
+
+    The middle sample of an even side is [side // 2], as Fourier transforms have it, and zeros are added at its end;
+    but where the light lies evenly about the middle between two samples, it is moved by half a pixel onto a sample.
+    """
+    notes = []
+    for axis, side in enumerate(psf.shape):
+        if side % 2:
+            continue
+        width = "high" if axis == 0 else "wide"
+        place = float((psf.sum(1 - axis) * torch.arange(side)).sum() / psf.sum())
+        if side > 1 and abs(place - (side - 1) / 2) < _BETWEEN:
+            psf = _half_a_pixel_on(psf, axis)
+            notes.append(f"the PSF is {side} px {width}, its light between two samples: it was moved by 0.5 px")
+        else:
+            psf = torch.cat([psf, torch.zeros_like(psf.narrow(axis, 0, 1))], axis)
+            notes.append(f"the PSF is {side} px {width}: 1 px of zeros was added")
+    return psf, tuple(notes)
+
+
+def _half_a_pixel_on(psf: Tensor, axis: int) -> Tensor:
+    """The PSF at half a pixel before each sample and behind the last, by cubic interpolation; one sample longer."""
+    rows = psf.movedim(axis, -1)
+    wide = torch.nn.functional.pad(rows, (2, 2))
+    moved = (9 * (wide[..., 1:-2] + wide[..., 2:-1]) - wide[..., :-3] - wide[..., 3:]) / 16
+    return moved.clamp(min=0).movedim(-1, axis)
+
+
+def _lies_aside(psf: Tensor) -> bool:
+    """Whether a PSF lies aside in a frame that is larger than it is: its centroid and the middle of its support are
+    both off the frame's middle. A trace that fills its frame has its place on purpose."""
+    support = psf > _BRIGHT * psf.max()
+    for axis, side in enumerate(psf.shape):
+        rows = support.any(1 - axis).nonzero()[:, 0]
+        middle = float(rows[0] + rows[-1]) / 2 - side // 2
+        centroid = float((psf.sum(1 - axis) * torch.arange(side)).sum() / psf.sum()) - side // 2
+        if min(abs(middle), abs(centroid)) >= _ASIDE and middle * centroid > 0:
+            return True
+    return False
 
 
 def _centred(psf: Tensor) -> tuple[Tensor, tuple[int, int]]:

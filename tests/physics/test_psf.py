@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from restore.errors import ConfigError
+from restore.physics.batch import crop_or_pad
 from restore.physics.psf import described, disc, gauss, motion, sanitised
 
 
@@ -70,14 +72,18 @@ def test_an_unknown_blur():
         described("shake:3")
 
 
-def test_sanitising_keeps_the_middle_and_tells_what_it_did():
+def test_sanitising_keeps_the_middle_and_says_what_it_did_and_how_much():
     raw = torch.zeros(6, 8)
     raw[3, 4], raw[3, 5], raw[0, 0] = 2.0, 1.0, -1.0
     psf, notes = sanitised(raw)
-    assert notes == ("1 negative values of the PSF became 0",)
+    assert notes == (
+        "1 negative values of the PSF became 0 (25.0% of its light)",
+        "the PSF is 6 px high: 1 px of zeros was added",
+        "the PSF is 8 px wide: 1 px of zeros was added",
+    )
     assert psf.tolist() == [[0.0, pytest.approx(2 / 3), pytest.approx(1 / 3)]]
     colour = raw.clamp(min=0)[..., None] * torch.tensor([1.0, 0.5, 0.0])
-    assert "coloured" in sanitised(colour)[1][0] and torch.allclose(sanitised(colour)[0], psf)
+    assert "up to 100.0% of its peak apart" in sanitised(colour)[1][0] and torch.allclose(sanitised(colour)[0], psf)
 
 
 def test_centring_moves_by_whole_pixels_and_says_so():
@@ -88,11 +94,69 @@ def test_centring_moves_by_whole_pixels_and_says_so():
     assert sanitised(raw)[0].shape == (7, 5)
 
 
+def bead(side=33, at=(16.0, 16.0), sigma=2.2):
+    """A point through a Gaussian blur, of peak 1, in a square frame."""
+    y, x = (torch.arange(side, dtype=torch.float64) - place for place in at)
+    return torch.exp(-(y[:, None] ** 2 + x**2) / (2 * sigma**2))
+
+
+def noisy(psf, offset, peak=3000.0, read=4.0):
+    return offset + peak * psf + read * torch.randn(psf.shape, generator=torch.Generator().manual_seed(1)).double()
+
+
+def far(psf, truth):
+    """How far two PSFs are apart: the sum of the differences' sizes about the middle, 0 to 2."""
+    return float((crop_or_pad(psf.double(), (33, 33)) - crop_or_pad(truth / truth.sum(), (33, 33))).abs().sum())
+
+
+@pytest.mark.parametrize("steps", [0.0, 1.0, 3100 / 255])
+def test_the_background_of_a_photographed_point_goes_at_any_depth(steps):
+    raw = noisy(bead(), 100.0)
+    raw = raw if not steps else (raw / steps).round()
+    psf, notes = sanitised(raw, measured=True)
+    assert far(psf, bead()) < 0.03 < 0.9 < far(sanitised(raw).psf, bead())
+    assert re.fullmatch(r"a background of [\d.]+, 3\.[123]% of the PSF's peak, was taken off", notes[0])
+    assert re.fullmatch(r"\d+ values of the PSF below [\d.]+, its border's noise, became 0", notes[1])
+
+
+def test_a_background_that_was_subtracted_leaves_no_rectified_noise():
+    raw = noisy(bead(), 0.0, read=20.0)
+    psf, notes = sanitised(raw, measured=True)
+    assert far(psf, bead()) < 0.06 < 0.15 < far(sanitised(raw).psf, bead()) and "border's noise" in notes[0]
+
+
 def test_a_grey_floor_goes():
     raw = torch.full((7, 7), 2.0)
     raw[3, 2:5] = 100.0
-    psf, notes = sanitised(raw, floor=True)
-    assert psf.shape == (1, 3) and "grey floor" in notes[0]
+    psf, notes = sanitised(raw, measured=True)
+    assert psf.shape == (1, 3) and notes == ("a background of 2, 2.0% of the PSF's peak, was taken off",)
+
+
+@pytest.mark.parametrize(
+    "text", ["gauss:0.5", "gauss:2", "gauss:3,1,30", "disc:1", "disc:3.5", "motion:15,0", "motion:21,75"]
+)
+def test_a_psf_that_fills_its_frame_is_not_taken_for_a_photograph_of_one(text):
+    psf, notes = sanitised(described(text), measured=True)
+    assert not notes and torch.allclose(psf, described(text), atol=1e-6)
+    assert not sanitised(torch.ones(7, 7), measured=True).notes
+
+
+@pytest.mark.parametrize(("side", "at"), [(32, 15.5), (32, 16.0), (31, 15.0)])
+def test_even_sides_do_not_move_the_light(side, at):
+    psf, notes = sanitised(bead(side, (at, at)), measured=True)
+    assert far(psf, bead()) < 0.005
+    done = {15.5: ["it was moved by 0.5 px"] * 2, 16.0: ["1 px of zeros was added"] * 2, 15.0: []}
+    assert [note.partition(": ")[2] for note in notes] == done[at]
+
+
+def test_a_point_that_lies_aside_in_its_frame_is_centred_and_a_trace_keeps_its_place():
+    psf, notes = sanitised(noisy(bead(33, (11.0, 20.0)), 100.0), measured=True)
+    assert far(psf, bead()) < 0.03 and "moved by 5 px down and -4 px right" in notes[-1]
+    trace = torch.zeros(11, 11)
+    trace[range(1, 10), range(1, 10)] = torch.linspace(9, 1, 9)  # its light is 1.3 px off, its support is not
+    trace[1, 1] = 40.0
+    psf, notes = sanitised(trace, measured=True)
+    assert not notes and psf.shape == (9, 9) and float(psf[0, 0]) == float(psf.max())
 
 
 @pytest.mark.parametrize(

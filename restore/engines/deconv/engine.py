@@ -15,10 +15,11 @@ from torch import Tensor
 
 from restore.analysis.sample import View, sample_crops
 from restore.analysis.value_range import find_scale
-from restore.classical.boundary import extend
+from restore.classical.boundary import Extended, extend
 from restore.classical.wiener import gcv
 from restore.engines.blind_psf.fitted import digest
 from restore.engines.deconv import methods
+from restore.engines.deconv.guard import Candidate, Guard, choose, flaw_of
 from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
@@ -34,6 +35,10 @@ from restore.picture import PictureSource, ValueScale
 _LOOKED_AT = 512  # px, side of the part that tells whether a PSF is turned
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation uses
+_PART = 256  # px, least side of the parts that answers are tried on
+NONE = "none"
+UNLEARNT = ("hyper-laplacian", "rl-tv")
+"""What is tried beside the network, in the order of preference."""
 
 
 class Chosen(NamedTuple):
@@ -131,29 +136,47 @@ class DeconvolutionEngine:
     def _choose(
         self, source: PictureSource, scale: ValueScale, psf: Tensor | Varying, seen: Measured
     ) -> tuple[Chosen, str]:
-        method, why = self._method, ""
+        method = self._method
         if isinstance(psf, Varying):
             method = methods.for_varying_psf(method)
             solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
             return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
         if psf.numel() == 1:
-            return Chosen("none", psf, lambda y, place: y.pixels), "none: there is no blur to take out"
-        if method == "auto":
-            method, why = methods.choose(seen, not self._options.estimate, self._network is not None)
+            return Chosen(NONE, psf, _unchanged), "none: there is no blur to take out"
+        view = View(source, scale)
+        if self._options.estimate:  # the search has judged what it gains
+            method, why = ("hyper-laplacian", ": an estimated PSF") if method == "auto" else (method, "")
+            solve, summary = self._solution(method, view, psf, seen)
+            return Chosen(method, psf, solve), summary + why
+        auto = method == "auto"
+        parts = [self._decoded(part) for part in _parts(view, max(psf.shape), 2 if auto else 1)]
+        guard = Guard(parts, psf, seen, self._options.boundary)
+        order = [*([DAYLIGHT] if self._network else []), *UNLEARNT] if auto else [method]
+        candidates = [Candidate(each, *self._solution(each, view, psf, seen)) for each in order]
+        if not auto:
+            flaw = flaw_of(candidates[0], guard)
+            return Chosen(method, psf, candidates[0].solve), candidates[0].summary + (
+                f"; beware: {flaw}" if flaw else ""
+            )
+        best, why = choose(candidates, guard)
+        if best is None:
+            return Chosen(NONE, psf, _unchanged), why
+        return Chosen(best.method, psf, best.solve), best.summary + why
+
+    def _solution(self, method: str, view: View, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
+        """(how a method solves an extended tile, its summary)."""
         if self._network is not None and method in (DAYLIGHT, "infwide"):
-            solve, summary = methods.by_network(self._network, psf, seen)
-        elif method == "wiener":
+            return methods.by_network(self._network, psf, seen)
+        if method == "wiener":
             boundary = self._options.boundary
-            part = self._decoded(View(source, scale).middle(_SAMPLE))
+            part = self._decoded(view.middle(_SAMPLE))
             weight = gcv(extend(part, psf, boundary).pixels, psf)
-            solve, summary = methods.by_wiener(psf, weight * (1.0 if boundary == "none" else _CAUTION))
-        elif method == "hyper-laplacian":
-            solve, summary = methods.by_hyper_laplacian(psf, seen, exact=not self._options.estimate)
-        elif self._prior is not None:
-            solve, summary = methods.by_plug_and_play(psf, seen, self._prior)
-        else:
-            solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
-        return Chosen(method, psf, solve), summary + why
+            return methods.by_wiener(psf, weight * (1.0 if boundary == "none" else _CAUTION))
+        if method == "hyper-laplacian":
+            return methods.by_hyper_laplacian(psf, seen, exact=not self._options.estimate)
+        if self._prior is not None:
+            return methods.by_plug_and_play(psf, seen, self._prior)
+        return methods.by_richardson_lucy(method, psf, seen, self._iterations)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         """B x 1 x C x H x W unit values -> B x C x H x W."""
@@ -163,9 +186,30 @@ class DeconvolutionEngine:
 
     def _deconvolved(self, x: Tensor, chosen: Chosen, place: Place) -> Tensor:
         """1 x C x H x W, as it lies in the picture -> the same."""
+        if chosen.method == NONE or bool((x.amax((-2, -1)) == x.amin((-2, -1))).all()):
+            return x  # what is constant, a blur has not changed
         wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
         y = wide.inside(chosen.solve(wide, place))
         return linear_to_srgb(y) if self._linear else y
 
     def _decoded(self, x: Tensor) -> Tensor:
         return srgb_to_linear(x) if self._linear else x
+
+
+def _unchanged(y: Extended, place: Place) -> Tensor:
+    return y.pixels
+
+
+def _parts(view: View, reach: int, count: int) -> list[Tensor]:
+    """The middle of a picture, or of a grid of count x count cells where it is much larger than a part."""
+    height, width = view.size
+    side = max(_PART, 4 * reach)
+    rows, columns = (count if length >= 2 * side else 1 for length in (height, width))
+    high, wide = min(side, height), min(side, width)
+    return [
+        view.read(
+            (2 * i + 1) * height // (2 * rows) - high // 2, (2 * j + 1) * width // (2 * columns) - wide // 2, high, wide
+        )
+        for i in range(rows)
+        for j in range(columns)
+    ]

@@ -18,7 +18,7 @@ from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
 from restore.classical.wiener import wiener
 from restore.engines.blind_psf.appraisal import INEXACT
-from restore.engines.deconv.network import DAYLIGHT, LOW_LIGHT, DeconvolutionNetwork, headroom
+from restore.engines.deconv.network import LOW_LIGHT, DeconvolutionNetwork, headroom
 from restore.engines.deconv.prior import DenoisingPrior
 from restore.engines.deconv.psf import Varying
 from restore.errors import ConfigError
@@ -28,8 +28,8 @@ from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
 _SATURATED = 0.002  # share of clipped pixels from which on methods that can model clipping do so
-_LOW_NOISE = 1.5 / 255  # noise below which what learned priors gain is less than what an inexact PSF costs them
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
+_OUTLIERS, _SKY_NOISE = 1e-3, 6.0  # share of the pixels; stds of the noise between a sky's least value and its median
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
 
 Solve = Callable[[Extended, Place], Tensor]
@@ -43,11 +43,14 @@ class Measured(NamedTuple):
         sigma: std of its noise, in units of [0, 1].
         white: value at which it is clipped; 1 where none is seen.
         clipped: share of its samples at white.
+        sky: least value of a flat sky that at least half of the picture is; 0 where there is none. Lights lie on it:
+            an answer below it is a ring.
     """
 
     sigma: float
     white: float
     clipped: float
+    sky: float = 0.0
 
     @property
     def saturated(self) -> bool:
@@ -65,24 +68,17 @@ def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
     white = min(max(top, 0.05), 1.0) if at > 0.001 and at > 0.5 * below else 1.0
     if sigma is None:
         sigma = blurred_noise([crop / white for crop in crops]) * white
-    return Measured(max(sigma, _LEAST_NOISE), white, float((values >= CLIPPED * white).float().mean()))
+    sigma = max(sigma, _LEAST_NOISE)
+    return Measured(sigma, white, float((values >= CLIPPED * white).float().mean()), _sky(crops, sigma))
 
 
-def choose(seen: Measured, trusted: bool, networks: bool) -> tuple[str, str]:
-    """(method, why) where the user names none.
-
-    Clipped samples decide nothing: methods with a model of clipping, and the low-light network, lose more on what is
-    not clipped than they gain on what is, unless a picture is overexposed by far.
-
-    Args:
-        trusted: the PSF was given, not estimated.
-        networks: their weights are there.
-    """
-    if not trusted:
-        return "hyper-laplacian", ": an estimated PSF"
-    if seen.sigma < _LOW_NOISE:
-        return "hyper-laplacian", ": hardly any noise, the PSF must be exact"
-    return (DAYLIGHT, ": some noise") if networks else ("hyper-laplacian", ": the network's weights are not here")
+def _sky(crops: list[Tensor], sigma: float) -> float:
+    """`Measured.sky` of crops C x H x W: the least of the channels' lowest values, a few outliers left out, where the
+    median of each lies within its noise."""
+    channels = torch.cat([crop.flatten(1) for crop in crops], 1).sort(-1).values
+    count = channels.shape[1]
+    lowest, middle = channels[:, int(_OUTLIERS * count)], channels[:, count // 2]
+    return max(0.0, float(lowest.min())) if bool((middle - lowest < _SKY_NOISE * sigma).all()) else 0.0
 
 
 def by_network(network: DeconvolutionNetwork, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
@@ -114,7 +110,7 @@ def by_plug_and_play(psf: Tensor, seen: Measured, prior: DenoisingPrior) -> tupl
 
 
 def by_richardson_lucy(method: str, psf: Tensor | Varying, seen: Measured, iterations: int | None) -> tuple[Solve, str]:
-    """ "rl" or "rl-tv", with a model of clipping where pixels are clipped."""
+    """ "rl" or "rl-tv", with a model of clipping where pixels are clipped; light is positive above the sky."""
     tv = 0.0 if method == "rl" else min(max(0.25 * seen.sigma, 0.001), 0.02)
     model = seen.saturated
     usual = (60 if model else min(max(round(0.25 / seen.sigma), 6), 60)) if method == "rl" else 100
@@ -125,8 +121,9 @@ def by_richardson_lucy(method: str, psf: Tensor | Varying, seen: Measured, itera
         if isinstance(blur, Varying):
             origin = place.top - y.top, place.left - y.left
             blur = VaryingBlur(blur.psfs, blur.maps, y.pixels, (place.height, place.width), origin)
-        scaled = y.pixels / seen.white
-        return richardson_lucy(scaled, blur, count, tv=tv, saturation="model" if model else "none") * seen.white
+        height = max(seen.white - seen.sky, 1e-3)
+        scaled = (y.pixels - seen.sky) / height
+        return richardson_lucy(scaled, blur, count, tv=tv, saturation="model" if model else "none") * height + seen.sky
 
     return solve, f"{method}, {count} iterations{', with a model of clipping' if model else ''}"
 

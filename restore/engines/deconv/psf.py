@@ -21,11 +21,12 @@ from restore.errors import FileError, RestoreError
 from restore.io.psf import load_single_psf, read_psfs
 from restore.physics.color import srgb_to_linear, to_grey
 from restore.physics.operators import grid_maps
-from restore.physics.psf import disc, motion, sanitised
+from restore.physics.psf import Sanitised, disc, motion, sanitised, without_background
 from restore.picture import PictureSource
 
 _SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".bmp")
 _CLEARLY = 0.05  # difference of two confidences
+_MOST_NOTES = 4  # of a file of PSFs
 _LEAST_SIDE = 32  # px, of pictures whose blur is estimated
 _ESTIMATED = 512  # px, side of the part that a PSF of a given kind is estimated on
 
@@ -110,15 +111,22 @@ def _varying(path: Path, flip: bool) -> Loaded:
         psfs = psfs.flatten(0, 1)
     if maps.ndim != 3 or len(maps) != len(psfs) or not bool(maps.isfinite().all()) or float(maps.min()) < 0:
         raise FileError("the maps are not one for each PSF, of weights of 0 or more", where=path)
-    stacked = torch.stack([_whole(each.flip((0, 1)) if flip else each) for each in psfs])
+    whole = [_whole(each.flip((0, 1)) if flip else each) for each in psfs]
+    stacked = torch.stack([each.psf for each in whole])
+    notes = tuple(f"{note} (number {i} of {len(whole)})" for i, each in enumerate(whole, 1) for note in each.notes)
+    if len(notes) > _MOST_NOTES:
+        notes = (*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more such changes")
     seen = hashlib.sha256(stacked.numpy().tobytes() + maps.numpy().tobytes()).hexdigest()
-    return Loaded(Varying(stacked, maps.float()), (), max(stacked.shape[1:]), seen)
+    return Loaded(Varying(stacked, maps.float()), notes, max(stacked.shape[1:]), seen)
 
 
-def _whole(psf: Tensor) -> Tensor:
-    """Checked, of sum 1, its frame kept."""
+def _whole(psf: Tensor) -> Sanitised:
+    """Checked, without a background, of sum 1, its frame kept, and what was changed."""
     sanitised(psf)
-    return (psf.clamp(min=0) / psf.clamp(min=0).sum()).float()
+    light, notes = without_background(psf.double())
+    if bool((light < 0).any()):
+        light, notes = light.clamp(min=0), (*notes, f"{int((light < 0).sum())} negative values of the PSF became 0")
+    return Sanitised((light / light.sum()).float(), notes)
 
 
 def _loaded(psf: Tensor, notes: tuple[str, ...]) -> Loaded:

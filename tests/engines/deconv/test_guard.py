@@ -1,0 +1,131 @@
+"""The guard of deconvolution: right answers pass, amplified noise and wrong PSFs do not; stars keep their sky."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from restore.classical.hyper_laplacian import hyper_laplacian
+from restore.classical.richardson_lucy import richardson_lucy
+from restore.engines.deconv.guard import MOST_MISFIT, Candidate, Guard, choose, flaw_of
+from restore.engines.deconv.methods import Measured
+from restore.physics.psf import gauss
+from restore.picture import Picture
+from tests.classical.blurred import circular, psnr, scene, shake
+from tests.engines.deconv.test_engine import deconvolution, prepared
+from tests.inference.engines import restore
+
+SIGMA = 2.55 / 255
+
+
+@pytest.fixture(scope="module")
+def pair():
+    truth = scene()[..., 100:356, 100:356].float()
+    return truth, circular(truth, gauss(2.0), SIGMA)
+
+
+def candidate(name, solve):
+    return Candidate(name, lambda y, place: solve(y.pixels), name)
+
+
+def guarding(y, psf, sigma=SIGMA):
+    return Guard([y], psf, Measured(sigma, 1.0, 0.0), "none")
+
+
+RIGHT = candidate("right", lambda y: hyper_laplacian(y, gauss(2.0), 1500.0))
+NOISY = candidate("noisy", lambda y: richardson_lucy(y, gauss(2.0), 300))
+
+
+def test_a_right_answer_leaves_the_noise_and_is_better_than_the_picture(pair):
+    guard = guarding(pair[1], gauss(2.0))
+    withheld, of_input, amplified = guard.held_out(RIGHT)
+    assert guard.misfit(RIGHT).whole == pytest.approx(1.0, abs=0.05)
+    assert withheld == pytest.approx(1.0, abs=0.05) and of_input > withheld + 0.5 and amplified < 0.2
+    assert not flaw_of(RIGHT, guard)
+
+
+def test_an_answer_that_is_amplified_noise_re_blurs_well_and_is_refused(pair):
+    y = circular(pair[0], gauss(2.0), 0.05)
+    guard = guarding(y, gauss(2.0), 0.05)
+    answer = richardson_lucy(y, gauss(2.0), 300)
+    assert guard.misfit(NOISY).whole < 1.1 and psnr(answer, pair[0]) < psnr(y, pair[0])
+    assert "of what it changes is noise" in flaw_of(NOISY, guard)
+    smooth = candidate("smooth", lambda y: hyper_laplacian(y, gauss(2.0), 120.0))
+    verdict = choose([NOISY, smooth], guard)
+    assert verdict.chosen is smooth and "; not noisy: " in verdict.why
+
+
+def test_a_psf_of_twice_the_size_leaves_the_picture_alone(pair):
+    wrong = candidate("wrong", lambda y: hyper_laplacian(y, gauss(4.0), 1500.0))
+    guard = guarding(pair[1], gauss(4.0))
+    assert guard.misfit(wrong).blocks > MOST_MISFIT
+    verdict = choose([wrong], guard)
+    assert verdict.chosen is None and "is the PSF right?" in verdict.why
+    codes = (pair[1][0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
+    result, report = restore(deconvolution("auto", "gauss:6"), Picture.from_array(codes))
+    np.testing.assert_array_equal(result, codes)
+    assert report.decisions["method"].startswith("none: no answer is to be believed; not ")
+    named = prepared(deconvolution("hyper-laplacian", "gauss:6"), codes).decisions["method"]
+    assert "; beware: re-blurred it misses the picture by" in named
+
+
+def test_what_comes_later_must_be_clearly_better(pair):
+    guard = guarding(pair[1], gauss(2.0))
+    same = candidate("same", lambda y: hyper_laplacian(y, gauss(2.0), 1600.0))
+    blunt = candidate("blunt", lambda y: hyper_laplacian(y, gauss(2.0), 30.0))
+    assert choose([RIGHT, same], guard).chosen is RIGHT and choose([same, RIGHT], guard).chosen is same
+    assert guard.misfit(blunt).whole > 1.15 + 0.19 and choose([blunt, RIGHT], guard).chosen is RIGHT
+
+
+def sky(level):
+    """Stars on a sky of `level`, some clipped, H x W x 1, 16 bits, and where there is no star."""
+    rng = np.random.default_rng(3)
+    stars, far = torch.zeros(1, 1, 192, 192), np.ones((192, 192), bool)
+    yy, xx = np.mgrid[:192, :192]
+    for row, column, flux in zip(*rng.integers(20, 172, (2, 20)), 10 ** rng.uniform(-1, 1.8, 20), strict=True):
+        stars[..., row, column] += flux
+        far &= np.hypot(yy - row, xx - column) > 16
+    seen = circular(stars + level, gauss(2.0), 0.0)[0, 0].numpy() * 65535
+    noisy = rng.poisson(seen) + rng.normal(0, 8, seen.shape)
+    return np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)[..., None], far
+
+
+def test_stars_that_are_clipped_leave_no_ring_below_the_sky():
+    codes, far = sky(0.02)
+    result, report = restore(deconvolution("auto", "gauss:2"), Picture.from_array(codes))
+    assert report.decisions["method"].startswith("rl-tv, ")
+    assert result.min() >= 0.8 * 0.02 * 65535
+    assert result[far].mean() == pytest.approx(codes[far].mean(), rel=0.01) and result.max() >= codes.max()
+
+
+def test_single_bright_pixels_on_black_stay_and_constants_are_unchanged():
+    codes = np.zeros((96, 96, 1), np.uint8)
+    codes.reshape(-1)[np.random.default_rng(0).choice(96 * 96, 40, replace=False)] = 220
+    result, report = restore(deconvolution("auto", "gauss:1.6"), Picture.from_array(codes))
+    assert result.max() >= 150 and report.decisions["noise"].startswith("sigma 0.30")
+    for value in (0, 128, 255):
+        for method in ("auto", "wiener", "hyper-laplacian", "rl", "infwide"):
+            flat = np.full((40, 33, 3), value, np.uint8)
+            np.testing.assert_array_equal(
+                restore(deconvolution(method, "gauss:1.6"), Picture.from_array(flat))[0], flat
+            )
+
+
+def test_thin_pictures_are_refused_in_a_sentence_or_done():
+    from restore.errors import UnsupportedError
+
+    for shape in ((1, 1, 3), (3, 3, 3), (1, 500, 3), (400, 7, 3)):
+        with pytest.raises(UnsupportedError, match="is larger than the picture of"):
+            restore(deconvolution("auto", "gauss:1.6"), Picture.from_array(np.zeros(shape, np.uint8)))
+    ramp = np.tile(np.arange(60, dtype=np.uint8), (12, 1))[..., None] * 4
+    result, _ = restore(deconvolution("auto", "gauss:1.6"), Picture.from_array(ramp))
+    assert np.abs(result.astype(int) - ramp)[:, 8:-8].max() <= 3
+
+
+def test_the_same_picture_is_judged_alike_twice(pair):
+    codes = (pair[1][0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
+    engine = deconvolution("auto", shake(15).numpy())
+    first, second = (prepared(engine, codes).decisions for _ in range(2))
+    assert first == second and torch.equal(*(Guard([pair[1]], gauss(2.0), Measured(SIGMA, 1.0, 0.0), "none")
+                                             .answers(RIGHT)[0] for _ in range(2)))  # fmt: skip

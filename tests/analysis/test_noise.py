@@ -10,13 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.analysis.noise import (
-    NoiseModel,
-    clipped_moments,
-    estimate_noise,
-    unclipped_moments,
-    variance_tables,
-)
+from restore.analysis.clipping import clipped_moments, unclipped_moments, variance_tables
+from restore.analysis.noise import NoiseModel, estimate_noise
 from restore.physics.dct import dct_matrix
 
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from restore.analysis.noise import clipped_moments
+from restore.analysis.clipping import clipped_moments
 from restore.engines.degrade.options import CAMERAS
 from restore.inference.ledger import LEDGER_NAME
 from restore.physics import camera

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from restore.analysis.noise import clipped_moments
+from restore.analysis.clipping import clipped_moments
 from restore.physics.dct import dct_matrix
 from restore.physics.filters import gaussian_kernels
 from restore.physics.level import level_map, noise_curve

@@ -31,7 +31,11 @@ _SHARED = (6 / 255, 10 / 255)  # up to the first, noise may be alike in all chan
 _COLOURLESS = 0.003  # middle eigenvalue below which the picture is grey or toned
 _FLAT_SHARE = 0.1
 _STRUCTURED = 2.2  # times more power in coarse than in fine frequencies, that flat blocks of white noise do not have
-_WHITE_SPREAD = (1.45, 1.9)  # of the power of frequencies in flat blocks, 90 over 10 %: certainly noise, not certainly
+_BANDS = ((4, 4), (5, 5), (6, 6), (7, 7), (8, 8), (9, 10), (11, 14))
+_WHITE_SPREAD = (1.25, 1.6)  # of the power of these bands in flat blocks: certainly noise, not certainly
+_CHANCE = 2.5
+_TWO_VALUED = 0.8  # share of clipped samples, of which print consists and noise is not known
+_JUDGED = 64  # blocks
 _EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
 _ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
 _PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
@@ -162,6 +166,8 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         levels *= 1 - excess.clamp(0, 1) * (1 - _independence(blocks, around))
     kind = "spatially correlated" if correlated else "white"
     confidence, pattern = _certainty(blocks, around)
+    if sum(clipped) > _TWO_VALUED:
+        confidence, pattern = 0.0, True
     return NoiseModel(
         levels=_rows(levels),
         spectrum=_rows(spectrum) if correlated else _white(channels),
@@ -279,14 +285,18 @@ def _is_plain(power: Tensor, frequencies: Tensor) -> bool:
 
 def _certainty(blocks: Tensor, around: Tensor) -> tuple[float, bool]:
     """(how certainly the fine frequencies of flat blocks are white noise, 0 to 1; whether they are a pattern)."""
-    flat = around.argsort(stable=True)[: max(_MIN_BLOCKS, int(_FLAT_SHARE * len(around)))]
+    flat = around.argsort(stable=True)[: max(_JUDGED, int(_FLAT_SHARE * len(around)))]
     power = torch.einsum("c,ncf->nf", dct_matrix(blocks.shape[1])[0].to(blocks), blocks[flat]).square()
     ends = power.new_tensor([0.1, 0.9])
-    low, high = power[:, orders(4, 14)].median(0).values.quantile(ends).clamp(min=1e-12).tolist()
+    medians = power.median(0).values.clamp(min=1e-12)
+    bands = torch.stack([medians[orders(*band)].mean() for band in _BANDS])
     least, most = power[:, orders(8, 14)].mean(1).quantile(ends).clamp(min=1e-12).tolist()
-    spread = high / low
-    certainty = _falling(spread, _WHITE_SPREAD) * _falling(most / least, _EVEN_SPREAD)
-    return certainty if high > _ROUNDING else 0.0, spread > _PATTERN
+    chance = 1 + _CHANCE / math.sqrt(len(power))  # what the spread of so few blocks is at most
+    certainty = _falling(float(bands.max() / bands.min()) / chance, _WHITE_SPREAD) * _falling(
+        most / least, _EVEN_SPREAD
+    )
+    low, high = medians[orders(4, 14)].quantile(ends).tolist()
+    return certainty if high > _ROUNDING else 0.0, high / low > _PATTERN
 
 
 def _falling(value: float, ends: tuple[float, float]) -> float:

@@ -17,9 +17,10 @@ _DIM = 0.25  # of the file's white: what does not reach it is of another range
 _BAND = 1 << 22  # samples read at once
 _SAMPLED = 1 << 20  # samples that stand for the picture
 _TAILS = (0.002, 0.5 - 0.45, 0.5, 0.5 + 0.45, 0.998)
+_LIGHTS = 0.9995
 _REACH = 8.0  # from the median, in units of the 5 % and 95 % quantiles' distance: beyond are stars and lights
 _MARGIN = 0.05  # of the range, left free on either side
-_END = (0.001, 0.005)  # shares of the samples at an end of what a file holds: where it begins to count, and counts
+_END = (0.002, 0.006)  # shares of the samples at an end of what a file holds: where it begins to count, and counts
 
 
 def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
@@ -28,7 +29,7 @@ def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
         yield source.read_rows(start, stop)
 
 
-def find_scale(source: PictureSource) -> ValueScale:
+def find_scale(source: PictureSource, *, lights: bool = False) -> ValueScale:
     """The value scale of a picture.
 
     What is 8 bits, or declares its bits, has black at 0 and white at its largest value. Else the scale follows the
@@ -39,6 +40,9 @@ def find_scale(source: PictureSource) -> ValueScale:
 
     Values beyond the scale are not lost: `ValueScale.clip` is what the file holds.
 
+    Args:
+        lights: whether few bright samples (stars, beads) are what the picture is about: white then lies above 99.95 %
+            of the samples, however far above the others.
     Raises:
         UnsupportedError: infinite samples.
     """
@@ -49,7 +53,7 @@ def find_scale(source: PictureSource) -> ValueScale:
     sample = _sample(source if isinstance(source, ColourView) else ColourView(source))
     if not len(sample) or sample[0] == sample[-1]:
         return nominal
-    black, white = _limits(sample, nominal.white)
+    black, white = _limits(sample, nominal.white, lights)
     if (black, white) == (0.0, nominal.white):
         return nominal
     note = f"values {sample[0]:g} to {sample[-1]:g}: black {black:.6g}, white {white:.6g}"
@@ -63,11 +67,13 @@ def damage_scale(source: PictureSource) -> ValueScale:
     return nominal if fits else found
 
 
-def _limits(sample: np.ndarray, top: float) -> tuple[float, float]:
+def _limits(sample: np.ndarray, top: float, lights: bool) -> tuple[float, float]:
     """Stored values of black and white, of sorted samples in a file whose ends are 0 and `top`."""
     lowest, low, middle, high, highest = (float(value) for value in np.quantile(sample, _TAILS))
     first = max(lowest, middle - _REACH * (middle - low))
     last = min(highest, middle + _REACH * (high - middle))
+    if lights:
+        last = highest = float(np.quantile(sample, _LIGHTS))
     if last <= first:
         first, last = lowest, highest
     if last <= first:  # but for a few samples there is one value

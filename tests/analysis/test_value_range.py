@@ -90,7 +90,7 @@ def test_an_end_begins_to_count_gradually():
     rng = np.random.default_rng(0)
     values = rng.uniform(0.02, 0.97, 100_000).astype(np.float32)
     blacks = []
-    for share in (0.0, 0.001, 0.002, 0.003, 0.004, 0.005, 0.01):
+    for share in (0.0, 0.002, 0.003, 0.004, 0.005, 0.006, 0.01):
         values[: int(share * len(values))] = 0.0
         blacks.append(_scale(values.reshape(250, 400)).black)
     assert blacks[0] < -0.02 and blacks[-1] == 0.0

@@ -97,7 +97,7 @@ class DeconvolutionEngine:
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         source = sources["picture"]
-        info, scale = source.info, find_scale(source)
+        info, scale = source.info, find_scale(source, lights=True)
         psf, about = self._psf_of(source, scale, options.progress)
         side = psf.psfs if isinstance(psf, Varying) else psf
         if side.shape[-2] > info.height or side.shape[-1] > info.width:

@@ -31,6 +31,7 @@ GENERAL, WHITE = "denoise", "denoise_white"
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 _TRIED = 128  # px, side of the part on which it is tried how much is taken away
 _LEAST_TRIED = 32  # px, of smaller pictures a third
+_CERTAIN = 0.4  # more, where what was measured is noise for certain
 _GENTLER = (1.0, 0.5, 0.25)  # of the measured level
 _EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
@@ -124,12 +125,13 @@ class DiagnosingDenoiser:
         x = part[None, ..., :height, :width].to(device)
         most = _EXCESS if diagnosis.white or level.value <= _CLEAR else _EXCESS_COARSE
         network = (self._white if diagnosis.white else self._general).cast(torch.float32, device)
+        certain = level.noise.confidence
         for factor in _GENTLER:
             curve = level.curve * factor
             condition = Condition(diagnosis.scale, curve)
             removed = network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
             told = level_map(x[:, 0], curve.to(device)[None]).square().mean().sqrt()
-            if float(removed.square().mean().sqrt()) <= most * float(told):
+            if float(removed.square().mean().sqrt()) <= (most + _CERTAIN * certain) * float(told):
                 break
         else:
             factor = 0.0

@@ -125,8 +125,9 @@ def recipe_of(kind: str, values: Mapping[str, Any]) -> NoiseRecipe:
 
 
 def without_colour(recipe: NoiseRecipe) -> NoiseRecipe:
-    """The same mixture without what only grey or RGB can have: a camera's noise and JPEG."""
-    weights = {kind: weight for kind, weight in recipe.weights.items() if kind not in ("camera", "jpeg")}
+    """The same mixture without what only grey or RGB can have: noise of cameras and of developed pictures, JPEG."""
+    colour = ("camera", "developed", "jpeg")
+    weights = {kind: weight for kind, weight in recipe.weights.items() if kind not in colour}
     return replace(recipe, weights=weights)
 
 

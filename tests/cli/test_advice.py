@@ -31,14 +31,14 @@ def write(path: str, shape: tuple[int, ...] = (40, 52, 3), seed: int = 0, dtype:
 
 
 @pytest.mark.parametrize("options", [(), ("--strength", "0"), ("--tile", "16")], ids=str)
-@pytest.mark.parametrize(("value", "name"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
-def test_the_input_is_blamed_for_a_sample_that_is_not_finite(restore, options, value, name):
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_the_input_is_blamed_for_a_sample_that_is_not_finite(restore, options, value):
     for path in ("a.tif", "b.tif"):
         write(path, dtype=np.float32)
     broken = package.read("b.tif").pixels.copy()
     broken[31, 20, 1] = value
     package.write(broken, "b.tif")
-    where = f"b.tif: the sample at x 20, y 31 of channel 2 is {name}. Replace such samples with real values first"
+    where = "b.tif: 1 sample is infinite. Replace such samples with real values, or with NaN, which is left out"
     for words in (("split", "b.tif", "out.tif"), ("mean", "a.tif", "b.tif", "out.tif")):
         if words[0] == "mean" and options[:1] == ("--strength",):
             continue  # the first input alone is what strength 0 gives

@@ -212,7 +212,8 @@ def test_a_sigma_out_of_range_is_refused():
 
 def test_the_value_range_is_measured():
     dark = Picture.from_array(np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16))
-    assert prepared(engine(small()), dark).scale.white == 4095
+    scale = prepared(engine(small()), dark).scale
+    assert -400 < scale.black < 0 and 4096 < scale.black + scale.white < 4500
 
 
 # ---- types, devices, memory layout

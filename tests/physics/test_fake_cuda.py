@@ -231,7 +231,7 @@ ON_THE_HOST = {
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",
     "noise_mixture.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
     "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",
-    "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised",
+    "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised", "psf.without_background",
 }  # fmt: skip
 """They plan: small numbers and PSFs, which others bring to the device."""
 

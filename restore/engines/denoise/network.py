@@ -67,7 +67,8 @@ class DenoisingNetwork(NetworkEngine):
             return {output.name: x[:, 0] for output in self.spec.outputs}
         inside = x.clamp(-_BEYOND, 1 + _BEYOND)  # lights and stars, which would ring, keep what exceeds it
         outputs = super().__call__(inside, condition, places)
-        return {name: y + (x - inside)[:, 0] for name, y in outputs.items()}
+        beyond = (x - inside)[:, 0].detach()
+        return {name: y + beyond for name, y in outputs.items()}
 
     def conditions(self, x: Tensor, data: Any, places: Sequence[Place]) -> dict[str, Tensor]:
         if not self.spec.conditions:

@@ -19,7 +19,7 @@ from restore.inference.engine import EngineOptions, Place
 from restore.models.cbsn import CBSN
 from restore.models.spec import ModelSpec
 from restore.physics.filters import box_mean
-from restore.picture import Picture
+from restore.picture import Picture, ValueScale
 from restore.zoo.card import WeightsCard
 from restore.zoo.weights import save_weights
 
@@ -44,6 +44,13 @@ class Blurs(nn.Module):
 
 def bounded(net, sigma=None):
     return NoiseBoundedEngine(DenoisingNetwork(net, ModelSpec("denoise", channels=3), "fake", ""), sigma)
+
+
+@pytest.fixture(autouse=True)
+def nominal_range(monkeypatch):
+    """What is tested here is not the value range."""
+    for module in ("restore.engines.network", "restore.engines.denoise.noise_bounded"):
+        monkeypatch.setattr(f"{module}.find_scale", lambda source: ValueScale.nominal(source.info))
 
 
 def prepared(engine, x):

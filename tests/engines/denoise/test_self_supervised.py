@@ -12,6 +12,7 @@ import tifffile
 import torch
 
 import restore
+from restore.analysis.value_range import find_scale
 from restore.engines import fitting
 from restore.engines.denoise import self_supervised, training_crops
 from restore.engines.denoise.ap_bsn import ApBsnEngine
@@ -151,8 +152,8 @@ def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, m
     monkeypatch.setattr(self_supervised, "errors", lambda engine, hidden, device=None: torch.zeros(3))
     monkeypatch.setattr(self_supervised, "clearly_better", lambda ours, theirs: True)
     (tmp_path / "noisy").mkdir()
-    restore.write(noisy(size=(50, 60)), tmp_path / "noisy/0.png")
-    engine, _, decisions = prepared(learner(tmp_path / "noisy", learner=learner_name), noisy(size=(50, 60)))
+    restore.write(noisy(size=(72, 80)), tmp_path / "noisy/0.png")
+    engine, _, decisions = prepared(learner(tmp_path / "noisy", learner=learner_name), noisy(size=(72, 80)))
     (kept,) = (home / "fits").iterdir()
     loaded = read_network(kept)
     assert type(actual["objective"]) is objective and losses[0] > 0
@@ -212,7 +213,9 @@ def test_all_frames_and_channels_are_crops(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack", planarconfig="contig")
     actual = collect_crops([tmp_path / "stack.tif"])
     assert [x.shape for x in actual] == [(5, 96, 120)] * 3
-    assert torch.allclose(actual[1] * 65535, torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0), atol=0.5)
+    scale = find_scale(Picture.from_array(stack[1], alpha=False))
+    stored = torch.from_numpy(stack[1].astype(np.float32)).movedim(-1, 0)
+    assert torch.allclose(scale.from_unit(actual[1]), stored, atol=0.5)
 
 
 def test_a_bad_file_is_left_out_and_reported(folder, caplog):

@@ -33,6 +33,7 @@ BETTER = 0.19
 MOST_MISFIT = 1.7
 """Misfit of most blocks above which an answer is not believed."""
 MOST_AMPLIFIED = 0.5
+_LEAST_UNIT = 1.5 / 255  # of the misfit of blocks: where there is hardly any noise, right answers miss by a code
 _BLOCK = 8  # px
 _FEWEST = 64  # unclipped pixels that say something
 
@@ -90,7 +91,9 @@ class Guard:
                 count += int(kept.sum())
                 if min(left.shape[-2:]) >= _BLOCK:
                     energies, shares = (F.avg_pool2d(each, _BLOCK) for each in (left.square() * kept, kept))
-                    blocks.append((energies / shares.clamp(min=1e-6)).sqrt()[shares > 0.5] / self._seen.sigma)
+                    blocks.append(
+                        (energies / shares.clamp(min=1e-6)).sqrt()[shares > 0.5] / max(self._seen.sigma, _LEAST_UNIT)
+                    )
             whole = math.sqrt(energy / count) / self._seen.sigma if count >= _FEWEST else 1.0
             self._misfits[candidate.method] = Misfit(whole, float(torch.cat(blocks).quantile(0.75)))
         return self._misfits[candidate.method]

@@ -58,10 +58,11 @@ class Missing:
 
     def absent(self, colours: np.ndarray) -> np.ndarray | None:
         """Rows H x W x C -> H x W, where a pixel holds no picture; None: nowhere."""
-        mask = np.isnan(colours).any(-1) if self.nan else None
+        if not (self.nan or self.values):
+            return None
+        mask = np.isnan(colours).any(-1)
         for value in self.values:
-            here = (colours == value).any(-1)
-            mask = here if mask is None else mask | here
+            mask |= (colours == value).any(-1)
         return mask
 
     def flat(self, colours: np.ndarray) -> np.ndarray | None:

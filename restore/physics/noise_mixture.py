@@ -225,11 +225,14 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
     def between(bounds: Range, share: Tensor) -> Tensor:
         return bounds[0] + (bounds[1] - bounds[0]) * share
 
+    def evenly_in_log(bounds: Range, share: Tensor) -> Tensor:
+        return between((math.log(bounds[0]), math.log(bounds[1])), share).exp()
+
     def linear(name: str, bounds: Range) -> Tensor:
         return between(bounds, chance[name])
 
     def logarithmic(name: str, bounds: Range) -> Tensor:
-        return linear(name, (math.log(bounds[0]), math.log(bounds[1]))).exp()
+        return evenly_in_log(bounds, chance[name])
 
     weights = torch.tensor([recipe.weights.get(kind, 0.0) for kind in KINDS], dtype=torch.float64)
     edges = weights.cumsum(0) / weights.sum()
@@ -260,7 +263,7 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
         "angle": linear("angle", (0.0, math.pi)),
         "factor": linear("factor", recipe.factor),
         "shift": chance["shift"],
-        "developed": between(tuple(math.log(level / 255) for level in recipe.developed), own["iso"]).exp(),
+        "developed": evenly_in_log(recipe.developed, own["iso"]) / 255,
         "luma_blur": between(recipe.luma_blur, own["luma_blur"]),
         "chroma_blur": between(recipe.chroma_blur, own["chroma_blur"]),
         "chroma": between(recipe.chroma, own["chroma"]),

@@ -60,7 +60,7 @@ class Missing:
         """Rows H x W x C -> H x W, where a pixel holds no picture; None: nowhere."""
         if not (self.nan or self.values):
             return None
-        mask = np.isnan(colours).any(-1)
+        mask = np.asarray(np.isnan(colours).any(-1))
         for value in self.values:
             mask |= (colours == value).any(-1)
         return mask

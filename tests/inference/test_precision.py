@@ -53,3 +53,10 @@ def test_the_reason_for_no_gpu_is_one_line():
     reason = why_no_gpu()
     assert (reason == "") == (available_devices()[0] != "cpu")
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(("flag", "gain", "pays"), [(True, 1.5, True), (True, 0.6, False), (False, 9.0, False)])
+def test_bf16_pays_on_a_cpu_where_it_was_faster_and_not_where_a_flag_says_so(monkeypatch, flag, gain, pays):
+    monkeypatch.setattr(precision, "_cpu_has_bf16", lambda: flag)
+    monkeypatch.setattr(precision, "_bf16_gain", lambda: gain)
+    assert gains_from(torch.bfloat16, CPU) is pays

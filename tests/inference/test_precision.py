@@ -16,6 +16,7 @@ PLAIN, LOW = ModelSpec("toy"), ModelSpec("toy", dtypes=("float32", "bfloat16"))
 @pytest.mark.parametrize("spec", [PLAIN, LOW], ids=["plain", "low"])
 def test_auto_is_low_only_where_spec_and_device_agree(monkeypatch, has_bf16, spec):
     monkeypatch.setattr(precision, "_cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(precision, "_bf16_gain", lambda: 2.0)
     expected = torch.bfloat16 if has_bf16 and spec is LOW else torch.float32
     assert choose_dtype("auto", spec, CPU) is expected
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_SENSOR_BITS = (8, 10, 12, 14, 16)
 _DIM = 0.25  # of the file's white: a truth that is darker everywhere is of another range
 
 
@@ -35,7 +36,8 @@ def read_unit(path: str | Path) -> UnitPicture:
 
 
 def data_range(truth: Picture | np.ndarray[Any, Any]) -> ValueScale | None:
-    """The range that 16-bit or float data are judged on, from the least to the largest value of their truth.
+    """The range that 16-bit or float data are judged on: of counts 0 to the white of the smallest usual sensor (8 to 16
+    bits) that holds their truth, else from the least to the largest value of the truth.
 
     None: they are judged on the file's own range, 0 to its white, since they fit in and use a good part of it.
     """
@@ -47,7 +49,11 @@ def data_range(truth: Picture | np.ndarray[Any, Any]) -> ValueScale | None:
     low, high = float(np.nanmin(colours)), float(np.nanmax(colours))
     if not low < high or (low >= -info.white and _DIM * info.white <= high <= 2 * info.white):
         return None
-    note = f"{low:g} to {high:g}, the values of the truth ({truth.info.path or 'an array'}), is the range"
+    why = "its values"
+    sensor = [2.0**bits - 1 for bits in _SENSOR_BITS if high <= 2**bits - 1]
+    if low >= 0 and high > 1 and sensor:
+        low, high, why = 0.0, sensor[0], "counts of a sensor"
+    note = f"the truth ({truth.info.path or 'an array'}) is judged on the range {low:g} to {high:g}, {why}"
     return ValueScale(low, high - low, None, note)
 
 

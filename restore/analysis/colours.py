@@ -53,6 +53,11 @@ class ColourView:
         self.info: PictureInfo = replace(source.info, alpha=False)
         self._rows, self._first = None, 0
 
+    @classmethod
+    def of(cls, source: PictureSource) -> ColourView:
+        """The source itself where it is such a view already."""
+        return source if isinstance(source, cls) else cls(source)
+
     def again(self) -> ColourView:
         """The same, to be read beside this one."""
         view = ColourView(self.source, self.kept)

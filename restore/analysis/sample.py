@@ -47,7 +47,7 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
 
 def known_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, grid: int = GRID) -> list[torch.Tensor]:
     """As `sample_crops`, NaN where a picture does not hold what may be measured."""
-    view = source if isinstance(source, ColourView) else ColourView(source)
+    view = ColourView.of(source)
 
     def read(start: int, stop: int) -> torch.Tensor:
         unit, known = to_unit(view.read_rows(start, stop), scale)[0], view.read_known(start, stop)

@@ -50,7 +50,7 @@ def find_scale(source: PictureSource, *, lights: bool = False) -> ValueScale:
     nominal = ValueScale.nominal(info)
     if info.dtype == "uint8" or (info.dtype == "uint16" and info.bits < 16):
         return nominal
-    sample = _sample(source if isinstance(source, ColourView) else ColourView(source))
+    sample = _sample(ColourView.of(source))
     if not len(sample) or sample[0] == sample[-1]:
         return nominal
     black, white = _limits(sample, nominal.white, lights)

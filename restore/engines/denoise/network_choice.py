@@ -61,7 +61,7 @@ def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str
     Raises:
         UnsupportedError: samples that are not finite.
     """
-    colours = source if isinstance(source, ColourView) else ColourView(source)  # alpha is not noisy
+    colours = ColourView.of(source)  # alpha is not noisy
     scale = find_scale(colours)
     level = measure_level(colours, scale, sigma)
     white, why = is_white(level)
@@ -137,7 +137,8 @@ class DiagnosingDenoiser:
             factor = 0.0
         if factor == 1:
             return diagnosis
-        why = f"{diagnosis.why}; more than the noise would be taken away at more than {factor:g} of its level"
+        at = f"at more than {factor:g} of its level" if factor else "at any level"
+        why = f"{diagnosis.why}; more than the noise would be taken away {at}"
         return replace(diagnosis, level=level._replace(curve=level.curve * factor), why=why)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:

@@ -93,8 +93,9 @@ class SelfSupervisedEngine:
             fitted = load_or_learn(pictures, digest, self._options, self._paths, options)
             self._fitted = {key: fitted}  # the last one: pictures that learn each on its own come one by one
         inner = fitted.engine.prepare(sources, options)
+        kept = replace(inner.kept, remove=self._options.hot_pixels == "remove")
         return replace(
-            inner, data=(fitted.engine, inner), decisions=inner.decisions | fitted.decisions,
+            inner, data=(fitted.engine, inner), kept=kept, decisions=inner.decisions | fitted.decisions,
             spec=inner.spec or fitted.engine.spec, cost=fitted.engine.fingerprint,
         )  # fmt: skip
 

@@ -169,6 +169,8 @@ def test_every_learner_learns(learner_name, objective, begins, tmp_path, home, m
     picture = restore.read(tmp_path / "noisy/0.png")
     out = restore.load("denoise", adapt=tmp_path / "noisy", learner=learner_name)(picture).picture.pixels
     assert out.shape == picture.pixels.shape and not np.array_equal(out, picture.pixels)
+    removing = learner(tmp_path / "noisy", learner=learner_name, hot_pixels="remove")
+    assert removing.prepare({"picture": picture}, EngineOptions()).kept.remove
 
 
 def test_an_unknown_learner_is_refused(folder):

@@ -65,6 +65,8 @@ class NoiseRecipe:
         clipped: share of the samples that are clipped and rounded to 8 bits, as files are; JPEGs always are.
         level_error, coarse_level_error: relative error of the level map (std of its logarithm), as an estimate has: of
             "camera", "developed", "correlated" and "resize", whose level is hard to find, the second one.
+        coarse_told: the level map as a factor of the true level, of the same kinds, log-uniform: a network that is often
+            told too much learns to look for itself.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
@@ -92,6 +94,7 @@ class NoiseRecipe:
     clipped: float = 1.0
     level_error: float = 0.0
     coarse_level_error: float = 0.0
+    coarse_told: Range = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         for word, known, what in (
@@ -271,7 +274,11 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
             of_cameras, linear("quality", recipe.camera_quality), linear("quality", recipe.quality)
         ).round(),
         "clipped": clipped.float(),
-        "level_factor": (error * torch.where(coarse, recipe.coarse_level_error, recipe.level_error)).exp(),
+        "level_factor": torch.where(
+            coarse,
+            (error * recipe.coarse_level_error).exp() * evenly_in_log(recipe.coarse_told, torch.special.ndtr(error)),
+            (error * recipe.level_error).exp(),
+        ),
         **{f"camera {name}": value for name, value in camera._asdict().items()},
     }
     return NoisePlan(kinds.tolist(), formats.tolist(), clipped.tolist(), values)

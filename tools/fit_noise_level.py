@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,13 @@ from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 
 RECIPE = NoiseRecipe(
     weights={
-        "developed": 0.3, "camera": 0.18, "gaussian": 0.14, "none": 0.14, "correlated": 0.07, "poisson": 0.05,
+        "developed": 0.27, "camera": 0.16, "gaussian": 0.14, "none": 0.14, "correlated": 0.07, "poisson": 0.1,
         "resize": 0.05, "jpeg": 0.05, "speckle": 0.02,
     },
     coarse_sigma=(0, 15), chroma=(0, 2), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
 )  # fmt: skip
+GRAIN = replace(RECIPE, weights={"developed": 1}, chroma=(0, 0), luma_blur=(0, 1.2), developed=(2, 40))
+GRAINY = 0.12  # share of film grain, alike in all colours
 SIDES = (200, 320, 448)
 GREY = 0.15  # share of grey pictures
 TOO_HIGH, CLEAN = 1.5, 3.0  # weights of levels found too high (detail is lost), and of pictures without noise
@@ -66,7 +69,7 @@ def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int,
     pixels = cache.picture(entry)[top : top + height, left : left + width]
     clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / (65535 if entry.deep else 255)
     clean = to_luma(clean) if rng.random() < GREY else clean
-    done = degrade(clean, RECIPE, seed, 0, index)
+    done = degrade(clean, GRAIN if rng.random() < GRAINY else RECIPE, seed, 0, index)
     measured = features([done.noisy[0]])
     if measured is None:
         return None

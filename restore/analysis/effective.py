@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.analysis.noise import BLOCK, NoiseModel, block_dct, orders
+from restore.analysis.blocks import BLOCK, block_dct, orders
+from restore.analysis.noise import NoiseModel
 from restore.physics.dct import dct_matrix
 from restore.physics.level import level_map
 

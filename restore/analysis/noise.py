@@ -16,30 +16,24 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from restore.analysis.clipping import TABLE, unclipped_moments, variance_tables
+from restore.analysis.blocks import BLOCK, block_dct, expected_variance, orders
+from restore.analysis.clipping import unclipped_moments
+from restore.analysis.flat_blocks import (
+    FLAT_SHARE,
+    MIN_BLOCKS,
+    SPECTRUM_SHARE,
+    certainty,
+    independence,
+    is_plain,
+    spread_at_ends,
+)
 from restore.physics.dct import dct_matrix
 from restore.physics.level import KNOTS, SCALES
 
-BLOCK = 8
-_MIN_BLOCKS = 24
-_MAX_BLOCKS = 60_000
-_INDEPENDENT = (0.03, 0.1)  # least eigenvalue of the channels' correlation: texture, noise
 _SHARED = (6 / 255, 10 / 255)  # up to the first, noise may be alike in all channels; from the second it is texture
-_COLOURLESS = 0.003  # middle eigenvalue below which the picture is grey or toned
-_FLAT_SHARE = 0.1
-_STRUCTURED = 2.2  # times more power in coarse than in fine frequencies, that flat blocks of white noise do not have
-_BANDS = ((4, 4), (5, 5), (6, 6), (7, 7), (8, 8), (9, 10), (11, 14))
-_WHITE_SPREAD = (1.25, 1.6)  # of the power of these bands in flat blocks: certainly noise, not certainly
-_CHANCE = 2.5
 _TWO_VALUED = 0.8  # share of clipped samples, of which print consists and noise is not known
-_JUDGED = 64  # blocks
-_EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
-_ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
-_PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
-_SPECTRUM_SHARE = 0.03
 _SPREAD, _TAIL = 1.7, 1.15  # calibrated on training pictures: noise is mostly below, clean texture above
 _CHI2_MEDIAN = 0.4549  # median of the square of a standard normal
 _FALLEN = 1 / math.e  # autocorrelation at the correlation length
@@ -150,24 +144,26 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
     whole = any(bool((crop < 0).any() or (crop > 1).any()) for crop in crops)  # floats that nothing has clipped
     clipped = (0.0, 0.0) if whole else _clip_shares(crops)
     blocks, own, around = block_dct(crops)
-    if blocks.shape[0] < _MIN_BLOCKS:
+    if blocks.shape[0] < MIN_BLOCKS:
         nothing = ((0.0,) * KNOTS,) * channels
         why = "too small to measure its noise, taken as none"
         return NoiseModel(nothing, _white(channels), clipped=clipped, reliable=False, reason=why)
-    levels = _levels(blocks, own, orders(8, 14), _FLAT_SHARE, whole)
+    levels = _levels(blocks, own, orders(8, 14), FLAT_SHARE, whole)
     spectrum = _spectrum(blocks, own, around, levels)
     correlated = _is_correlated(spectrum)
     if correlated:
-        levels = _levels(blocks, around, orders(2, 5), _FLAT_SHARE / 2, whole, white=False)
+        levels = _levels(blocks, around, orders(2, 5), FLAT_SHARE / 2, whole, white=False)
         spectrum = _spectrum(blocks, own, around, levels)
         scale = spectrum.mean()
         levels, spectrum = levels * scale.sqrt(), spectrum / scale
         excess = (levels.square().mean().sqrt() - _SHARED[0]) / (_SHARED[1] - _SHARED[0])
-        levels *= 1 - excess.clamp(0, 1) * (1 - _independence(blocks, around))
+        levels *= 1 - excess.clamp(0, 1) * (1 - independence(blocks, around))
     kind = "spatially correlated" if correlated else "white"
-    confidence, pattern = _certainty(blocks, around)
+    confidence, pattern = certainty(blocks, around, levels)
     if sum(clipped) > _TWO_VALUED:
         confidence, pattern = 0.0, True
+    if pattern and not whole:
+        levels = levels.clamp(max=spread_at_ends(crops))
     return NoiseModel(
         levels=_rows(levels),
         spectrum=_rows(spectrum) if correlated else _white(channels),
@@ -190,41 +186,6 @@ def _clip_shares(crops: Sequence[Tensor]) -> tuple[float, float]:
     return low / total, high / total
 
 
-def block_dct(crops: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Orthonormal 8 x 8 DCT of blocks, on a stride that bounds their number: N x C x 64
-
-    And for every block the low-frequency energy of its place and of its eight neighbours, each N: small means
-    flat. The neighbours' is independent of the block's own noise, so choosing by it biases nothing.
-    """
-    area = max(1, sum(int(c[0].isfinite().sum()) for c in crops))
-    stride = max(BLOCK // 2, math.ceil(math.sqrt(area / _MAX_BLOCKS)))
-    apart = math.ceil(BLOCK / stride)
-    coefficients, own, around = [], [], []
-    for crop in crops:
-        if min(crop.shape[1:]) < 3 * BLOCK:
-            continue
-        blocks = F.conv2d(crop.float()[:, None], _dct_basis().to(crop.device), stride=stride)  # C x 64 x h x w
-        energy = blocks[:, orders(1, 3)].square().sum((0, 1))
-        ring = blocks.new_ones(1, 1, 3, 3) / 8
-        ring[..., 1, 1] = 0
-        padded = F.pad(energy[None, None], (apart,) * 4, mode="reflect")
-        coefficients.append(blocks.flatten(2).permute(2, 0, 1))
-        own.append(F.avg_pool2d(energy[None], 3, 1, padding=1, count_include_pad=False).flatten())
-        around.append(F.conv2d(padded, ring, dilation=apart).flatten())
-    if not coefficients:
-        nothing = crops[0].new_zeros(0, dtype=torch.float32)
-        return nothing.view(0, crops[0].shape[0], BLOCK * BLOCK), nothing, nothing
-    blocks, within, near = torch.cat(coefficients), torch.cat(own), torch.cat(around)
-    known = within.isfinite() & near.isfinite()  # of a block that holds NaN, or is beside one, neither is
-    return (blocks.contiguous(), within, near) if known.all() else (blocks[known], within[known], near[known])
-
-
-def _dct_basis() -> Tensor:
-    """All 8 x 8 DCT functions as convolution kernels: 64 x 1 x 8 x 8"""
-    matrix = dct_matrix(BLOCK)
-    return torch.einsum("ay,bx->abyx", matrix, matrix).reshape(BLOCK * BLOCK, 1, BLOCK, BLOCK)
-
-
 def _lag_response() -> Tensor:
     """Variance at each of 8 DCT frequencies that a unit covariance at each lag, either way, brings: 8 x 8"""
     basis = dct_matrix(BLOCK, torch.float64)
@@ -237,13 +198,6 @@ def _block_mean_response(side: int) -> Tensor:
     omega = torch.arange(BLOCK, dtype=torch.float64) * math.pi / BLOCK
     response = torch.stack([torch.cos(omega * (k + 0.5 - side / 2)) for k in range(side)]).mean(0).square()
     return torch.outer(response, response).flatten()
-
-
-def orders(low: int, high: int) -> Tensor:
-    """Indices of the frequencies with low <= u + v <= high."""
-    k = torch.arange(BLOCK)
-    order = (k[:, None] + k[None]).flatten()
-    return ((order >= low) & (order <= high)).nonzero()[:, 0]
 
 
 def _levels(
@@ -261,13 +215,13 @@ def _levels(
         centres, stds = [], []
         plain = []
         for part in means.argsort(stable=True).tensor_split(bins):
-            keep = max(min(len(part), _MIN_BLOCKS), int(share * len(part)))
+            keep = max(min(len(part), MIN_BLOCKS), int(share * len(part)))
             flat = part[flatness[part].argsort(stable=True)[:keep]]
             blockwise = coefficients[flat].square()
             power = blockwise.mean(0)
             stds.append(power[frequencies].median().sqrt())
             centres.append(means[flat].mean())
-            plain.append(_is_plain(blockwise, frequencies))
+            plain.append(is_plain(blockwise, frequencies))
         seen = torch.stack(centres), torch.stack(stds)
         if white and any(plain):  # bins without flat blocks give no level, if others do
             seen = seen[0][plain], seen[1][plain]
@@ -275,45 +229,13 @@ def _levels(
     return torch.stack(curves).to(blocks.device)
 
 
-def _is_plain(power: Tensor, frequencies: Tensor) -> bool:
-    """Whether blocks (their powers, N x 64) are flat: alike, and without more power in coarse than in fine details."""
-    fine = power[:, frequencies].mean(1)
-    least, most = fine.quantile(fine.new_tensor([0.1, 0.9])).clamp(min=1e-12).tolist()
-    coarse = float(power[:, orders(1, 3)].mean() / fine.median().clamp(min=1e-12))
-    return coarse < _STRUCTURED and most < _EVEN_SPREAD[1] * least
-
-
-def _certainty(blocks: Tensor, around: Tensor) -> tuple[float, bool]:
-    """(how certainly the fine frequencies of flat blocks are white noise, 0 to 1; whether they are a pattern)."""
-    flat = around.argsort(stable=True)[: max(_JUDGED, int(_FLAT_SHARE * len(around)))]
-    power = torch.einsum("c,ncf->nf", dct_matrix(blocks.shape[1])[0].to(blocks), blocks[flat]).square()
-    ends = power.new_tensor([0.1, 0.9])
-    medians = power.median(0).values.clamp(min=1e-12)
-    bands = torch.stack([medians[orders(*band)].mean() for band in _BANDS])
-    least, most = power[:, orders(8, 14)].mean(1).quantile(ends).clamp(min=1e-12).tolist()
-    chance = 1 + _CHANCE / math.sqrt(len(power))  # what the spread of so few blocks is at most
-    certainty = _falling(float(bands.max() / bands.min()) / chance, _WHITE_SPREAD) * _falling(
-        most / least, _EVEN_SPREAD
-    )
-    low, high = medians[orders(4, 14)].quantile(ends).tolist()
-    return certainty if high > _ROUNDING else 0.0, high / low > _PATTERN
-
-
-def _falling(value: float, ends: tuple[float, float]) -> float:
-    """1 up to the first, 0 from the second."""
-    return min(max((ends[1] - value) / (ends[1] - ends[0]), 0.0), 1.0)
-
-
 def _spectrum(blocks: Tensor, own: Tensor, around: Tensor, levels: Tensor) -> Tensor:
     """Variance at each frequency of each opponent channel, in units of the levels', over flat blocks: C x 64"""
     channels = blocks.shape[1]
     opponent = dct_matrix(channels).to(blocks.device)
-    means = blocks[:, :, 0] / BLOCK  # N x C
-    variance = variance_tables(levels)[0].to(blocks.device)
-    variance = torch.stack([variance[c, (means[:, c].clamp(0, 1) * (TABLE - 1)).long()] for c in range(channels)], 1)
-    variance = variance @ opponent.square().T  # N x C
+    variance = expected_variance(blocks, levels)
     flat = (around / variance.sum(1)).argsort(stable=True)
-    flat = flat[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(flat)))]
+    flat = flat[: max(MIN_BLOCKS, int(SPECTRUM_SHARE * len(flat)))]
     power = torch.einsum("oc,ncf->nof", opponent, blocks[flat]).square() / variance[flat][:, :, None]
     spectrum = (power.median(0).values / _CHI2_MEDIAN).clamp(min=1e-4)
     tail = (power[:, 0].mean(0) / spectrum[0])[orders(2, 5)].median()
@@ -332,29 +254,10 @@ def _noise_share(local: Tensor, tail: Tensor) -> Tensor:
     around each block over the noise's expected one; ``tail``: mean over median estimate of the power, 1 for noise.
     """
     seen = local[local > 0.01]  # without blocks that clipping or JPEG made perfectly flat
-    if len(seen) < _MIN_BLOCKS:
+    if len(seen) < MIN_BLOCKS:
         return local.new_zeros(())
     quiet, usual = torch.quantile(seen, seen.new_tensor([0.01, 0.1]))
     return (_SPREAD * quiet / usual).clamp(max=1) * (_TAIL / tail).clamp(max=1)
-
-
-def _independence(blocks: Tensor, around: Tensor) -> float:
-    """How far the channels of flat blocks go their own ways, as noise does and cloth or plaster does not: 0 to 1.
-
-    The least eigenvalue of the channels' correlation matrix: 0.12 and more for simulated cameras of all kinds, 0.03
-    and less for textures that pass for coarse noise. Pictures without colour have no answer: 1.
-    Noise that the camera has smoothed may share its pattern too, but only at low levels (`_SHARED`).
-    """
-    if blocks.shape[1] != 3:
-        return 1.0
-    flat = around.argsort(stable=True)[: max(_MIN_BLOCKS, int(_SPECTRUM_SHARE * len(around)))]
-    covariance = torch.einsum("ncf,ndf->cd", *[blocks[flat][:, :, orders(2, 5)]] * 2).double().cpu()
-    std = covariance.diagonal().clamp(min=1e-12).sqrt()
-    least, middle, _ = torch.linalg.eigvalsh(covariance / (std[:, None] * std)).tolist()
-    if middle < _COLOURLESS:
-        return 1.0
-    lowest, highest = _INDEPENDENT
-    return min(max((least - lowest) / (highest - lowest), 0.0), 1.0)
 
 
 def _is_correlated(spectrum: Tensor) -> bool:

@@ -27,8 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.analysis.blocks import BLOCK
 from restore.analysis.clipping import TABLE, variance_tables
-from restore.analysis.noise import BLOCK, NoiseModel
+from restore.analysis.noise import NoiseModel
 from restore.physics.dct import dct_matrix
 from restore.physics.resample import pixel_shuffle_batch, pixel_unshuffle_batch
 

@@ -65,8 +65,8 @@ class NoiseRecipe:
         clipped: share of the samples that are clipped and rounded to 8 bits, as files are; JPEGs always are.
         level_error, coarse_level_error: relative error of the level map (std of its logarithm), as an estimate has: of
             "camera", "developed", "correlated" and "resize", whose level is hard to find, the second one.
-        coarse_told: the level map as a factor of the true level, of the same kinds, log-uniform: a network that is often
-            told too much learns to look for itself.
+        coarse_told: the level map as a factor of the true level, of the same kinds, log-uniform: a network that is
+            often told too much learns to look for itself.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"gaussian": 1.0})

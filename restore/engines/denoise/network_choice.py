@@ -29,6 +29,7 @@ from restore.zoo.resolver import available
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
+_SURE = 0.5  # confidence in it, from which weak noise that measures as white is
 _TRIED = 128  # px, side of the part on which it is tried how much is taken away
 _LEAST_TRIED = 32  # px, of smaller pictures a third
 _CERTAIN = 0.4  # more, where what was measured is noise for certain
@@ -79,7 +80,7 @@ def is_white(level: Level) -> tuple[bool, str]:
         return False, "hardly any noise"
     if level.noise.correlated:
         return False, "the noise is spatially correlated"
-    if level.value <= _CLEAR:
+    if level.value <= _CLEAR and level.noise.confidence < _SURE:
         return False, f"noise of level {_CLEAR:g} or less may only look white"
     if level.value > _COARSE * level.noise.sigma * 255:
         return False, f"a level {level.value / (level.noise.sigma * 255):.1f} times its std is that of coarse noise"

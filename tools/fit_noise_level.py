@@ -37,8 +37,8 @@ RECIPE = NoiseRecipe(
     },
     coarse_sigma=(0, 15), chroma=(0, 2), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
 )  # fmt: skip
-GRAIN = replace(RECIPE, weights={"developed": 1}, chroma=(0, 0), luma_blur=(0, 1.2), developed=(2, 40))
-GRAINY = 0.12  # share of film grain, alike in all colours
+GRAIN = replace(RECIPE, weights={"developed": 1, "grain": 1}, chroma=(0, 0), luma_blur=(0, 1.2), developed=(2, 40))
+GRAINY = 0.2  # share of noise alike in all colours
 SIDES = (200, 320, 448)
 GREY = 0.15  # share of grey pictures
 TOO_HIGH, CLEAN = 1.5, 3.0  # weights of levels found too high (detail is lost), and of pictures without noise
@@ -110,7 +110,7 @@ def report(net: LevelRegression, data: Samples) -> None:
     with torch.no_grad():
         levels = soft_floor(net(data.features)).exp2()
     marks = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
-    for name, number in ((name, KINDS.index(name)) for name, weight in RECIPE.weights.items() if weight):
+    for name, number in ((name, KINDS.index(name)) for name in (*RECIPE.weights, "grain")):
         mine = data.held_out & (data.kinds == number)
         clean = name == "none"
         shown = levels[mine] if clean else levels[mine] / data.levels[mine].clamp(min=0.7)

@@ -85,6 +85,21 @@ def add_developed(
     return x + per_sample(level) * (1 + per_sample(dependence) * (2 * x - 1)).clamp(min=0).sqrt() * noise
 
 
+def add_grain(x: Tensor, level: Tensor, generators: Generators, kernels: Tensor) -> Tensor:
+    """Grain of film: alike in all colours, strongest in the middle tones, none in black and white.
+
+    Args:
+        x: B x C x H x W.
+        level: B, std before its kernel in the middle tones, in [0, 1] units.
+        kernels: B x k x k, k odd, of sum 1.
+    """
+    margin = kernels.shape[-1] // 2
+    batch, _, height, width = x.shape
+    noise = filter_each(normal((batch, 1, height + 2 * margin, width + 2 * margin), generators, x.device), kernels)
+    tone = x.mean(1, keepdim=True).clamp(0, 1)
+    return x + per_sample(level) * 2 * (tone * (1 - tone)).sqrt() * noise
+
+
 def add_resized(x: Tensor, sigma: Tensor, generators: Generators, factor: Tensor, shift: Tensor) -> Tensor:
     """White noise of a picture that was made ``factor`` times larger, bilinearly; rescaled to std ``sigma``.
 

@@ -23,6 +23,7 @@ from restore.physics.noise import (
     add_correlated,
     add_developed,
     add_gaussian,
+    add_grain,
     add_poisson,
     add_resized,
     add_salt_pepper,
@@ -32,7 +33,8 @@ from restore.physics.noise import (
 from restore.physics.random import Generators, generator_for, of_samples
 
 Range = tuple[float, float]
-KINDS = ("none", "gaussian", "poisson", "speckle", "salt_pepper", "correlated", "resize", "camera", "jpeg", "developed")
+KINDS = ("none", "gaussian", "poisson", "speckle", "salt_pepper", "correlated", "resize", "camera", "jpeg", "developed",
+         "grain")  # fmt: skip
 """Kinds of noise, in the order of :attr:`Degraded.kind`."""
 
 
@@ -52,19 +54,19 @@ class NoiseRecipe:
         roundness: of that kernel, short axis over long axis, uniform; the angle is any.
         dependence: of "correlated" on the signal, 0 to 1, uniform (see `add_correlated`).
         factor: of "resize", >= 1, uniform.
-        developed: level of "developed" (`add_developed`), in 8-bit units, log-uniform; its dependence on the signal is
-            `dependence`.
-        luma_blur, chroma_blur: std of the kernels of "developed", px, uniform.
+        developed: level of "developed" (`add_developed`) and "grain" (`add_grain`), in 8-bit units, log-uniform; the
+            first one's dependence on the signal is `dependence`.
+        luma_blur, chroma_blur: std of the kernels of "developed", px, uniform; the first one of "grain", too.
         chroma: of "developed": level of chroma as a factor of that of luma, uniform.
         cameras: presets of "camera", each as often as the others (see `restore.physics.camera.PRESETS`).
         iso: of "camera", log-uniform; None leaves it to the presets.
         quality, camera_quality: of JPEG, 1 to 100, uniform, whole numbers; the second one of "camera" and "developed".
         jpeg, camera_jpeg: share of the samples that become JPEGs after their noise, the second one of "camera" and
-            "developed"; of "jpeg", which has no other noise, all do.
+            those that are as coarse as it, "developed" and "grain"; of "jpeg", which has no other noise, all do.
         subsampled: share of the JPEGs with chroma at half resolution (4:2:0, not 4:4:4).
         clipped: share of the samples that are clipped and rounded to 8 bits, as files are; JPEGs always are.
         level_error, coarse_level_error: relative error of the level map (std of its logarithm), as an estimate has: of
-            "camera", "developed", "correlated" and "resize", whose level is hard to find, the second one.
+            "camera", "developed", "grain", "correlated" and "resize", whose level is hard to find, the second one.
         coarse_told: the level map as a factor of the true level, of the same kinds, log-uniform: a network that is
             often told too much learns to look for itself.
     """
@@ -182,9 +184,9 @@ def _add(clean: Tensor, plan: NoisePlan, table: Tensor, generators: Generators) 
     return noisy, noise
 
 
-_COARSE = ("camera", "developed", "correlated", "resize")
+_COARSE = ("camera", "developed", "grain", "correlated", "resize")
 _REACH = 6  # px, radius of the kernels of "developed"
-_OF_CAMERAS = ("camera", "developed")
+_OF_CAMERAS = ("camera", "developed", "grain")
 NO_JPEG, FULL, SUBSAMPLED = range(3)
 _DRAWN: tuple[str, ...] = (
     "kind", "sigma", "photons", "speckle", "impulses", "coarse_sigma", "blur", "dependence", "roundness", "angle",
@@ -296,6 +298,11 @@ def _camera(x: Tensor, values: _Values, generators: Generators) -> Tensor:
     return add_camera(x, Camera(**{name: values[f"camera {name}"] for name in Camera._fields}), generators)
 
 
+def _grain(x: Tensor, values: _Values, generators: Generators) -> Tensor:
+    round_, flat = torch.ones_like(values["luma_blur"]), torch.zeros_like(values["luma_blur"])
+    return add_grain(x, values["developed"], generators, gaussian_kernels(values["luma_blur"], round_, flat, _REACH))
+
+
 def _developed(x: Tensor, values: _Values, generators: Generators) -> Tensor:
     round_, flat = torch.ones_like(values["chroma"]), torch.zeros_like(values["chroma"])
     luma, chroma = (gaussian_kernels(values[name], round_, flat, _REACH) for name in ("luma_blur", "chroma_blur"))
@@ -315,6 +322,7 @@ _ADD: dict[str, Callable[[Tensor, _Values, Generators], Tensor]] = {
     "camera": _camera,
     "jpeg": lambda x, values, generators: x,
     "developed": _developed,
+    "grain": _grain,
 }
 
 

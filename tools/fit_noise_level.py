@@ -1,10 +1,11 @@
 """Fit the regression behind the blind noise level (`restore.analysis.effective`) on simulated noise.
 
-    python tools/fit_noise_level.py photos --samples 4500 --out level.safetensors
+    python tools/fit_noise_level.py photos --pairs PolyU_crops --out level.safetensors
 
 Photographs (a sixth of the files is held out), random crops and noise of all kinds, clean ones among them; the truth
-is the mean of the level map that training would show a network. Prints the errors on the files held out. One core,
-about a quarter of an hour.
+is the mean of the level map that training would show a network. Of real pairs (`*_real` and its mean over many shots,
+`*_mean`) every second scene says what cameras really do, and the others are held out. Prints the errors on what is held
+out. One core, about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+import math
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +27,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+import restore
 from restore.analysis.effective import LevelRegression, features, soft_floor
 from restore.data.cache import CropCache, open_cache
 from restore.physics.color import to_luma
+from restore.physics.level import level_map, noise_curve
 from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 
 RECIPE = NoiseRecipe(
@@ -35,17 +39,19 @@ RECIPE = NoiseRecipe(
         "developed": 0.27, "camera": 0.16, "gaussian": 0.14, "none": 0.14, "correlated": 0.07, "poisson": 0.1,
         "resize": 0.05, "jpeg": 0.05, "speckle": 0.02,
     },
-    coarse_sigma=(0, 15), chroma=(0, 2), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
+    coarse_sigma=(0, 15), chroma=(0, 2), steepness=(2, 9), reduction=(0, 2), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
 )  # fmt: skip
 GRAIN = replace(RECIPE, weights={"developed": 1, "grain": 1}, chroma=(0, 0), luma_blur=(0, 1.2), developed=(2, 40))
 GRAINY = 0.2  # share of noise alike in all colours
 SIDES = (200, 320, 448)
 GREY = 0.15  # share of grey pictures
+REAL = -1  # kind of noise of pairs
+REALITY = 2.0  # weight of them
 TOO_HIGH, CLEAN = 1.5, 3.0  # weights of levels found too high (detail is lost), and of pictures without noise
 
 
 class Samples(NamedTuple):
-    """Features N x `COUNT`, true levels N (8-bit units), kind of noise N, whether held out N."""
+    """Features N x `COUNT`, true levels N (8-bit units), kind of noise N (`REAL` for pairs), whether held out N."""
 
     features: Tensor
     levels: Tensor
@@ -77,6 +83,34 @@ def sample(cache: CropCache, index: int, seed: int) -> tuple[Tensor, float, int,
     return measured, float(done.level_map.mean()) * 255, int(done.kind), held_out
 
 
+def draw_pairs(folder: Path, count: int, seed: int) -> Samples:
+    """Crops of real pairs: as many of each."""
+    names = sorted(folder.glob("*_real.*"))
+    scenes = sorted({_scene(name) for name in names})
+    rows = []
+    for number, name in enumerate(names):
+        noisy, clean = (_unit(each) for each in (name, name.with_name(name.name.replace("_real", "_mean"))))
+        rng = np.random.default_rng((seed, number))
+        for _ in range(math.ceil(count / len(names))):
+            side = min(int(rng.choice(SIDES)), *noisy.shape[-2:])
+            top, left = (int(rng.integers(length - side + 1)) for length in noisy.shape[-2:])
+            x, y = (each[..., top : top + side, left : left + side] for each in (noisy, clean))
+            measured = features([x[0]])
+            if measured is not None:
+                level = float(level_map(x, noise_curve(x - y, y)).mean()) * 255
+                rows.append((measured, level, REAL, scenes.index(_scene(name)) % 2 == 0))
+    columns = zip(*rows, strict=True)
+    return Samples(torch.stack(next(columns)), *(torch.tensor(column) for column in columns))
+
+
+def _scene(name: Path) -> str:
+    return name.stem.rsplit("_", 2)[0]
+
+
+def _unit(path: Path) -> Tensor:
+    return torch.from_numpy(restore.read(path).pixels).movedim(-1, 0)[None, :3].float() / 255
+
+
 def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
     """AdamW on batches with jittered features; too high costs more than too low, most of all on clean pictures."""
     with torch.random.fork_rng(devices=[]):
@@ -93,7 +127,8 @@ def fit(data: Samples, steps: int, seed: int = 0) -> LevelRegression:
         jitter = 0.1 * net.spread * torch.randn(128, x.shape[1], generator=generator)
         error = soft_floor(net(x[some] + jitter)) - y[some]
         cost = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.3, reduction="none")
-        weight = torch.where(error > 0, TOO_HIGH, 1.0) * torch.where(data.kinds[some] == 0, CLEAN, 1.0)
+        high, kinds = torch.where(error > 0, TOO_HIGH, 1.0), data.kinds[some]
+        weight = torch.where(kinds == REAL, REALITY, high * torch.where(kinds == 0, CLEAN, 1.0))
         optimizer.zero_grad()
         (cost * weight).mean().backward()
         optimizer.step()
@@ -110,8 +145,11 @@ def report(net: LevelRegression, data: Samples) -> None:
     with torch.no_grad():
         levels = soft_floor(net(data.features)).exp2()
     marks = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
-    for name, number in ((name, KINDS.index(name)) for name in (*RECIPE.weights, "grain")):
+    kinds = {name: KINDS.index(name) for name in (*RECIPE.weights, "grain")} | {"real": REAL}
+    for name, number in kinds.items():
         mine = data.held_out & (data.kinds == number)
+        if not mine.any():
+            continue
         clean = name == "none"
         shown = levels[mine] if clean else levels[mine] / data.levels[mine].clamp(min=0.7)
         quantiles = " ".join(f"{v:.2f}" for v in shown.quantile(marks).tolist())
@@ -125,6 +163,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--samples", type=int, default=4500)
     parser.add_argument("--drawn", type=Path, help="keep the samples in this file, or take them from it")
+    parser.add_argument("--pairs", type=Path, help="folder of real pairs, *_real and *_mean")
+    parser.add_argument("--crops", type=int, default=1000, help="of the pairs")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--out", type=Path, default=Path("level.safetensors"))
     args = parser.parse_args()
@@ -136,6 +176,9 @@ def main() -> None:
         data = draw(cache, args.samples, seed=77)
         if args.drawn:
             torch.save(data._asdict(), args.drawn)
+    if args.pairs:
+        pairs = draw_pairs(args.pairs, args.crops, seed=77)
+        data = Samples(*(torch.cat(columns) for columns in zip(data, pairs, strict=True)))
     net = fit(data, args.steps)
     report(net, data)
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, args.out)

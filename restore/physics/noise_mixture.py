@@ -30,6 +30,7 @@ from restore.physics.noise import (
     add_speckle,
     quantise,
 )
+from restore.physics.noise_reduction import reduced_noise, rolling_off
 from restore.physics.random import Generators, generator_for, of_samples
 
 Range = tuple[float, float]
@@ -58,6 +59,9 @@ class NoiseRecipe:
             first one's dependence on the signal is `dependence`.
         luma_blur, chroma_blur: std of the kernels of "developed", px, uniform; the first one of "grain", too.
         chroma: of "developed": level of chroma as a factor of that of luma, uniform.
+        steepness: of the luma kernel of "developed" (`rolling_off`), uniform; 2 is a Gaussian.
+        reduction: of "developed", as a camera does (`reduced_noise`): its threshold as a factor of the level, uniform;
+            0 is none.
         cameras: presets of "camera", each as often as the others (see `restore.physics.camera.PRESETS`).
         iso: of "camera", log-uniform; None leaves it to the presets.
         quality, camera_quality: of JPEG, 1 to 100, uniform, whole numbers; the second one of "camera" and "developed".
@@ -86,6 +90,8 @@ class NoiseRecipe:
     luma_blur: Range = (0.4, 0.95)
     chroma_blur: Range = (1.6, 3.2)
     chroma: Range = (0.6, 2.2)
+    steepness: Range = (2.0, 2.0)
+    reduction: Range = (0.0, 0.0)
     cameras: tuple[str, ...] = tuple(PRESETS)
     iso: Range | None = None
     quality: Range = (60.0, 98.0)
@@ -272,6 +278,8 @@ def plan_noise(recipe: NoiseRecipe, chances: Sequence[torch.Generator]) -> Noise
         "luma_blur": between(recipe.luma_blur, own["luma_blur"]),
         "chroma_blur": between(recipe.chroma_blur, own["chroma_blur"]),
         "chroma": between(recipe.chroma, own["chroma"]),
+        "steepness": linear("blur", recipe.steepness),
+        **({"reduction": linear("factor", recipe.reduction)} if recipe.reduction[1] > 0 else {}),
         "quality": torch.where(
             of_cameras, linear("quality", recipe.camera_quality), linear("quality", recipe.quality)
         ).round(),
@@ -305,8 +313,12 @@ def _grain(x: Tensor, values: _Values, generators: Generators) -> Tensor:
 
 def _developed(x: Tensor, values: _Values, generators: Generators) -> Tensor:
     round_, flat = torch.ones_like(values["chroma"]), torch.zeros_like(values["chroma"])
-    luma, chroma = (gaussian_kernels(values[name], round_, flat, _REACH) for name in ("luma_blur", "chroma_blur"))
-    return add_developed(x, values["developed"], generators, luma, chroma, values["chroma"], values["dependence"])
+    chroma = gaussian_kernels(values["chroma_blur"], round_, flat, _REACH)
+    luma = rolling_off(values["luma_blur"], values["steepness"], _REACH)
+    y = add_developed(x, values["developed"], generators, luma, chroma, values["chroma"], values["dependence"])
+    if "reduction" not in values:
+        return y
+    return x + reduced_noise(x, y - x, values["reduction"] * values["developed"])
 
 
 _ADD: dict[str, Callable[[Tensor, _Values, Generators], Tensor]] = {

@@ -33,6 +33,7 @@ from restore.physics import (
     low_light,
     noise,
     noise_mixture,
+    noise_reduction,
     operators,
     random,
     random_blur,
@@ -138,6 +139,7 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
         cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2, 7, 7), cuda(2, 7, 7), cuda(2), cuda(2)
     ),
     "noise.add_gaussian": lambda cuda: noise.add_gaussian(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
+    "noise.add_grain": lambda cuda: noise.add_grain(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2, 7, 7)),
     "noise.add_poisson": lambda cuda: noise.add_poisson(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
     "noise.add_resized": lambda cuda: noise.add_resized(
         cuda(2, 3, 20, 17), cuda(2), cuda.generators(2), cuda(2), cuda(2)
@@ -145,6 +147,11 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     "noise.add_salt_pepper": lambda cuda: noise.add_salt_pepper(cuda(2, 3, 20, 17), cuda(2), cuda.generator()),
     "noise.add_speckle": lambda cuda: noise.add_speckle(cuda(2, 3, 20, 17), cuda(2), cuda.generators(2)),
     "noise.quantise": lambda cuda: noise.quantise(cuda(2, 3, 20, 17)),
+    "noise_reduction.reduced_noise": lambda cuda: noise_reduction.reduced_noise(
+        cuda(2, 3, 20, 17), cuda(2, 3, 20, 17), cuda(2)
+    ),
+    "noise_reduction.rolling_off": lambda cuda: noise_reduction.rolling_off(cuda(2), cuda(2), 6),
+    "noise_reduction.shrink_details": lambda cuda: noise_reduction.shrink_details(cuda(2, 1, 20, 17), cuda(2)),
     "operators.CircularBlur": lambda cuda: both(
         operators.CircularBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)
     ),

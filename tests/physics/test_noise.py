@@ -19,6 +19,7 @@ from restore.physics.noise import (
     add_correlated,
     add_developed,
     add_gaussian,
+    add_grain,
     add_poisson,
     add_resized,
     add_salt_pepper,
@@ -309,3 +310,22 @@ def test_developed_noise_is_fine_in_luma_and_coarse_in_chroma(flat: Tensor) -> N
     grey = add_developed(flat[:, :1], level, generator_for(7), narrow, wide, share, torch.ones(4)) - flat[:, :1]
     variance = grey.square().mean((1, 2, 3))  # 2 x, as of a sensor
     assert torch.allclose(variance / variance[2], LEVELS / 0.5, rtol=0.15)
+
+
+def test_grain_is_alike_in_all_colours_and_of_the_middle_tones(flat: Tensor) -> None:
+    kernels = gaussian_kernels(torch.full((4,), 0.6), torch.ones(4), torch.zeros(4), 6)
+    noise = add_grain(flat, torch.full((4,), 0.05), generator_for(7), kernels) - flat
+    assert torch.allclose(noise[:, :1].expand_as(noise), noise, atol=1e-6)
+    std, middle = noise.std((1, 2, 3)), float(kernels[0].square().sum().sqrt()) * 0.05
+    assert torch.allclose(std, 2 * (LEVELS * (1 - LEVELS)).sqrt() * middle, rtol=0.1)
+    assert not add_grain(torch.ones(1, 3, 8, 8), torch.ones(1), generator_for(1), kernels[:1]).sub(1).any()
+
+
+def test_networks_may_be_told_too_much_of_coarse_noise() -> None:
+    clean = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    recipe = NoiseRecipe(weights={"developed": 1, "gaussian": 1}, steepness=(2, 9), reduction=(0, 2))
+    true, told = (degrade(clean, replace(recipe, coarse_told=range_), 3, 4) for range_ in ((1, 1), (2, 2)))
+    assert torch.equal(true.noisy, told.noisy)
+    coarse = (true.kind == KINDS.index("developed")).view(-1, 1, 1, 1)
+    assert 0 < coarse.sum() < 8
+    assert torch.allclose(told.level_map, torch.where(coarse, 2 * true.level_map, true.level_map))

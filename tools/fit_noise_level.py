@@ -39,9 +39,8 @@ RECIPE = NoiseRecipe(
         "developed": 0.27, "camera": 0.16, "gaussian": 0.14, "none": 0.14, "correlated": 0.07, "poisson": 0.1,
         "resize": 0.05, "jpeg": 0.05, "speckle": 0.02,
     },
-    coarse_sigma=(0, 20), luma_blur=(0.4, 0.9), chroma_blur=(1.6, 3.4), chroma=(0, 3), steepness=(2, 9), reduction=(0, 2),
-    developed=(2, 40), dependence=(-0.8, 0.8),
-    camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
+    coarse_sigma=(0, 20), luma_blur=(0.4, 0.9), chroma_blur=(1.6, 3.4), chroma=(0, 3), steepness=(2, 9),
+    reduction=(0, 2), developed=(2, 40), dependence=(-0.8, 0.8), camera_quality=(88, 99), jpeg=0.25, clipped=0.9,
 )  # fmt: skip
 GRAIN = replace(RECIPE, weights={"developed": 1, "grain": 1}, chroma=(0, 0), luma_blur=(0, 1.2))
 GRAINY = 0.2  # share of noise alike in all colours

@@ -18,11 +18,11 @@ from restore.analysis.colours import ColourView
 from restore.analysis.sample import View
 from restore.analysis.value_range import find_scale
 from restore.engines.denoise.diagnosis import Diagnosis
+from restore.engines.denoise.gentler import gentler
 from restore.engines.denoise.network import DenoisingNetwork, network_of, wrapped_for_inference
 from restore.engines.denoise.noise_level import Level, left_alone, measure_level
 from restore.engines.denoise.options import NetworkOptions
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
-from restore.physics.level import level_map
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
@@ -30,11 +30,8 @@ GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 _SURE = 0.5  # confidence in it, from which weak noise that measures as white is
-_TRIED = 128  # px, side of the part on which it is tried how much is taken away
+_TRIED = 160  # px, side of the part on which it is tried how much is taken away
 _LEAST_TRIED = 32  # px, of smaller pictures a third
-_CERTAIN = 0.4  # more, where what was measured is noise for certain
-_GENTLER = (1.0, 0.5, 0.25)  # of the measured level
-_EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
 
@@ -111,10 +108,7 @@ class DiagnosingDenoiser:
         return Condition(scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions, kept=kept)
 
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
-        """With a lower level where what would be taken away exceeds the noise: then it is the picture (dither, weave).
-
-        Tried on a part of it; where half and a quarter of the level still take too much, nothing is taken.
-        """
+        """With the level that does not take the picture for noise (`gentler`)."""
         level = diagnosis.level
         if level.given or level.negligible:
             return diagnosis
@@ -124,23 +118,16 @@ class DiagnosingDenoiser:
         if not height or not width:
             return diagnosis
         x = part[None, ..., :height, :width].to(device)
-        most = _EXCESS if diagnosis.white or level.value <= _CLEAR else _EXCESS_COARSE
         network = (self._white if diagnosis.white else self._general).cast(torch.float32, device)
-        certain = level.noise.confidence
-        for factor in _GENTLER:
-            curve = level.curve * factor
+
+        def removed(curve: Tensor) -> Tensor:
             condition = Condition(diagnosis.scale, curve)
-            removed = network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
-            told = level_map(x[:, 0], curve.to(device)[None]).square().mean().sqrt()
-            if float(removed.square().mean().sqrt()) <= (most + _CERTAIN * certain) * float(told):
-                break
-        else:
-            factor = 0.0
+            return network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
+
+        factor, why = gentler(level, x[:, 0], removed, white=diagnosis.white)
         if factor == 1:
             return diagnosis
-        at = f"at more than {factor:g} of its level" if factor else "at any level"
-        why = f"{diagnosis.why}; more than the noise would be taken away {at}"
-        return replace(diagnosis, level=level._replace(curve=level.curve * factor), why=why)
+        return replace(diagnosis, level=level._replace(curve=level.curve * factor), why=f"{diagnosis.why}; {why}")
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         white, curve = condition.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_clipped_shares_are_exact():
     [
         ("white", 20.0, "fine", "white noise"),
         ("correlated", 20.0, "general", "the noise is spatially correlated"),
-        ("white", 3.0, "general", "noise of level 5 or less may only look white"),
+        ("white", 3.0, "fine", "white noise"),
         ("white", 0.0, "general", "hardly any noise"),
     ],
 )
@@ -88,10 +89,11 @@ def test_the_rule_has_one_place(monkeypatch):
     assert diagnose(noisy("white")).why == "we say so"
 
 
-def test_a_level_just_below_what_is_clear_is_not_white():
+def test_a_level_just_below_what_is_clear_is_white_if_it_is_certain():
     level = diagnose(noisy("white", 20.0)).level
-    for value, white in ((4.9, False), (5.1, True)):
-        assert is_white(Level(level.noise, level.curve * value / level.value))[0] is white
+    for value, confidence, white in ((4.9, 0.4, False), (4.9, 0.6, True), (5.1, 0.0, True)):
+        noise = replace(level.noise, confidence=confidence)
+        assert is_white(Level(noise, level.curve * value / level.value))[0] is white
     assert is_white(Level(level.noise, level.curve * 0.01, given=True)) == (True, "white noise of a given level")
 
 

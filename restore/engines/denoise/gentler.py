@@ -1,0 +1,66 @@
+"""How much of the measured level a network is told, by what it would take away from a part of the picture.
+
+More than the noise is the picture: dither, weave. So is what is finer than the noise: the noise of developed
+photographs has hardly any fine details, fur and grass do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from restore.analysis.blocks import block_dct, orders
+from restore.engines.denoise.noise_level import Level
+from restore.physics.dct import dct_matrix
+from restore.physics.level import level_map
+
+_CLEAR = 5.0  # of 255: stronger white noise is no less than its level
+_FACTORS = (1.0, 0.5, 0.25)  # of the measured level
+_EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
+_EXCEEDED = "more than the noise would be taken away at"
+_CERTAIN = 0.4  # more, where what was measured is noise for certain
+_FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
+_FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
+_FINER = 3.0  # times that of the noise itself
+
+
+def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, white: bool = False) -> tuple[float, str]:
+    """(factor of the level, 0 to 1; why, in words).
+
+    Args:
+        level: as measured.
+        x: 1 x C x H x W, a part of the picture in [0, 1] units.
+        removed: what the network takes away from it, told a curve of levels.
+        white: the network is the one for white noise.
+    """
+    most = _EXCESS if white or level.value <= _CLEAR else _EXCESS_COARSE
+    most += _CERTAIN * level.noise.confidence
+    for factor in _FACTORS:
+        curve = level.curve * factor
+        y = removed(curve)
+        if factor == 1 and level.noise.correlated and _is_finer(y, level):
+            return 0.0, "what would be taken away is finer than the noise"
+        told = level_map(x, curve.to(x.device)[None]).square().mean().sqrt()
+        if float(y.square().mean().sqrt()) <= most * float(told):
+            return (
+                factor,
+                "" if factor == 1 else f"more than the noise would be taken away at more than {factor:g} of it",
+            )
+    return 0.0, f"{_EXCEEDED} any level"
+
+
+def _is_finer(y: Tensor, level: Level) -> bool:
+    """Whether 1 x C x H x W has much finer details than the noise of flat blocks."""
+    blocks = block_dct([y[0]])[0]
+    if not len(blocks):
+        return False
+    luma = torch.einsum("c,ncf->nf", dct_matrix(blocks.shape[1])[0].to(blocks), blocks)
+    fineness = _ratio(luma.square().mean(0).cpu())
+    return fineness > max(_FINENESS, _FINER * _ratio(torch.tensor(level.noise.spectrum[0])))
+
+
+def _ratio(power: Tensor) -> float:
+    fine, coarse = (float(power[orders(*band)].mean()) for band in (_FINE, _COARSE))
+    return (fine / max(coarse, 1e-12)) ** 0.5

@@ -44,10 +44,7 @@ def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, whi
             return 0.0, "what would be taken away is finer than the noise"
         told = level_map(x, curve.to(x.device)[None]).square().mean().sqrt()
         if float(y.square().mean().sqrt()) <= most * float(told):
-            return (
-                factor,
-                "" if factor == 1 else f"more than the noise would be taken away at more than {factor:g} of it",
-            )
+            return factor, "" if factor == 1 else f"{_EXCEEDED} more than {factor:g} of its level"
     return 0.0, f"{_EXCEEDED} any level"
 
 

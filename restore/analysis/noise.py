@@ -162,7 +162,7 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
     confidence, pattern = certainty(blocks, around, levels)
     if sum(clipped) > _TWO_VALUED:
         confidence, pattern = 0.0, True
-    if pattern and not whole:
+    if not whole:
         levels = levels.clamp(max=spread_at_ends(crops))
     return NoiseModel(
         levels=_rows(levels),

@@ -91,6 +91,11 @@ class ColourView:
         stored, inside = self._around(start, stop)
         return self._filled(stored)[inside]
 
+    def read_both(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [start, stop) as stored, alpha included, and their colours, gaps filled."""
+        stored, inside = self._around(start, stop)
+        return stored[inside], self._without_gaps(stored)[inside]
+
     def read_known(self, start: int, stop: int) -> np.ndarray | None:
         """Where these rows hold what may be measured, (stop - start) x W; None: everywhere."""
         if not self.source.info.alpha and self.missing == Missing():

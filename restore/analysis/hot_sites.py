@@ -22,7 +22,7 @@ from restore.picture import FrameSource, PictureInfo, PictureSource
 LEAST_FRAMES = 4
 """Frames of a sequence from which on a site is judged: in fewer, things may stand still by chance."""
 _MOST = 0.01  # of the samples; more of them are a pattern
-_LIFTED = 0.08  # of a site's excess, that its neighbours exceed those further out by; PSFs of half a sample lift more
+_LIFTED = 0.06  # of a site's excess, that its neighbours exceed those further out by; PSFs of half a sample lift more
 _REACH = 2  # px, around a site: further out than its neighbours
 
 

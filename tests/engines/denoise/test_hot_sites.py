@@ -66,12 +66,12 @@ class TestSites:
     @pytest.mark.parametrize("shift", [0.0, 0.3, 0.5])
     def test_sharp_stars_are_none(self, found, width, shift):
         rng = np.random.default_rng(1)
-        yy, xx = np.mgrid[:64, :64]
+        yy, xx = np.mgrid[:128, :128]
         stars = sum(
             30000 * np.exp(-((yy - y - shift) ** 2 + (xx - x) ** 2) / (2 * width**2))
-            for y in range(8, 60, 12) for x in range(8, 60, 12)
+            for y in range(8, 125, 30) for x in range(8, 125, 30)
         )  # fmt: skip
-        frames = np.rint(1000 + stars + rng.normal(0, 30, (6, 64, 64))).clip(0, 65535).astype(np.uint16)
+        frames = np.rint(1000 + stars + rng.normal(0, 30, (6, 128, 128))).clip(0, 65535).astype(np.uint16)
         assert not len(found(frames))
 
     def test_of_colours_the_one_that_is_hot(self, tmp_path, opened):

@@ -97,6 +97,21 @@ class TestGaps:
         assert rms((result - truth)[rim]) < 0.6 * rms((noisy - truth)[rim])
         assert rms((result - truth)[~hole]) < 1.15 * rms((denoiser()(noisy) - truth)[~hole])
 
+    @pytest.mark.parametrize("share", [0.02, 0.3])
+    @pytest.mark.parametrize("value", [np.nan, -9999.0, 1e20])
+    def test_scattered_gaps_do_not_hide_the_noise(self, share, value):
+        truth = 400 + 60 * scene()
+        rng = np.random.default_rng(0)
+        broken = (truth + rng.normal(0, 6, truth.shape)).astype(np.float32)
+        specks = rng.random(truth.shape) < share
+        broken[specks] = value
+        broken[60] = value  # a line that was not read
+        result = denoiser()(broken)
+        assert np.array_equal(result[specks], broken[specks], equal_nan=True)
+        known = broken == broken
+        known &= np.abs(broken) < 5000
+        assert rms((result - truth)[known]) < 0.62 * rms((broken - truth)[known])
+
     def test_infinity_is_refused(self):
         picture = counts().astype(np.float32)
         picture[3, 4] = np.inf

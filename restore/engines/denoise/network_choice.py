@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from restore.analysis.colours import ColourView
+from restore.analysis.periodic import periodic_share
 from restore.analysis.sample import View
 from restore.analysis.value_range import find_scale
 from restore.engines.denoise.diagnosis import Diagnosis
@@ -34,6 +35,8 @@ _LEAST_TRIED = 32  # px, of smaller pictures a third
 _CERTAIN = 0.4  # more, where what was measured is noise for certain
 _GENTLER = (1.0, 0.5, 0.25)  # of the measured level
 _EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
+_REPEATS, _SURE = 0.1, 0.5  # share of what is taken away, and confidence from which on it is noise all the same
+_SEEN = 2 / 255  # std of what is taken away: less has traces of JPEG's blocks
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
 
@@ -112,7 +115,8 @@ class DiagnosingDenoiser:
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
         """With a lower level where what would be taken away exceeds the noise: then it is the picture (dither, weave).
 
-        Tried on a part of it; where half and a quarter of the level still take too much, nothing is taken.
+        Tried on a part of it; where half and a quarter of the level still take too much, nothing is taken, nor where
+        what is taken away repeats and is not noise for certain (screens of print, stripes).
         """
         level = diagnosis.level
         if level.given or level.negligible:
@@ -126,15 +130,21 @@ class DiagnosingDenoiser:
         most = _EXCESS if diagnosis.white or level.value <= _CLEAR else _EXCESS_COARSE
         network = (self._white if diagnosis.white else self._general).cast(torch.float32, device)
         certain = level.noise.confidence
+        repeats = False
         for factor in _GENTLER:
             curve = level.curve * factor
             condition = Condition(diagnosis.scale, curve)
             removed = network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
             told = level_map(x[:, 0], curve.to(device)[None]).square().mean().sqrt()
-            if float(removed.square().mean().sqrt()) <= (most + _CERTAIN * certain) * float(told):
+            taken = float(removed.square().mean().sqrt())
+            repeats = certain < _SURE and taken > _SEEN and periodic_share(removed[0]) > _REPEATS
+            if repeats or taken <= (most + _CERTAIN * certain) * float(told):
                 break
         else:
             factor = 0.0
+        if repeats:
+            why = f"{diagnosis.why}; what would be taken away is a pattern that repeats"
+            return replace(diagnosis, level=level._replace(curve=level.curve * 0), why=why)
         if factor == 1:
             return diagnosis
         at = f"at more than {factor:g} of its level" if factor else "at any level"

@@ -35,6 +35,12 @@ class View(NamedTuple):
         first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
         return to_unit(self.source.read_rows(first, first + height)[:, left : left + width], self.scale).contiguous()
 
+    def known(self, top: int, left: int, height: int, width: int) -> torch.Tensor | None:
+        """Where these pieces hold what may be measured, 1 x 1 x height x width; None: everywhere."""
+        first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
+        known = ColourView.of(self.source).read_known(first, first + height)
+        return None if known is None else torch.from_numpy(known[None, None, :, left : left + width])
+
     def middle(self, side: int) -> torch.Tensor:
         """The middle, at most `side` px high and wide: 1 x C x h x w."""
         height, width = (min(whole, side) for whole in self.size)

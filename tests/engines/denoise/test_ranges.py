@@ -176,6 +176,17 @@ class TestLevel:
             noisy = np.clip(np.rint(stripes + np.random.default_rng(0).normal(0, 10, stripes.shape)), 0, 255)
             assert rms(denoiser()(noisy.astype(np.uint8)) - stripes) <= 1.012 * rms(noisy - stripes)
 
+    def test_enlarged_by_repeating_pixels_is_clean_if_the_smaller_one_is(self):
+        rng = np.random.default_rng(0)
+        rough = cv2.GaussianBlur(rng.normal(0, 1, (96, 96, 3)), (0, 0), 1.0) * 60 + 40 + 150 * scene(96)[..., None]
+        small = np.clip(np.rint(rough), 0, 255).astype(np.uint8)
+        large = small.repeat(2, 0).repeat(2, 1)
+        result = denoiser().restore(small)
+        same = np.array_equal(result.picture.pixels, small)
+        assert np.array_equal(denoiser()(large), large) == same
+        noisy = np.clip(150 * scene(96)[..., None] + 40 + rng.normal(0, 15, (96, 96, 3)), 0, 255).astype(np.uint8)
+        assert not np.array_equal(denoiser()(noisy.repeat(2, 0).repeat(2, 1)), noisy.repeat(2, 0).repeat(2, 1))
+
     def test_a_checkerboard_comes_back(self):
         board = (255 * (np.indices((96, 96)).sum(0) % 2)).astype(np.uint8)
         assert np.array_equal(denoiser()(board), board)

@@ -12,7 +12,6 @@ from restore.analysis.colours import Kept
 from restore.analysis.effective import effective_curve
 from restore.analysis.impulses import are_few, least_step
 from restore.analysis.noise import NoiseModel, estimate_noise
-from restore.analysis.replication import without_repeats
 from restore.analysis.sample import known_crops
 from restore.physics.filters import box_mean
 from restore.physics.level import MAP_RADIUS
@@ -100,14 +99,6 @@ def measure_level(source: PictureSource, scale: ValueScale, sigma: float | None 
         noise = measure_noise(source, scale, sigma)
         return Level(noise, noise.curve(), given=True)
     crops = known_crops(source, scale)
-    level = _level_in(crops)
-    if not level.negligible and (smaller := without_repeats(crops)) is not None:
-        within = _level_in(smaller)
-        return within if within.noise.reliable and within.negligible else level
-    return level
-
-
-def _level_in(crops: list[Tensor]) -> Level:
     noise = estimate_noise(crops)
     return Level(noise, effective_curve(noise, crops), _seen(crops))
 

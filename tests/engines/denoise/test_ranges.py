@@ -176,17 +176,6 @@ class TestLevel:
             noisy = np.clip(np.rint(stripes + np.random.default_rng(0).normal(0, 10, stripes.shape)), 0, 255)
             assert rms(denoiser()(noisy.astype(np.uint8)) - stripes) <= 1.012 * rms(noisy - stripes)
 
-    def test_enlarged_by_repeating_pixels_is_clean_if_the_smaller_one_is(self):
-        rng = np.random.default_rng(0)
-        detail = cv2.GaussianBlur(rng.normal(0, 1, (96, 96)), (0, 0), 0.5)[..., None]
-        base = 40 + 150 * scene(96)[..., None] + np.zeros(3)
-        clean, noisy = base + 9 * detail, base + rng.normal(0, 15, base.shape)
-        for small, changes in ((clean, False), (noisy, True)):
-            small = np.rint(small.clip(0, 255)).astype(np.uint8)
-            large = small.repeat(2, 0).repeat(2, 1)
-            assert np.array_equal(denoiser()(small), small) != changes
-            assert np.array_equal(denoiser()(large), large) != changes
-
     def test_a_checkerboard_comes_back(self):
         board = (255 * (np.indices((96, 96)).sum(0) % 2)).astype(np.uint8)
         assert np.array_equal(denoiser()(board), board)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from restore.errors import ConfigError, UnsupportedError, nearest
-from restore.files import Result
+from restore.errors import ConfigError, RestoreError, UnsupportedError, nearest
+from restore.files import Result, frames_of
 from restore.inference.options import RunOptions
-from restore.options import python_names
+from restore.options import in_python, python_names
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
 from restore.tasks import build, choose_method, task_named
 from restore.version import __version__
@@ -59,6 +60,13 @@ class Restorer:
     def spec(self) -> Any:
         """Needs and promises of the engine: names of inputs and outputs, window, scale (`ModelSpec`)."""
         return self.engine.spec
+
+    @property
+    def heals_sites(self) -> bool:
+        """Whether sequences lose the hot sites of their sensor first (`hot_pixels="auto"`)."""
+        from restore.inference.runner import changes_nothing
+
+        return self.settings.get("hot_pixels") == "auto" and not changes_nothing(self.spec, self.options)
 
     @overload
     def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
@@ -119,16 +127,35 @@ class Restorer:
             raise ConfigError(f"{self.task} needs the input {missing[0]!r}", fix=f"It takes {', '.join(inputs)}")
         return [*pictures, *(named[name] for name in inputs if name in named)]
 
-    def frames(self, pictures: Iterable[Pictured], condition: Condition | None = None) -> Iterator[Result]:
+    def frames(self, pictures: Iterable[Pictured] | str | Path, condition: Condition | None = None) -> Iterator[Result]:
         """Restore the frames of a sequence in order, each with its neighbours where the engine needs them.
 
         Args:
+            pictures: of the frames; or the path of a TIFF stack, or of a folder of numbered frames. Of a path the hot
+                sites of the sensor are found first (`hot_pixels`), of others nothing is known before its turn.
             condition: what `prepare` returned, which holds for all frames; None measures each.
         """
         from restore.inference.sequences import windows
 
+        if isinstance(pictures, str | Path):
+            yield from self._frames_of(Path(pictures), condition)
+            return
         for window in windows(map(python_names(opened), pictures), self.spec.window):
             yield self._restored(window, condition)
+
+    def _frames_of(self, path: Path, condition: Condition | None) -> Iterator[Result]:
+        """Restore the frames of a file or folder. Raises errors with the names of Python's options."""
+        from restore.analysis.hot_sites import healed
+        from restore.inference.sequences import windows
+
+        try:
+            with closing(frames_of(path)) as opened_frames:
+                frames, found = healed(opened_frames) if self.heals_sites else (opened_frames, {})
+                for window in windows(frames, self.spec.window):
+                    result = self._restored(window, condition)
+                    yield replace(result, decisions=MappingProxyType({**result.decisions, **found}))
+        except RestoreError as error:
+            raise error.reworded(in_python)  # noqa: B904  the same error
 
     @python_names
     def _restored(self, sources: Sequence[PictureSource], condition: Condition | None) -> Result:

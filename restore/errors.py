@@ -48,8 +48,8 @@ class RestoreError(Exception):
         return text.replace("\r", "\\r").replace("\n", "\\n")
 
     def at(self, where: str | Path) -> RestoreError:
-        """The same error, naming the file it happened in (kept if it already names one)."""
-        if self.where is not None:
+        """The same error, naming the file it happened in (kept if it already names one, of which this is no page)."""
+        if self.where is not None and not str(where).startswith(f"{self.where}, "):
             return self
         return type(self)(self.what, where=where, why=self.why, fix=self.fix)
 

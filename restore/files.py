@@ -55,15 +55,19 @@ def read(path: str | Path, **options: Any) -> Picture:
 def read_frames(path: str | Path, **options: Any) -> Iterator[Picture]:
     """The pages of a TIFF stack, or the numbered frames of a folder, one after another, as `read` gives one picture.
 
-    They go into `Restorer.frames`, or each by itself into a call of a `Restorer`.
+    They go into `Restorer.frames` (which takes the path as well), or each by itself into a call of a `Restorer`.
     """
+    return _all_of(frames_of(Path(path), **options))
+
+
+def frames_of(path: Path, **options: Any) -> FrameSource:
+    """The pages of a TIFF stack, or the numbered frames of a folder, read one at a time; `options` as in `read`."""
     from restore.io.frames import FrameFolder, StackFrames
     from restore.io.options import ReadOptions
     from restore.io.picture_file import PictureFile
 
     reading = ReadOptions(**_known(options, ReadOptions))
-    frames = FrameFolder(path, reading) if Path(path).is_dir() else StackFrames(PictureFile(path, reading))
-    return _all_of(frames)
+    return FrameFolder(path, reading) if path.is_dir() else StackFrames(PictureFile(path, reading))
 
 
 def _all_of(frames: FrameSource) -> Iterator[Picture]:

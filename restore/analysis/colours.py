@@ -29,11 +29,13 @@ class Kept:
         flat: areas filled with one colour.
         impulses: least difference, in stored units, of single samples from their neighbours; None: none is kept.
         remove: those are replaced by their neighbours' median instead.
+        margin: px around what holds no picture (transparent pixels, too) that stay as they are as well.
     """
 
     flat: bool = False
     impulses: float | None = None
     remove: bool = False
+    margin: int = 0
 
 
 class ColourView:
@@ -91,6 +93,11 @@ class ColourView:
         stored, inside = self._around(start, stop)
         return self._filled(stored)[inside]
 
+    def read_both(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [start, stop) as stored, alpha included, and their colours, gaps filled."""
+        stored, inside = self._around(start, stop)
+        return stored[inside], self._without_gaps(stored)[inside]
+
     def read_known(self, start: int, stop: int) -> np.ndarray | None:
         """Where these rows hold what may be measured, (stop - start) x W; None: everywhere."""
         if not self.source.info.alpha and self.missing == Missing():
@@ -109,11 +116,11 @@ class ColourView:
             return None
         stored, inside = self._around(start, stop)
         colours = self._colours(stored)
-        masks = [self.gaps.absent(colours), self.gaps.flat(colours)]
+        absent = self._absent(stored) if self.kept.margin else self.gaps.absent(colours)
         mask = np.zeros(colours.shape, bool)
-        for each in masks:
+        for each in (absent, self.gaps.flat(colours)):
             if each is not None:
-                mask |= each[..., None]
+                mask |= _widened(each, self.kept.margin)[..., None]
         if self.kept.impulses is not None and not self.kept.remove:
             mask[find_impulses(self._without_gaps(stored), self.kept.impulses)] = True
         return colours[inside], mask[inside]
@@ -140,7 +147,8 @@ class ColourView:
 
     def _around(self, start: int, stop: int) -> tuple[np.ndarray, slice]:
         """Stored rows with a margin on either side, and where those that were asked for are in them."""
-        first, last = max(0, start - _MARGIN), min(self.info.height, stop + _MARGIN)
+        margin = _MARGIN + self.kept.margin
+        first, last = max(0, start - margin), min(self.info.height, stop + margin)
         kept = self._rows
         if kept is None or not self._first <= first <= self._first + len(kept):
             kept, self._first = self.source.read_rows(first, last), first
@@ -176,6 +184,13 @@ class ColourView:
             colours = colours.copy()
             colours[where] = neighbours_median(colours, where)
         return colours
+
+
+def _widened(mask: np.ndarray, margin: int) -> np.ndarray:
+    """H x W, and what is up to `margin` px away along both axes."""
+    import cv2
+
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)) > 0 if margin else mask
 
 
 def _filled_in(colours: np.ndarray, absent: np.ndarray, far: np.ndarray) -> np.ndarray:

@@ -50,10 +50,16 @@ def are_few(crops: Sequence[Tensor], step: float) -> bool:
     return found <= FEW * total
 
 
-def neighbours_median(rows: np.ndarray, where: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Median of the eight neighbours (at the border of those there are) of the samples at these indices."""
-    padded = np.pad(rows.astype(np.float64), ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
-    y, x, channel = where
-    around = [padded[y + i, x + j, channel] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+def neighbours_median(rows: np.ndarray, where: tuple[np.ndarray, ...], distance: int = 1) -> np.ndarray:
+    """Median of the eight neighbours (at the border of those there are) of the samples at these indices.
+
+    Args:
+        distance: px; 2: the sixteen around those, and so on.
+    """
+    padded = np.pad(rows.astype(np.float64), ((distance,) * 2, (distance,) * 2, (0, 0)), constant_values=np.nan)
+    y, x, channel = (np.asarray(index) for index in where)
+    steps = range(-distance, distance + 1)
+    ring = [(i, j) for i in steps for j in steps if max(abs(i), abs(j)) == distance]
+    around = [padded[y + distance + i, x + distance + j, channel] for i, j in ring]
     middle = np.nanmedian(np.stack(around), axis=0) if len(y) else np.zeros(0)
     return np.rint(middle) if rows.dtype.kind == "u" else middle

@@ -21,6 +21,8 @@ _SENTINELS = (-9999.0, -99999.0, -999.0, -32767.0, -32768.0)
 """What programs write where a measurement is missing, beside values beyond any measurement."""
 _HUGE = 1e30  # floats beyond this are none
 _FAR = 3.0  # times the range of the rest, that a sentinel lies outside of it
+_FAR_BELOW, _FAR_ABOVE = 30.0, 10_000.0  # the same of the least and the largest value, if they occur again and again
+_AGAIN = 3  # pixels
 _SIDE, _GROWN = 8, 4  # px: least side of a filled area; how far its edge is followed beyond such squares
 _LEAST = 0.01  # of the pixels, that one colour fills
 _MOST = 16  # colours
@@ -94,7 +96,7 @@ def find_missing(source: PictureSource) -> Missing:
     rest, absent, seen, nan, fills = [], Counter[float](), 0, 0, Counter[tuple[float, ...]]()
     every = max(1, info.pixels * info.channels // _SAMPLED)
     rows_at_once = max(_SIDE, _BAND // max(1, info.width * info.samples) // _SIDE * _SIDE)
-    infinite = 0
+    infinite, ends = 0, (Counter[float](), Counter[float]())
     for start in range(0, info.height, rows_at_once):
         colours = source.read_rows(start, min(start + rows_at_once, info.height))[..., : info.channels]
         if floats:
@@ -103,6 +105,7 @@ def find_missing(source: PictureSource) -> Missing:
             rest.append(colours.reshape(-1)[::every])
             seen += colours.size
             absent.update(_sentinels_in(colours, info))
+            _count_ends(colours, ends)
         elif info.nodata is not None:
             absent.update(_sentinels_in(colours, info))
         fills.update(_filled_squares(colours))
@@ -111,7 +114,7 @@ def find_missing(source: PictureSource) -> Missing:
             f"{counted(infinite, 'sample')} {'is' if infinite == 1 else 'are'} infinite", where=info.path,
             fix=INFINITE_FIX,
         )  # fmt: skip
-    values = _outside(absent, np.concatenate(rest) if rest else np.zeros(0), info)
+    values = _outside(absent, ends, np.concatenate(rest) if rest else np.zeros(0), info)
     squares = {colour: count * _SIDE**2 / info.pixels for colour, count in fills.most_common(_MOST)}
     filled = {colour: share for colour, share in squares.items() if share >= _LEAST and not set(colour) & set(values)}
     share = (nan + sum(absent[value] for value in values)) / info.pixels
@@ -133,18 +136,35 @@ def _sentinels_in(colours: np.ndarray, info: PictureInfo) -> dict[float, int]:
     return found
 
 
-def _outside(found: Counter[float], sample: np.ndarray, info: PictureInfo) -> tuple[float, ...]:
-    """Of the values found, those that are declared, huge, or far outside of the rest."""
+def _count_ends(colours: np.ndarray, ends: tuple[Counter[float], Counter[float]]) -> None:
+    """Add the least and the largest value of rows that are no sentinel, and in how many pixels they occur."""
+    usual = np.isfinite(colours) & (np.abs(colours) <= _HUGE) & ~np.isin(colours, _SENTINELS)
+    for pick, counts in zip((np.min, np.max), ends, strict=True):
+        if usual.any():
+            value = float(pick(colours[usual]))
+            counts[value] += int((colours == value).any(-1).sum())
+
+
+def _outside(
+    found: Counter[float], ends: tuple[Counter[float], Counter[float]], sample: np.ndarray, info: PictureInfo
+) -> tuple[float, ...]:
+    """Of the values found, and of the least and the largest one, those that are declared, huge, or far outside."""
+    least, largest = min(ends[0], default=0.0), max(ends[1], default=0.0)
+    factors = dict.fromkeys(found, _FAR)
+    for value, counts, factor in ((least, ends[0], _FAR_BELOW), (largest, ends[1], _FAR_ABOVE)):
+        if counts[value] >= _AGAIN and value not in found:
+            factors[value], found[value] = factor, counts[value]
     sample = sample[np.isfinite(sample) & (np.abs(sample) <= _HUGE) & ~np.isin(sample, list(found))]
     low, high = np.quantile(sample, _TAILS) if len(sample) else (0.0, 0.0)
-    margin = _FAR * (high - low)
 
-    def counts(value: float) -> bool:
+    def is_far(value: float) -> bool:
         if value == info.nodata or abs(value) > _HUGE:
             return True
-        return len(sample) > 0 and not low - margin <= value <= high + margin
+        margin = factors[value] * (high - low)
+        known = high > low or factors[value] == _FAR
+        return len(sample) > 0 and known and not low - margin <= value <= high + margin
 
-    return tuple(sorted(filter(counts, found)))
+    return tuple(sorted(filter(is_far, found)))
 
 
 def _filled_squares(colours: np.ndarray) -> Counter[tuple[float, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from restore.analysis.colours import ColourView
 from restore.io.tensors import to_unit
@@ -13,6 +14,9 @@ from restore.picture import PictureInfo, PictureSource, ValueScale
 
 CROP = 128
 GRID = 10  # crops per axis: about 1.6 megapixels in all
+_SPECKS = 3  # times that unknown pixels are filled from their neighbours
+_MOST = 5  # of eight; at the edge of an area it is three
+_NEIGHBOURS = ((0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, 1), (1, -1))
 
 
 class View(NamedTuple):
@@ -31,6 +35,12 @@ class View(NamedTuple):
         first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
         return to_unit(self.source.read_rows(first, first + height)[:, left : left + width], self.scale).contiguous()
 
+    def known(self, top: int, left: int, height: int, width: int) -> torch.Tensor | None:
+        """Where these pieces hold what may be measured, 1 x 1 x height x width; None: everywhere."""
+        first = (self.source.info.stacked - 1) // 2 * self.size[0] + top
+        known = ColourView.of(self.source).read_known(first, first + height)
+        return None if known is None else torch.from_numpy(known[None, None, :, left : left + width])
+
     def middle(self, side: int) -> torch.Tensor:
         """The middle, at most `side` px high and wide: 1 x C x h x w."""
         height, width = (min(whole, side) for whole in self.size)
@@ -46,14 +56,31 @@ def sample_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, gri
 
 
 def known_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, grid: int = GRID) -> list[torch.Tensor]:
-    """As `sample_crops`, NaN where a picture does not hold what may be measured."""
+    """As `sample_crops`, NaN where a picture does not hold what may be measured, but for specks and thin lines: there
+    a neighbour stands for them, so that what is between them can be measured."""
     view = ColourView.of(source)
 
     def read(start: int, stop: int) -> torch.Tensor:
         unit, known = to_unit(view.read_rows(start, stop), scale)[0], view.read_known(start, stop)
         return unit if known is None else unit.masked_fill(~torch.from_numpy(known), torch.nan)
 
-    return _crops(view.info, read, crop, grid)
+    return [_without_specks(crop) for crop in _crops(view.info, read, crop, grid)]
+
+
+def _without_specks(crop: torch.Tensor) -> torch.Tensor:
+    """C x H x W: unknown pixels that most of their neighbours surround have the value of one of them, three times."""
+    for _ in range(_SPECKS):
+        absent = crop.isnan().any(0)
+        if not absent.any():
+            break
+        around = F.pad(crop, (1, 1, 1, 1), value=torch.nan)
+        height, width = absent.shape
+        near = torch.stack([around[:, 1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in _NEIGHBOURS])
+        known = ~near.isnan().any(1)
+        first = known.int().argmax(0)  # the nearest that is known
+        value = near.gather(0, first.expand(1, len(crop), -1, -1))[0]
+        crop = torch.where(absent & (known.sum(0) >= _MOST), value, crop)
+    return crop
 
 
 def _crops(info: PictureInfo, read: Callable[[int, int], torch.Tensor], crop: int, grid: int) -> list[torch.Tensor]:

@@ -25,7 +25,7 @@ _END = (0.002, 0.006)  # shares of the samples at an end of what a file holds: w
 
 def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
     """All rows of a picture in bands of bounded size."""
-    for start, stop in _bands(source.info):
+    for start, stop in bands(source.info):
         yield source.read_rows(start, stop)
 
 
@@ -98,7 +98,7 @@ def _sample(view: ColourView) -> np.ndarray:
     info = view.info
     every = max(1, info.pixels * info.channels // _SAMPLED)
     parts, place = [], 0
-    for start, stop in _bands(info):
+    for start, stop in bands(info):
         rows, known = view.read_rows(start, stop), view.read_known(start, stop)
         chosen = slice(-place % every, None, every)
         flat = rows.reshape(-1)[chosen]
@@ -109,7 +109,8 @@ def _sample(view: ColourView) -> np.ndarray:
     return np.sort(np.concatenate(parts).astype(np.float64))
 
 
-def _bands(info: PictureInfo) -> Iterator[tuple[int, int]]:
+def bands(info: PictureInfo) -> Iterator[tuple[int, int]]:
+    """(first row, last row + 1) of bands of bounded size."""
     step = max(1, _BAND // max(1, info.width * info.samples))
     for start in range(0, info.height, step):
         yield start, min(start + step, info.height)

@@ -45,6 +45,11 @@ class Restores(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
+    @property
+    def heals_sites(self) -> bool:
+        """Whether sequences lose the hot sites of their sensor first (`restore.analysis.hot_sites`)."""
+        ...
+
     def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
         """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
         ...

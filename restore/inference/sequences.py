@@ -53,6 +53,12 @@ def restore_sequence(
     Raises:
         RestoreError: whatever stops one frame stops the sequence, and names the frame.
     """
+    found: dict[str, str] = {}
+    if restorer.heals_sites:
+        from restore.analysis.hot_sites import healed  # not above: it loads torch
+
+        first_input, found = healed(inputs[0])
+        inputs = [first_input, *inputs[1:]]
     parts = _Parts(progress, count + once)
     condition = _measured_once(inputs, count, restorer, parts.next()) if once else None
     first: Report | None = None
@@ -74,7 +80,7 @@ def restore_sequence(
             del group  # before the next is decoded: no more frames in memory than a window has
     if first is None or done != count:
         raise FileError("the file changed while it was read", fix="Run it again when it is complete")
-    decisions = {**first.decisions, "frames": str(count)}
+    decisions = {**first.decisions, "frames": str(count), **found}
     if once:
         decisions["measured"] = f"once, on {len(spread(count))} of the frames"
     return SequenceReport(decisions, _shortened(list(noticed)), first.as_dict())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from restore.errors import ConfigError, brief
+from restore.errors import ConfigError, brief, counted
 from restore.physics.filters import elliptic_gaussian
 
 _FINE = 16  # samples a pixel and axis of discs and Gaussians
@@ -25,6 +25,7 @@ _SUPPORT = 0.005  # of the maximum
 _LEAST_FRAME = 5  # px, side of a PSF that can have a background around it
 _FLAT, _FLATTEST = 0.05, 0.5  # of the peak, of the background: how far a background's border may be from its median
 _NOISE = 3.0  # stds of a background's noise
+_BESIDE = 0.02  # of a sample, that optics leave beside it at least
 _BETWEEN = 0.25  # px
 _BRIGHT, _ASIDE = 0.05, 2.0  # of the maximum; px
 _FORMS = "motion:LENGTH,ANGLE, disc:RADIUS or gauss:SIGMA"
@@ -137,9 +138,10 @@ def sanitised(raw: Tensor, *, centred: bool = False, measured: bool = False) -> 
 def without_background(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """(a photographed PSF h x w without its background, what was taken off).
 
-    A background is a border that is flat and brighter than nothing: its median is taken off, and what is then below
-    `_NOISE` times the border's own noise becomes 0, or the rectified noise of a large frame would be a pedestal again.
-    A PSF that fills its frame has no such border, and stays as it is.
+    A background is a border that is flat and not 0: its median is taken off, and what is then below `_NOISE` times the
+    border's own noise becomes 0, or the rectified noise of a large frame would be a pedestal again; so do single samples
+    with nothing around them (hot pixels, noise) where there is other light. A PSF that fills its frame has no such
+    border, and stays as it is.
     """
     if min(psf.shape) < _LEAST_FRAME:
         return psf, ()
@@ -148,7 +150,7 @@ def without_background(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     apart = (border - level).abs()
     noise = float((level - border).clamp(min=0).square().mean().mul(2).sqrt())  # light only adds to the other side
     flat = float(apart.quantile(0.9)) < _FLAT * (peak - level)
-    pedestal = level if flat and level > 0 and noise <= _FLATTEST * level else 0.0
+    pedestal = level if flat and noise <= _FLATTEST * abs(level) else 0.0
     if not flat or not (pedestal or float(psf.min()) < 0):
         return psf, ()
     notes = []
@@ -159,7 +161,22 @@ def without_background(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     if noise and bool(weak.any()):
         notes.append(f"{int(weak.sum())} values of the PSF below {_NOISE * noise:.3g}, its border's noise, became 0")
         psf = torch.where(weak, 0.0, psf)
+    lone = _alone(psf)
+    if notes and bool(lone.any()) and float(psf[~lone].max()) > 0:
+        share = float(psf[lone].sum() / psf.clamp(min=0).sum())
+        samples = counted(int(lone.sum()), "single sample")
+        notes.append(f"{samples} of the PSF ({share:.1%} of its light) became 0: nothing is around")
+        psf = torch.where(lone, 0.0, psf)
     return psf, tuple(notes)
+
+
+def _alone(psf: Tensor) -> Tensor:
+    """Where samples of light have next to none among their neighbours: bool, h x w."""
+    rows, columns = psf.shape
+    wide = torch.nn.functional.pad(psf, (1, 1, 1, 1))
+    steps = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    around = torch.stack([wide[y : y + rows, x : x + columns] for y, x in steps]).amax(0)
+    return (psf > 0) & (around < _BESIDE * psf)
 
 
 def _odd(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:

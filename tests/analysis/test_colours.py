@@ -74,6 +74,8 @@ def test_what_is_kept_comes_back_as_stored():
     assert mask[:16].all() and mask[50, 30].all() and mask.sum() == 16 * 90 + 1
     filled = view.read_rows(0, 120)[..., 0]
     assert abs(filled[50, 30] - (1000 + 60 + 150)) < 10 and filled[:16].min() > 900
+    wider = ColourView(Picture.from_array(picture), Kept(flat=True, margin=5)).read_kept(0, 120)
+    assert wider is not None and wider[1][:21].all() and wider[1].sum() == 21 * 90
     removing = ColourView(Picture.from_array(picture), Kept(impulses=500.0, remove=True)).read_kept(0, 120)
     assert removing is not None and not removing[1].any()
 

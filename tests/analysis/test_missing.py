@@ -40,6 +40,18 @@ def test_a_sentinel_within_the_values_is_one_of_them():
     assert find(heights) == Missing()
 
 
+@pytest.mark.parametrize(("value", "missing"), [(-1e6, True), (1e20, True), (65535.0, False), (-600.0, False)])
+def test_any_value_that_occurs_again_and_again_far_outside_is_no_data(value, missing):
+    """A light that is clipped is not so far above the rest, and nothing real lies that far below it."""
+    picture = NOISE.copy()
+    specks = np.random.default_rng(1).random(picture.shape) < 0.02
+    picture[specks] = value
+    assert find(picture).values == ((float(np.float32(value)),) if missing else ())
+    picture = NOISE.copy()
+    picture[3, 4] = value
+    assert find(picture) == Missing(), "once is an outlier"
+
+
 def test_a_declared_value_counts_wherever_it_lies():
     assert find(hole(405.0), nodata=405.0).values == (405.0,)
     counts = np.random.default_rng(0).integers(1, 900, (64, 64)).astype(np.uint16)

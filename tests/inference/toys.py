@@ -36,6 +36,7 @@ class Negative:
     """A restorer that inverts integer samples, counts its calls, and fails on request."""
 
     spec = ModelSpec("toy")
+    heals_sites = False
 
     def __init__(self, fingerprint="negative-1", fails=None):
         self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
@@ -76,6 +77,8 @@ class Computes:
         prepared: the pictures that were measured, one list a call; `applied`: (scope, mean) of what was applied.
         fails: output name -> what is raised instead of committing it, once.
     """
+
+    heals_sites = False
 
     def __init__(
         self,

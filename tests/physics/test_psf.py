@@ -125,6 +125,26 @@ def test_a_background_that_was_subtracted_leaves_no_rectified_noise():
     assert far(psf, bead()) < 0.06 < 0.15 < far(sanitised(raw).psf, bead()) and "border's noise" in notes[0]
 
 
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_an_offset_of_either_sign_and_hot_pixels_are_no_light(noise):
+    """Too much was subtracted; a sample that stands alone is none of a point that went through optics."""
+    raw = bead() / bead().max() * 3000 - 200
+    raw += noise * torch.randn(raw.shape, generator=torch.Generator().manual_seed(0))
+    psf, notes = sanitised(raw, measured=True)
+    assert far(psf, bead()) < 0.03 and notes[0].startswith("a background of -20")
+    raw[3, 4] = raw[-5, 9] = 9000.0
+    psf, notes = sanitised(raw, measured=True)
+    assert far(psf, bead()) < 0.03 and re.search(r"single samples of the PSF \(\d+\.\d% of its light\)", notes[-1])
+
+
+def test_a_point_of_one_sample_is_one():
+    raw = torch.full((9, 9), 20.0)
+    raw[4, 4] = 500.0
+    assert sanitised(raw, measured=True).psf.shape == (1, 1)
+    raw[4, 7] = 200.0  # two of them
+    assert sanitised(raw, measured=True, centred=False).psf.count_nonzero() == 2
+
+
 def test_a_grey_floor_goes():
     raw = torch.full((7, 7), 2.0)
     raw[3, 2:5] = 100.0

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from restore.analysis.sample import View, sample_crops
+from restore.analysis.colours import ColourView, Kept
+from restore.analysis.filled import are_cut_off
+from restore.analysis.sample import View, known_crops, sample_crops
 from restore.analysis.value_range import find_scale
 from restore.classical.boundary import Extended, extend
 from restore.classical.wiener import gcv
@@ -36,6 +38,7 @@ _LOOKED_AT = 512  # px, side of the part that tells whether a PSF is turned
 _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with a made-up border
 _SAMPLE = 768  # px, side of the part that cross-validation uses
 _PART = 256  # px, least side of the parts that answers are tried on
+_RINGS = 3  # px beyond the PSF's half, to which what lies beyond an edge of the picture rings
 NONE = "none"
 UNLEARNT = ("hyper-laplacian", "rl-tv")
 """What is tried beside the network, in the order of preference."""
@@ -96,8 +99,10 @@ class DeconvolutionEngine:
         return self
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
-        source = sources["picture"]
-        info, scale = source.info, find_scale(source, lights=True)
+        view = ColourView.of(sources["picture"])
+        info, scale = view.info, find_scale(view, lights=True)
+        flat = are_cut_off(view, scale)
+        source = ColourView(view.source, Kept(flat))
         psf, about = self._psf_of(source, scale, options.progress)
         side = psf.psfs if isinstance(psf, Varying) else psf
         if side.shape[-2] > info.height or side.shape[-1] > info.width:
@@ -108,7 +113,8 @@ class DeconvolutionEngine:
         if self._options.save_psf is not None and isinstance(psf, Tensor):
             write_psf(Path(self._options.save_psf), psf, source)
         noise = self._options.noise
-        crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
+        sample = known_crops if flat or not source.missing.filled else sample_crops  # lights lie on a flat sky
+        crops = [self._decoded(crop) for crop in sample(source, scale)]
         seen = measure_crops(crops, None if noise is None else noise / 255)
         chosen, summary = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
@@ -119,7 +125,8 @@ class DeconvolutionEngine:
             "method": summary,
         }
         cost = f"{chosen.method} {tuple(side.shape)}"
-        return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost)
+        kept = Kept(flat, margin=max(side.shape[-2:]) // 2 + _RINGS)
+        return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost, kept=kept)
 
     def _psf_of(
         self, source: PictureSource, scale: ValueScale, progress: Callable[[float], None] | None
@@ -149,8 +156,9 @@ class DeconvolutionEngine:
             solve, summary = self._solution(method, view, psf, seen)
             return Chosen(method, psf, solve), summary + why
         auto = method == "auto"
-        parts = [self._decoded(part) for part in _parts(view, max(psf.shape), 2 if auto else 1)]
-        guard = Guard(parts, psf, seen, self._options.boundary)
+        places = _parts(view, max(psf.shape), 2 if auto else 1)
+        parts, known = [self._decoded(view.read(*place)) for place in places], [view.known(*place) for place in places]
+        guard = Guard(parts, psf, seen, self._options.boundary, known)
         order = [*([DAYLIGHT] if self._network else []), *UNLEARNT] if auto else [method]
         candidates = [Candidate(each, *self._solution(each, view, psf, seen)) for each in order]
         if not auto:
@@ -200,16 +208,15 @@ def _unchanged(y: Extended, place: Place) -> Tensor:
     return y.pixels
 
 
-def _parts(view: View, reach: int, count: int) -> list[Tensor]:
-    """The middle of a picture, or of a grid of count x count cells where it is much larger than a part."""
+def _parts(view: View, reach: int, count: int) -> list[tuple[int, int, int, int]]:
+    """The middle of a picture, or of a grid of count x count cells where it is much larger than a part: top, left,
+    height, width of each."""
     height, width = view.size
     side = max(_PART, 4 * reach)
     rows, columns = (count if length >= 2 * side else 1 for length in (height, width))
     high, wide = min(side, height), min(side, width)
     return [
-        view.read(
-            (2 * i + 1) * height // (2 * rows) - high // 2, (2 * j + 1) * width // (2 * columns) - wide // 2, high, wide
-        )
+        ((2 * i + 1) * height // (2 * rows) - high // 2, (2 * j + 1) * width // (2 * columns) - wide // 2, high, wide)
         for i in range(rows)
         for j in range(columns)
     ]

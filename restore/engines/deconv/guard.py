@@ -36,6 +36,7 @@ MOST_AMPLIFIED = 0.5
 _LEAST_UNIT = 1.5 / 255  # of the misfit of blocks: where there is hardly any noise, right answers miss by a code
 _BLOCK = 8  # px
 _FEWEST = 64  # unclipped pixels that say something
+_LEAST_KNOWN = 0.4  # of a part
 
 
 class Candidate(NamedTuple):
@@ -69,10 +70,20 @@ class Guard:
         psf: h x w.
         seen: noise and clipping of the picture.
         boundary: as of the whole.
+        known: where each part holds a picture, 1 x 1 x h x w; None: everywhere. What the blur brings together with what
+            is not known counts for nothing, unless that is most of a part (a black sky, and stars).
     """
 
-    def __init__(self, parts: Sequence[Tensor], psf: Tensor, seen: Measured, boundary: str) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Tensor],
+        psf: Tensor,
+        seen: Measured,
+        boundary: str,
+        known: Sequence[Tensor | None] | None = None,
+    ) -> None:
         self._parts, self._psf, self._seen, self._boundary = parts, psf, seen, boundary
+        self._apart = [_apart(each, psf) for each in known or [None] * len(parts)]
         self._answers: dict[str, list[Tensor]] = {}
         self._misfits: dict[str, Misfit] = {}
 
@@ -85,8 +96,8 @@ class Guard:
     def misfit(self, candidate: Candidate) -> Misfit:
         if candidate.method not in self._misfits:
             energy, count, blocks = 0.0, 0, [torch.ones(1)]
-            for part, answer in zip(self._parts, self.answers(candidate), strict=True):
-                left, kept = self._left(part, answer), self._unclipped(part).float()
+            for index, (part, answer) in enumerate(zip(self._parts, self.answers(candidate), strict=True)):
+                left, kept = self._left(part, answer), self._counted(index).float()
                 energy += float((left.square() * kept).double().sum())
                 count += int(kept.sum())
                 if min(left.shape[-2:]) >= _BLOCK:
@@ -105,7 +116,7 @@ class Guard:
         count = 0
         for index, (part, answer) in enumerate(zip(self._parts, answers, strict=True)):
             noise = self._seen.sigma * torch.randn(part.shape, generator=generator_for(0, index))
-            again, kept = self._answer(candidate, part + noise), self._unclipped(part)
+            again, kept = self._answer(candidate, part + noise), self._counted(index)
             withheld += float(self._left(part - noise, again)[kept].double().square().sum())
             of_input += float(self._left(part - noise, part + noise)[kept].double().square().sum())
             amplified += float(self._inner(again - answer).double().square().sum())
@@ -123,16 +134,27 @@ class Guard:
         transfer = otf(self._psf.to(answer), (part.shape[-2], part.shape[-1]))
         return self._inner(part - convolve(answer.clamp(min=0), transfer))
 
-    def _unclipped(self, part: Tensor) -> Tensor:
-        """Where no channel of a pixel or its neighbours is at white: bool, as `_left`."""
+    def _counted(self, index: int) -> Tensor:
+        """Where no channel of a pixel or its neighbours is at white, nor anything unknown is near: bool, as `_left`."""
+        part, apart = self._parts[index], self._apart[index]
         bright = (part.amax(1, keepdim=True) >= CLIPPED * self._seen.white).to(part.dtype)
-        return self._inner((F.max_pool2d(bright, 3, 1, 1) == 0).expand_as(part))
+        counted = F.max_pool2d(bright, 3, 1, 1) == 0
+        return self._inner((counted if apart is None else counted & apart).expand_as(part))
 
     def _inner(self, x: Tensor) -> Tensor:
         rows, columns = (
             min(kernel // 2 + 1, (side - 1) // 2) for kernel, side in zip(self._psf.shape, x.shape[-2:], strict=True)
         )
         return x[..., rows : x.shape[-2] - rows, columns : x.shape[-1] - columns]
+
+
+def _apart(known: Tensor | None, psf: Tensor) -> Tensor | None:
+    """Where no pixel is unknown within the reach of a PSF; None: everywhere, or nearly nowhere."""
+    if known is None or float(known.float().mean()) < _LEAST_KNOWN:
+        return None
+    sides = [side // 2 * 2 + 1 for side in psf.shape]
+    near = F.max_pool2d((~known).float(), sides, 1, [side // 2 for side in sides])
+    return near == 0
 
 
 def choose(candidates: Sequence[Candidate], guard: Guard) -> Verdict:

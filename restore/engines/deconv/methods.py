@@ -59,10 +59,10 @@ class Measured(NamedTuple):
 
 def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
     """What crops C x H x W say of noise (unless it is given) and clipping: a plateau at their largest value, below
-    white too (a scaled picture)."""
-    if not crops:
+    white too (a scaled picture). NaN is not measured."""
+    values = torch.cat([crop[crop.isfinite()] for crop in crops]) if crops else torch.zeros(0)
+    if not len(values):
         return Measured(max(sigma or 0.0, _LEAST_NOISE), 1.0, 0.0)
-    values = torch.cat([crop.flatten() for crop in crops])
     top = float(values.max())
     at, below = ((values >= top - code / 255).float().mean() for code in (0.5, 2.5))
     white = min(max(top, 0.05), 1.0) if at > 0.001 and at > 0.5 * below else 1.0
@@ -75,7 +75,7 @@ def measure_crops(crops: list[Tensor], sigma: float | None = None) -> Measured:
 def _sky(crops: list[Tensor], sigma: float) -> float:
     """`Measured.sky` of crops C x H x W: the least of the channels' lowest values, a few outliers left out, where the
     median of each lies within its noise."""
-    channels = torch.cat([crop.flatten(1) for crop in crops], 1).sort(-1).values
+    channels = torch.cat([crop[:, crop.isfinite().all(0)] for crop in crops], 1).sort(-1).values
     count = channels.shape[1]
     lowest, middle = channels[:, int(_OUTLIERS * count)], channels[:, count // 2]
     return max(0.0, float(lowest.min())) if bool((middle - lowest < _SKY_NOISE * sigma).all()) else 0.0

@@ -1,7 +1,7 @@
 """How much of the measured level a network is told, by what it would take away from a part of the picture.
 
 More than the noise is the picture: dither, weave. So is what is finer than the noise: the noise of developed
-photographs has hardly any fine details, fur and grass do.
+photographs has hardly any fine details, fur and grass do. So is what repeats: screens of print, stripes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.analysis.blocks import block_dct, orders
+from restore.analysis.periodic import periodic_share
 from restore.engines.denoise.noise_level import Level
 from restore.physics.dct import dct_matrix
 from restore.physics.level import level_map
@@ -21,6 +22,8 @@ _FACTORS = (1.0, 0.5, 0.25)  # of the measured level
 _EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
 _EXCEEDED = "more than the noise would be taken away at"
 _CERTAIN = 0.4  # more, where what was measured is noise for certain
+_REPEATS, _SURE = 0.1, 0.5  # share of what is taken away, and confidence from which on it is noise all the same
+_SEEN = 2 / 255  # std of what is taken away: less has traces of JPEG's blocks
 _FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
 _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
 _FINER = 3.0  # times that of the noise itself
@@ -37,15 +40,23 @@ def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, whi
     """
     most = _EXCESS if white or level.value <= _CLEAR else _EXCESS_COARSE
     most += _CERTAIN * level.noise.confidence
+    noise = torch.maximum(level.curve, level.noise.curve()) if _is_plain(level) else level.curve
     for factor in _FACTORS:
-        curve = level.curve * factor
-        y = removed(curve)
+        y = removed(level.curve * factor)
+        taken = float(y.square().mean().sqrt())
         if factor == 1 and level.noise.correlated and _is_finer(y, level):
             return 0.0, "what would be taken away is finer than the noise"
-        told = level_map(x, curve.to(x.device)[None]).square().mean().sqrt()
-        if float(y.square().mean().sqrt()) <= most * float(told):
+        if level.noise.confidence < _SURE and taken > _SEEN and periodic_share(y[0]) > _REPEATS:
+            return 0.0, "what would be taken away is a pattern that repeats"
+        told = factor * level_map(x, noise.to(x.device)[None])
+        if taken <= most * float(told.square().mean().sqrt()):
             return factor, "" if factor == 1 else f"{_EXCEEDED} more than {factor:g} of its level"
     return 0.0, f"{_EXCEEDED} any level"
+
+
+def _is_plain(level: Level) -> bool:
+    """Whether the noise of the finest details is at least what there is, though the regression believes in less."""
+    return not (level.noise.correlated or level.noise.pattern)
 
 
 def _is_finer(y: Tensor, level: Level) -> bool:

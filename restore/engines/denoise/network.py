@@ -31,20 +31,20 @@ class DenoisingNetwork(NetworkEngine):
 
     Args:
         sigma: level in 8-bit units instead of the picture's measured noise curve.
-        hot: what becomes of hot pixels, "keep" or "remove".
+        hot: what becomes of hot pixels (`DenoiseOptions`).
     """
 
     provides = ("noise_level",)
 
     def __init__(
-        self, net: nn.Module, spec: ModelSpec, name: str, sha256: str, sigma: float | None = None, hot: str = "keep"
+        self, net: nn.Module, spec: ModelSpec, name: str, sha256: str, sigma: float | None = None, hot: str = "auto"
     ) -> None:
         super().__init__(net, spec, name, sha256)
         self.sigma, self.hot_pixels = sigma, hot
         if self.spec.conditions:
             self.spec = replace(self.spec, radius=self.spec.radius + MAP_RADIUS)
         self.fingerprint += "" if sigma is None else f":sigma={sigma:g}"
-        self.fingerprint += "" if hot == "keep" else f":hot-pixels={hot}"
+        self.fingerprint += ":hot-pixels=remove" if hot == "remove" else ""
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         condition = super().prepare(sources, options)
@@ -77,7 +77,7 @@ class DenoisingNetwork(NetworkEngine):
 
 
 def network_of(
-    weights: str | Path, model: str | None = None, sigma: float | None = None, hot_pixels: str = "keep"
+    weights: str | Path, model: str | None = None, sigma: float | None = None, hot_pixels: str = "auto"
 ) -> DenoisingNetwork:
     """The engine of a weights file, or of shipped weights by name. Raises `WeightsError`.
 

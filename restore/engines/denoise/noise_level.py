@@ -23,12 +23,13 @@ HARDLY_ANY = 0.5
 _ENDS = 0.01  # share of a picture at either end of its intensities that does not count
 
 
-def left_alone(source: PictureSource, scale: ValueScale, sigma: float, hot_pixels: str = "keep") -> Kept:
+def left_alone(source: PictureSource, scale: ValueScale, sigma: float, hot_pixels: str = "auto") -> Kept:
     """What a denoiser does not touch: areas filled with one colour, and single samples that stand out, if they are few.
 
     Args:
         sigma: std of the noise, in [0, 1] units.
-        hot_pixels: "keep", or "remove": their neighbours' median takes their place.
+        hot_pixels: "remove": their neighbours' median takes their place; else they are kept (what "auto" means beyond
+            a single picture: `restore.analysis.hot_sites`).
     """
     step = least_step(sigma)
     few = are_few(known_crops(source, scale), step)

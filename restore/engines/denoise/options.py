@@ -28,14 +28,14 @@ class DenoiseOptions(Options):
     sigma: Annotated[float | None, Number(0, 255, "LEVEL")] = None
     """Noise level in 8-bit units (0..255) instead of the estimate."""
 
-    hot_pixels: Annotated[str, OneOf("keep", "remove")] = "keep"
+    hot_pixels: Annotated[str, OneOf("auto", "keep", "remove")] = "auto"
     """Single samples that stand out from their neighbours (hot pixels, and stars of one pixel): kept as they are, or
-    replaced."""
+    replaced; auto replaces those that stand out at the same place in every frame of a sequence of four or more."""
 
     @property
     def level_name(self) -> str:
         """A given level and what becomes of hot pixels, for fingerprints; "" where nothing is given."""
-        hot = "" if self.hot_pixels == "keep" else f":hot-pixels={self.hot_pixels}"
+        hot = ":hot-pixels=remove" if self.hot_pixels == "remove" else ""
         return hot if self.sigma is None else f":sigma={self.sigma:g}{hot}"
 
 

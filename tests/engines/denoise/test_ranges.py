@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,6 +98,21 @@ class TestGaps:
         assert rms((result - truth)[rim]) < 0.6 * rms((noisy - truth)[rim])
         assert rms((result - truth)[~hole]) < 1.15 * rms((denoiser()(noisy) - truth)[~hole])
 
+    @pytest.mark.parametrize("share", [0.02, 0.3])
+    @pytest.mark.parametrize("value", [np.nan, -9999.0, 1e20])
+    def test_scattered_gaps_do_not_hide_the_noise(self, share, value):
+        truth = 400 + 60 * scene()
+        rng = np.random.default_rng(0)
+        broken = (truth + rng.normal(0, 6, truth.shape)).astype(np.float32)
+        specks = rng.random(truth.shape) < share
+        broken[specks] = value
+        broken[60] = value  # a line that was not read
+        result = denoiser()(broken)
+        assert np.array_equal(result[specks], broken[specks], equal_nan=True)
+        known = broken == broken
+        known &= np.abs(broken) < 5000
+        assert rms((result - truth)[known]) < 0.62 * rms((broken - truth)[known])
+
     def test_infinity_is_refused(self):
         picture = counts().astype(np.float32)
         picture[3, 4] = np.inf
@@ -139,6 +155,26 @@ class TestLevel:
                 noisy = np.clip(np.rint(clean[..., None] + noise), 0, 255).astype(np.uint8)
                 before, after = (rms(x - clean[..., None]) for x in (noisy.astype(float), denoiser()(noisy)))
                 assert after <= 1.012 * before, (name, sigma)  # 0.1 dB
+
+    @pytest.mark.parametrize("sigma", [0, 10, 25])
+    def test_screens_of_colour_print_are_not_harmed(self, sigma):
+        """Three screens at their angles, sharp and soft: white noise has as much power at fine frequencies."""
+        yy, xx = np.mgrid[:160, :160]
+        planes = []
+        for angle, tone in zip(np.deg2rad([15, 45, 75]), (scene(160, 1), scene(160, 2), scene(160, 3)), strict=True):
+            u, v = xx * np.cos(angle) + yy * np.sin(angle), yy * np.cos(angle) - xx * np.sin(angle)
+            screen = np.sin(2 * np.pi * u / 6) * np.sin(2 * np.pi * v / 6)
+            planes.append(np.where(screen / 2 + 0.5 > tone, 245.0, 15.0))
+        sharp = np.stack(planes, 2)
+        for name, clean in (("sharp", sharp), ("soft", cv2.GaussianBlur(sharp, (0, 0), 0.8))):
+            noisy = np.clip(np.rint(clean + np.random.default_rng(0).normal(0, sigma, clean.shape)), 0, 255)
+            assert rms(denoiser()(noisy.astype(np.uint8)) - clean) <= 1.012 * rms(noisy - clean) + 0.3, name
+
+    def test_stripes_are_not_harmed(self):
+        clean = 255.0 * (np.indices((96, 96)) % 2)
+        for stripes in clean:
+            noisy = np.clip(np.rint(stripes + np.random.default_rng(0).normal(0, 10, stripes.shape)), 0, 255)
+            assert rms(denoiser()(noisy.astype(np.uint8)) - stripes) <= 1.012 * rms(noisy - stripes)
 
     def test_a_checkerboard_comes_back(self):
         board = (255 * (np.indices((96, 96)).sum(0) % 2)).astype(np.uint8)

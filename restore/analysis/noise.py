@@ -27,6 +27,7 @@ from restore.analysis.flat_blocks import (
     certainty,
     independence,
     is_plain,
+    is_two_valued,
     spread_at_ends,
 )
 from restore.physics.dct import dct_matrix
@@ -53,6 +54,7 @@ class NoiseModel:
         confidence: 0 to 1, that what was measured is noise: flat blocks have the same power at all fine frequencies and
             from block to block.
         pattern: the fine frequencies are those of a pattern (halftone, weave), and no noise.
+        two_valued: the picture is black and white but for the noise.
         reliable: False when too little was seen to measure anything; the levels are then zero.
         reason: one sentence for display.
     """
@@ -63,6 +65,7 @@ class NoiseModel:
     clipped: tuple[float, float] = (0.0, 0.0)
     confidence: float = 0.0
     pattern: bool = False
+    two_valued: bool = False
     reliable: bool = True
     reason: str = ""
 
@@ -171,6 +174,7 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         clipped=clipped,
         confidence=0.0 if correlated else confidence,
         pattern=pattern and not correlated,
+        two_valued=not whole and is_two_valued(crops, float(levels.square().mean().sqrt())),
         reason=f"{kind}, measured on {blocks.shape[0]} blocks",
     )
 

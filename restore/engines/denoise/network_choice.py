@@ -7,6 +7,7 @@ White noise and the coarse noise of developed photographs pull one network apart
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +16,24 @@ import torch
 from torch import Tensor
 
 from restore.analysis.colours import ColourView
+from restore.analysis.noise import NoiseModel
 from restore.analysis.sample import View
 from restore.analysis.value_range import find_scale
+from restore.classical.nl_bayes import PRESETS, Params, multiple_of, nl_bayes, radius
 from restore.engines.denoise.diagnosis import Diagnosis
 from restore.engines.denoise.gentler import gentler
 from restore.engines.denoise.network import DenoisingNetwork, network_of, wrapped_for_inference
 from restore.engines.denoise.noise_level import Level, left_alone, measure_level
 from restore.engines.denoise.options import NetworkOptions
+from restore.engines.denoise.zero_shot import within_range
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
 GENERAL, WHITE = "denoise", "denoise_white"
 """Names of the shipped weights."""
+PRINT = "zero-shot: print, all black and white"
+_PRINT_PARAMS = Params(4, PRESETS["fast"].passes)  # on grids that do not widen the networks' tiles
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 _SURE = 0.5  # confidence in it, from which weak noise that measures as white is
 _TRIED = 160  # px, side of the part on which it is tried how much is taken away
@@ -63,7 +69,13 @@ def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str
     scale = find_scale(colours)
     level = measure_level(colours, scale, sigma)
     white, why = is_white(level)
-    return Diagnosis(source.info, scale, level, white, (names or shipped())[white], why)
+    return Diagnosis(source.info, scale, level, white, (names or shipped())[white], why, method=_method(level))
+
+
+def _method(level: Level) -> str:
+    """Print is of few shapes that repeat, which its own patches know better than a network."""
+    print_ = level.noise.two_valued and not (level.noise.correlated or level.given or level.negligible)
+    return PRINT if print_ else "network"
 
 
 def is_white(level: Level) -> tuple[bool, str]:
@@ -85,7 +97,7 @@ def is_white(level: Level) -> tuple[bool, str]:
 
 
 class DiagnosingDenoiser:
-    """Gives every picture to the network for its noise.
+    """Gives every picture to the network for its noise, and print to non-local Bayes.
 
     Args:
         general, white: networks that are given the level; of the same needs.
@@ -93,7 +105,11 @@ class DiagnosingDenoiser:
 
     def __init__(self, general: DenoisingNetwork, white: DenoisingNetwork) -> None:
         self._general, self._white = general, white
-        self.spec = replace(general.spec, radius=max(general.spec.radius, white.spec.radius))
+        self.spec = replace(
+            general.spec,
+            radius=max(general.spec.radius, white.spec.radius, radius(_PRINT_PARAMS)),
+            multiple_of=math.lcm(general.spec.multiple_of, white.spec.multiple_of, multiple_of(_PRINT_PARAMS)),
+        )
         self.fingerprint = f"{general.fingerprint}, white: {white.fingerprint}"
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> DiagnosingDenoiser:
@@ -105,12 +121,13 @@ class DiagnosingDenoiser:
         diagnosis = self._gentle(diagnosis, sources["picture"], options.device)
         scale = ValueScale.nominal(diagnosis.info) if diagnosis.level.negligible else diagnosis.scale
         kept = left_alone(sources["picture"], diagnosis.scale, diagnosis.level.noise.sigma, self._general.hot_pixels)
-        return Condition(scale, (diagnosis.white, diagnosis.level.curve), diagnosis.decisions, kept=kept)
+        data = diagnosis.level.noise if diagnosis.method == PRINT else (diagnosis.white, diagnosis.level.curve)
+        return Condition(scale, data, diagnosis.decisions, kept=kept)
 
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
         """With the level that does not take the picture for noise (`gentler`)."""
         level = diagnosis.level
-        if level.given or level.negligible:
+        if level.given or level.negligible or diagnosis.method == PRINT:
             return diagnosis
         view = View(source, diagnosis.scale)
         part = view.middle(min(_TRIED, max(_LEAST_TRIED, min(view.size) // 3)))
@@ -130,5 +147,8 @@ class DiagnosingDenoiser:
         return replace(diagnosis, level=level._replace(curve=level.curve * factor), why=f"{diagnosis.why}; {why}")
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        if isinstance(condition.data, NoiseModel):
+            noise = condition.data
+            return {"result": within_range(x[:, 0], noise, lambda y: nl_bayes(y, noise, _PRINT_PARAMS))}
         white, curve = condition.data
         return (self._white if white else self._general)(x, replace(condition, data=curve), places)

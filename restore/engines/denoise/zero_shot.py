@@ -7,9 +7,10 @@ better than pixel-shuffle on camera-like noise and better than a shuffle by 2 on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from restore.analysis.noise import NoiseModel
 from restore.analysis.value_range import find_scale
@@ -64,11 +65,16 @@ class ZeroShotEngine:
     def cast(self, dtype: torch.dtype, device: torch.device) -> ZeroShotEngine:
         return self
 
-    def __call__(self, x: torch.Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
-        inside = x[:, 0].clamp(0, 1)
+    def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
+        work = x[:, 0]
         if self._pd is None or self._pd == 1:
-            y = nl_bayes(inside, condition.data, self._params)
-        else:
-            y = nl_bayes_phases(inside, condition.data, self._pd, self._params)
-        beyond = x[:, 0] - inside  # of float pictures: highlights keep what exceeds 1, noise does not
-        return {"result": y + torch.where(beyond.abs() > _HIGHLIGHT * condition.data.sigma, beyond, 0.0)}
+            return {"result": within_range(work, condition.data, lambda y: nl_bayes(y, condition.data, self._params))}
+        phases = lambda y: nl_bayes_phases(y, condition.data, self._pd, self._params)  # noqa: E731
+        return {"result": within_range(work, condition.data, phases)}
+
+
+def within_range(x: Tensor, noise: NoiseModel, denoise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Denoised within [0, 1]: highlights of float pictures keep what exceeds that, noise does not."""
+    inside = x.clamp(0, 1)
+    beyond = x - inside
+    return denoise(inside) + torch.where(beyond.abs() > _HIGHLIGHT * noise.sigma, beyond, 0.0)

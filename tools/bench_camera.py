@@ -46,9 +46,8 @@ ORDERS = range(1, 12)
 TOLD = 10.0
 ENDINGS = ("_real", "_mean")
 SIMULATED = NoiseRecipe(
-    {"developed": 1}, developed=(3, 45), luma_blur=(0.4, 0.7), chroma_blur=(1.8, 3.4), chroma=(0, 3.5), steepness=(3, 9),
-    reduction=(0, 1.5),
-    camera_jpeg=0.0, clipped=0.0,
+    {"developed": 1}, developed=(3, 45), luma_blur=(0.4, 0.7), chroma_blur=(1.8, 3.4), chroma=(0, 3.5),
+    steepness=(3, 9), reduction=(0, 1.5), camera_jpeg=0.0, clipped=0.0,
 )  # fmt: skip
 
 

@@ -138,8 +138,8 @@ def sanitised(raw: Tensor, *, centred: bool = False, measured: bool = False) -> 
 def without_background(psf: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """(a photographed PSF h x w without its background, what was taken off).
 
-    A background is a border that is flat and not 0: its median is taken off, and what is then below `_NOISE` times the
-    border's own noise becomes 0, or the rectified noise of a large frame would be a pedestal again; so do single
+    A background is a border that is flat and not 0: its median is taken off, and what is then below `_NOISE` times
+    the border's own noise becomes 0, or the rectified noise of a large frame would be a pedestal again; so do single
     samples with nothing around them (hot pixels, noise) where there is other light. A PSF that fills its frame has no
     such border, and stays as it is.
     """

@@ -27,6 +27,7 @@ _SEEN = 2 / 255  # std of what is taken away: less has traces of JPEG's blocks
 _FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
 _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
 _FINER = 3.0  # times that of the noise itself
+_LITTLE = 0.58  # of the noise's std: of noise that is there more is taken away
 
 
 def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, white: bool = False) -> tuple[float, str]:
@@ -44,12 +45,13 @@ def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, whi
     for factor in _FACTORS:
         y = removed(level.curve * factor)
         taken = float(y.square().mean().sqrt())
-        if factor == 1 and level.noise.correlated and _is_finer(y, level):
-            return 0.0, "what would be taken away is finer than the noise"
         if level.noise.confidence < _SURE and taken > _SEEN and periodic_share(y[0]) > _REPEATS:
             return 0.0, "what would be taken away is a pattern that repeats"
-        told = factor * level_map(x, noise.to(x.device)[None])
-        if taken <= most * float(told.square().mean().sqrt()):
+        told = factor * float(level_map(x, noise.to(x.device)[None]).square().mean().sqrt())
+        little = taken * level.noise.coarseness < _LITTLE * told
+        if factor == 1 and little and level.noise.correlated and _is_finer(y, level):
+            return 0.0, "what would be taken away is finer than the noise"
+        if taken <= most * told:
             return factor, "" if factor == 1 else f"{_EXCEEDED} more than {factor:g} of its level"
     return 0.0, f"{_EXCEEDED} any level"
 

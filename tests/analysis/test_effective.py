@@ -55,7 +55,7 @@ def test_the_level_of_coarse_noise_is_found_within_its_spread(
             ratios.append(math.log2(max(shown(done.noisy), 0.3) / level))
     assert len(ratios) >= 8
     assert abs(sorted(ratios)[len(ratios) // 2]) < bias  # octaves
-    assert sum(abs(ratio) < 1 for ratio in ratios) >= 0.7 * len(ratios)
+    assert sum(abs(ratio) < 1 for ratio in ratios) >= 0.65 * len(ratios)
 
 
 def test_grey_pictures_and_small_ones_have_an_answer_or_say_none(photographs: list[Tensor]) -> None:

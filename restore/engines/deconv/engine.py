@@ -19,6 +19,7 @@ from restore.classical.boundary import Extended, extend
 from restore.classical.wiener import gcv
 from restore.engines.blind_psf.fitted import digest
 from restore.engines.deconv import methods
+from restore.engines.deconv.bars import Box, Inside, beside_bars
 from restore.engines.deconv.guard import Candidate, Guard, choose, flaw_of
 from restore.engines.deconv.methods import Measured, Solve, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
@@ -37,8 +38,8 @@ _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with 
 _SAMPLE = 768  # px, side of the part that cross-validation uses
 _PART = 256  # px, least side of the parts that answers are tried on
 NONE = "none"
-UNLEARNT = ("hyper-laplacian", "rl-tv")
-"""What is tried beside the network, in the order of preference."""
+UNLEARNT = {"hyper-laplacian": 0.02, "rl-tv": 0.03}
+"""What is tried beside the network, in the order of preference: by what share less its predicted error must be."""
 
 
 class Chosen(NamedTuple):
@@ -48,11 +49,13 @@ class Chosen(NamedTuple):
         method: its name.
         psf: h x w, the largest of those that vary.
         solve: how an extended tile is deconvolved.
+        box: what of the picture is deconvolved; None: all.
     """
 
     method: str
     psf: Tensor
     solve: Solve
+    box: Box | None = None
 
 
 class DeconvolutionEngine:
@@ -61,8 +64,8 @@ class DeconvolutionEngine:
     Args:
         options: `psf` may be a file (picture of any depth, .npy, or .npz of PSFs that vary over the picture), a folder
             of files named as the pictures, a description (`restore.physics.psf`), an array h x w, or "estimate…".
-        method: "auto" (the task's method "measured") takes the shipped network where there is noise; for an estimated
-            PSF, or without those weights, hyper-Laplacian.
+        method: "auto" (the task's method "measured") tries the shipped network and `UNLEARNT`, and takes what the guard
+            predicts to be best (`restore.engines.deconv.guard`); for an estimated PSF, hyper-Laplacian.
     """
 
     def __init__(self, options: DeconvOptions, method: str = "auto") -> None:
@@ -109,7 +112,12 @@ class DeconvolutionEngine:
             write_psf(Path(self._options.save_psf), psf, source)
         noise = self._options.noise
         crops = [self._decoded(crop) for crop in sample_crops(source, scale)]
-        seen = measure_crops(crops, None if noise is None else noise / 255)
+        given = None if noise is None else noise / 255
+        seen = measure_crops(crops, given)
+        box = None if isinstance(psf, Varying) else beside_bars(source, scale, psf, seen.sigma)
+        if box:
+            source = Inside(source, box)
+            seen = measure_crops([self._decoded(crop) for crop in sample_crops(source, scale)], given)
         chosen, summary = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
         decisions = {
@@ -118,6 +126,9 @@ class DeconvolutionEngine:
             f"{seen.clipped:.1%} of the samples clipped{at}",
             "method": summary,
         }
+        if box:
+            chosen = chosen._replace(box=box)
+            decisions["bars"] = f"left as they are, around {source.info.width} x {source.info.height} px"
         cost = f"{chosen.method} {tuple(side.shape)}"
         return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost)
 
@@ -152,7 +163,9 @@ class DeconvolutionEngine:
         parts = [self._decoded(part) for part in _parts(view, max(psf.shape), 2 if auto else 1)]
         guard = Guard(parts, psf, seen, self._options.boundary)
         order = [*([DAYLIGHT] if self._network else []), *UNLEARNT] if auto else [method]
-        candidates = [Candidate(each, *self._solution(each, view, psf, seen)) for each in order]
+        candidates = [
+            Candidate(each, *self._solution(each, view, psf, seen), UNLEARNT.get(each, 0.0)) for each in order
+        ]
         if not auto:
             flaw = flaw_of(candidates[0], guard)
             return Chosen(method, psf, candidates[0].solve), candidates[0].summary + (
@@ -188,12 +201,27 @@ class DeconvolutionEngine:
         """1 x C x H x W, as it lies in the picture -> the same."""
         if chosen.method == NONE or bool((x.amax((-2, -1)) == x.amin((-2, -1))).all()):
             return x  # what is constant, a blur has not changed
+        if chosen.box:
+            return _within(
+                chosen.box, x, place, lambda part, at: self._deconvolved(part, chosen._replace(box=None), at)
+            )
         wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
         y = wide.inside(chosen.solve(wide, place))
         return linear_to_srgb(y) if self._linear else y
 
     def _decoded(self, x: Tensor) -> Tensor:
         return srgb_to_linear(x) if self._linear else x
+
+
+def _within(box: Box, x: Tensor, place: Place, restored: Callable[[Tensor, Place], Tensor]) -> Tensor:
+    """A tile, restored where it lies in the box."""
+    top, bottom = (min(max(row - place.top, 0), x.shape[-2]) for row in (box.top, box.bottom))
+    left, right = (min(max(column - place.left, 0), x.shape[-1]) for column in (box.left, box.right))
+    if top == bottom or left == right:
+        return x
+    y, at = x.clone(), place._replace(top=place.top + top, left=place.left + left)
+    y[..., top:bottom, left:right] = restored(x[..., top:bottom, left:right], at)
+    return y
 
 
 def _unchanged(y: Extended, place: Place) -> Tensor:

@@ -21,7 +21,7 @@ from restore.engines.blind_psf.fitted import digest
 from restore.engines.deconv import methods
 from restore.engines.deconv.bars import Box, Inside, beside_bars
 from restore.engines.deconv.guard import Candidate, Guard, choose, flaw_of
-from restore.engines.deconv.methods import Measured, Solve, measure_crops
+from restore.engines.deconv.methods import Measured, Solve, extended, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
@@ -38,8 +38,8 @@ _CAUTION = 2.0  # times the weight that cross-validation finds on pictures with 
 _SAMPLE = 768  # px, side of the part that cross-validation uses
 _PART = 256  # px, least side of the parts that answers are tried on
 NONE = "none"
-UNLEARNT = {"hyper-laplacian": 0.02, "rl-tv": 0.03}
-"""What is tried beside the network, in the order of preference: by what share less its predicted error must be."""
+UNLEARNT = {"hyper-laplacian": (0.02, 0.05), "rl-tv": (0.03, 0.3)}
+"""What is tried beside the network, in the order of preference: by how much it must lead (`guard.Candidate`)."""
 
 
 class Chosen(NamedTuple):
@@ -49,12 +49,14 @@ class Chosen(NamedTuple):
         method: its name.
         psf: h x w, the largest of those that vary.
         solve: how an extended tile is deconvolved.
+        weight: of the data where the border is made to agree with the PSF; None: as it is, for PSFs that vary.
         box: what of the picture is deconvolved; None: all.
     """
 
     method: str
     psf: Tensor
     solve: Solve
+    weight: float | None
     box: Box | None = None
 
 
@@ -151,30 +153,30 @@ class DeconvolutionEngine:
         if isinstance(psf, Varying):
             method = methods.for_varying_psf(method)
             solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
-            return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
+            return Chosen(f"{method} varying", psf.psfs[0], solve, None), f"{summary}, {len(psf.psfs)} PSFs"
         if psf.numel() == 1:
-            return Chosen(NONE, psf, _unchanged), "none: there is no blur to take out"
+            return Chosen(NONE, psf, _unchanged, None), "none: there is no blur to take out"
         view = View(source, scale)
         if self._options.estimate:  # the search has judged what it gains
             method, why = ("hyper-laplacian", ": an estimated PSF") if method == "auto" else (method, "")
             solve, summary = self._solution(method, view, psf, seen)
-            return Chosen(method, psf, solve), summary + why
+            return Chosen(method, psf, solve, methods.data_weight(seen, exact=False)), summary + why
         auto = method == "auto"
         parts = [self._decoded(part) for part in _parts(view, max(psf.shape), 2 if auto else 1)]
         guard = Guard(parts, psf, seen, self._options.boundary)
         order = [*([DAYLIGHT] if self._network else []), *UNLEARNT] if auto else [method]
         candidates = [
-            Candidate(each, *self._solution(each, view, psf, seen), UNLEARNT.get(each, 0.0)) for each in order
+            Candidate(each, *self._solution(each, view, psf, seen), UNLEARNT.get(each, (0.0, 0.0))) for each in order
         ]
         if not auto:
             flaw = flaw_of(candidates[0], guard)
-            return Chosen(method, psf, candidates[0].solve), candidates[0].summary + (
+            return Chosen(method, psf, candidates[0].solve, methods.data_weight(seen)), candidates[0].summary + (
                 f"; beware: {flaw}" if flaw else ""
             )
         best, why = choose(candidates, guard)
         if best is None:
-            return Chosen(NONE, psf, _unchanged), why
-        return Chosen(best.method, psf, best.solve), best.summary + why
+            return Chosen(NONE, psf, _unchanged, None), why
+        return Chosen(best.method, psf, best.solve, methods.data_weight(seen)), best.summary + why
 
     def _solution(self, method: str, view: View, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
         """(how a method solves an extended tile, its summary)."""
@@ -205,7 +207,9 @@ class DeconvolutionEngine:
             return _within(
                 chosen.box, x, place, lambda part, at: self._deconvolved(part, chosen._replace(box=None), at)
             )
-        wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
+        pixels, psf, boundary = self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary
+        weight = chosen.weight
+        wide = extend(pixels, psf, boundary) if weight is None else extended(pixels, psf, boundary, weight)
         y = wide.inside(chosen.solve(wide, place))
         return linear_to_srgb(y) if self._linear else y
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.classical.boundary import extend
+from restore.classical.boundary import Extended
 from restore.classical.richardson_lucy import CLIPPED
-from restore.engines.deconv.methods import Measured, Solve
+from restore.engines.deconv.methods import Measured, Solve, data_weight, extended
 from restore.inference.engine import Place
 from restore.physics.fourier import convolve, multiplicity, otf
 from restore.physics.random import generator_for
@@ -58,13 +59,14 @@ class Candidate(NamedTuple):
         method: its name.
         solve: how it solves an extended tile.
         summary: in words.
-        lead: by what share less its predicted error must be than that of the methods before it.
+        lead: by how much less its predicted error must be than that of the methods before it, and by what share of what
+            is more than 1 in theirs: where the model is wrong, the closest fit need not be the best answer.
     """
 
     method: str
     solve: Solve
     summary: str
-    lead: float = 0.0
+    lead: tuple[float, float] = (0.0, 0.0)
 
 
 class Verdict(NamedTuple):
@@ -95,7 +97,7 @@ class Guard:
     def answers(self, candidate: Candidate) -> list[Tensor]:
         """Of each part, made once."""
         if candidate.method not in self._answers:
-            self._answers[candidate.method] = [self._answer(candidate, part) for part in self._parts]
+            self._answers[candidate.method] = [self._answer(candidate, wide) for wide in self._wide]
         return self._answers[candidate.method]
 
     def misfit(self, candidate: Candidate) -> Misfit:
@@ -117,7 +119,7 @@ class Guard:
         """Of an answer, or (None) of the picture as it is."""
         name = candidate.method if candidate else ""
         if name not in self._predicted:
-            shown = self._answers_to_shown(candidate) if candidate else self._shown_parts()
+            shown = self._answers_to_shown(candidate) if candidate else self._shown_parts
             energy = least = 0.0
             for part, noise, answer in zip(self._parts, self._noises, shown, strict=True):
                 weight = self._weight(part)
@@ -137,17 +139,28 @@ class Guard:
             change += float(self._inner(answer - part).double().square().sum())
         return amplified / max(change, 1e-12)
 
+    @cached_property
     def _shown_parts(self) -> list[Tensor]:
         return [part + _KEPT * noise for part, noise in zip(self._parts, self._noises, strict=True)]
 
+    @cached_property
+    def _wide(self) -> list[Extended]:
+        return [self._extended(part) for part in self._parts]
+
+    @cached_property
+    def _wide_shown(self) -> list[Extended]:
+        return [self._extended(part) for part in self._shown_parts]
+
+    def _extended(self, part: Tensor) -> Extended:
+        return extended(part, self._psf, self._boundary, data_weight(self._seen))
+
     def _answers_to_shown(self, candidate: Candidate) -> list[Tensor]:
         if candidate.method not in self._shown:
-            self._shown[candidate.method] = [self._answer(candidate, part) for part in self._shown_parts()]
+            self._shown[candidate.method] = [self._answer(candidate, wide) for wide in self._wide_shown]
         return self._shown[candidate.method]
 
-    def _answer(self, candidate: Candidate, part: Tensor) -> Tensor:
-        wide = extend(part, self._psf, self._boundary)
-        return wide.inside(candidate.solve(wide, Place(0, 0, part.shape[-2], part.shape[-1])))
+    def _answer(self, candidate: Candidate, wide: Extended) -> Tensor:
+        return wide.inside(candidate.solve(wide, Place(0, 0, wide.height, wide.width)))
 
     def _transfer(self, part: Tensor) -> Tensor:
         return otf(self._psf.to(part), (part.shape[-2], part.shape[-1]))
@@ -222,8 +235,10 @@ def _best_predicted(candidates: Sequence[Candidate], guard: Guard) -> Candidate:
     """Of those in the order of preference."""
     best = candidates[0]
     for candidate in candidates[1:]:
-        if guard.predicted(best) <= WELL:
+        least = guard.predicted(best)
+        if least <= WELL:
             break
-        if guard.predicted(candidate) < (1 - candidate.lead) * guard.predicted(best):
+        lead, share = candidate.lead
+        if guard.predicted(candidate) < least - lead - share * (least - 1):
             best = candidate
     return best

@@ -85,8 +85,8 @@ def _sky(crops: list[Tensor], sigma: float) -> float:
 
 
 def extended(x: Tensor, psf: Tensor, boundary: str, weight: float) -> Extended:
-    """A picture with a border that agrees with the PSF: what its hyper-Laplacian deconvolution, blurred again, is there,
-    a few times over. From "liu-jia" alone; the other borders are meant as they are.
+    """A picture with a border that agrees with the PSF: three times over, what its hyper-Laplacian deconvolution has
+    there when it is blurred again. From "liu-jia" alone; the other borders are meant as they are.
 
     Args:
         weight: of the data (`weight_for`).

@@ -54,7 +54,7 @@ def test_predicted_error_ranks_answers_as_their_error_does_where_their_misfit_do
     assert predicted[0] == pytest.approx(1.0, abs=0.05) and predicted == sorted(predicted)
     errors = [float((guard.answers(each)[0] - truth).square().mean()) for each in answers]
     assert errors == sorted(errors) and predicted[2] > 1.1 * predicted[1] > 1.1 * predicted[0]
-    assert guard.misfit(answers[2]).whole < 1.1, "the misfit hardly tells them apart"
+    assert guard.misfit(answers[1]).whole < guard.misfit(exact).whole, "by its misfit the truth is the worse one"
 
 
 def test_an_answer_that_is_amplified_noise_re_blurs_well_and_is_refused(pair):
@@ -88,10 +88,11 @@ def test_what_comes_later_must_lead_and_what_is_good_enough_ends_the_search(pair
     close = candidate("close", lambda y: hyper_laplacian(y, gauss(2.0), 1000.0))
     blunt = candidate("blunt", lambda y: hyper_laplacian(y, gauss(2.0), 30.0))
     better, worse = sorted([RIGHT, close], key=guard.predicted)
-    share = 1 - guard.predicted(better) / guard.predicted(worse)
-    assert 0 < share < 0.1 and choose([worse, better], guard).chosen is better
-    assert choose([worse, better._replace(lead=share + 0.01)], guard).chosen is worse
-    assert choose([blunt, RIGHT._replace(lead=0.1)], guard).chosen.method == "right"
+    less, more = guard.predicted(worse) - guard.predicted(better), guard.predicted(worse) - 1
+    assert 0 < less < 0.1 < more and choose([worse, better], guard).chosen is better
+    for lead in ((less + 0.01, 0.0), (0.0, less / more + 0.01)):
+        assert choose([worse, better._replace(lead=lead)], guard).chosen is worse
+    assert choose([blunt, RIGHT._replace(lead=(0.03, 0.3))], guard).chosen.method == "right"
     exact = candidate("exact", lambda y: pair[0])
     never = candidate("never", lambda y: pytest.fail("it need not be tried"))
     assert guard.predicted(exact) <= WELL and choose([exact, never], guard).chosen is exact

@@ -21,8 +21,9 @@ from restore.classical.boundary import Extended, extend
 from restore.classical.wiener import gcv
 from restore.engines.blind_psf.fitted import digest
 from restore.engines.deconv import methods
+from restore.engines.deconv.bars import Box, Inside, beside_bars
 from restore.engines.deconv.guard import Candidate, Guard, choose, flaw_of
-from restore.engines.deconv.methods import Measured, Solve, measure_crops
+from restore.engines.deconv.methods import Measured, Solve, extended, measure_crops
 from restore.engines.deconv.network import DAYLIGHT, DeconvolutionNetwork, network_of, shipped
 from restore.engines.deconv.options import DeconvOptions
 from restore.engines.deconv.prior import DenoisingPrior, prior_of
@@ -40,8 +41,8 @@ _SAMPLE = 768  # px, side of the part that cross-validation uses
 _PART = 256  # px, least side of the parts that answers are tried on
 _RINGS = 3  # px beyond the PSF's half, to which what lies beyond an edge of the picture rings
 NONE = "none"
-UNLEARNT = ("hyper-laplacian", "rl-tv")
-"""What is tried beside the network, in the order of preference."""
+UNLEARNT = {"hyper-laplacian": (0.02, 0.05), "rl-tv": (0.03, 0.3)}
+"""What is tried beside the network, in the order of preference: by how much it must lead (`guard.Candidate`)."""
 
 
 class Chosen(NamedTuple):
@@ -51,11 +52,15 @@ class Chosen(NamedTuple):
         method: its name.
         psf: h x w, the largest of those that vary.
         solve: how an extended tile is deconvolved.
+        weight: of the data where the border is made to agree with the PSF; None: as it is, for PSFs that vary.
+        box: what of the picture is deconvolved; None: all.
     """
 
     method: str
     psf: Tensor
     solve: Solve
+    weight: float | None
+    box: Box | None = None
 
 
 class DeconvolutionEngine:
@@ -64,8 +69,8 @@ class DeconvolutionEngine:
     Args:
         options: `psf` may be a file (picture of any depth, .npy, or .npz of PSFs that vary over the picture), a folder
             of files named as the pictures, a description (`restore.physics.psf`), an array h x w, or "estimate…".
-        method: "auto" (the task's method "measured") takes the shipped network where there is noise; for an estimated
-            PSF, or without those weights, hyper-Laplacian.
+        method: "auto" (the task's method "measured") tries the shipped network and `UNLEARNT`, and takes what the guard
+            predicts to be best (`restore.engines.deconv.guard`); for an estimated PSF, hyper-Laplacian.
     """
 
     def __init__(self, options: DeconvOptions, method: str = "auto") -> None:
@@ -115,7 +120,12 @@ class DeconvolutionEngine:
         noise = self._options.noise
         sample = known_crops if flat or not source.missing.filled else sample_crops  # lights lie on a flat sky
         crops = [self._decoded(crop) for crop in sample(source, scale)]
-        seen = measure_crops(crops, None if noise is None else noise / 255)
+        given = None if noise is None else noise / 255
+        seen = measure_crops(crops, given)
+        box = None if isinstance(psf, Varying) else beside_bars(view, scale, psf, seen.sigma)
+        if box:
+            source, flat = ColourView.of(Inside(view, box)), False
+            seen = measure_crops([self._decoded(crop) for crop in sample_crops(source, scale)], given)
         chosen, summary = self._choose(source, scale, psf, seen)
         at = f" at {seen.white:.2f}" if seen.white < 1 else ""
         decisions = {
@@ -124,6 +134,9 @@ class DeconvolutionEngine:
             f"{seen.clipped:.1%} of the samples clipped{at}",
             "method": summary,
         }
+        if box:
+            chosen = chosen._replace(box=box)
+            decisions["bars"] = f"left as they are, around {source.info.width} x {source.info.height} px"
         cost = f"{chosen.method} {tuple(side.shape)}"
         kept = Kept(flat, margin=max(side.shape[-2:]) // 2 + _RINGS)
         return Condition(scale, chosen, decisions, self._spec(max(side.shape[-2:])), cost, kept=kept)
@@ -147,29 +160,31 @@ class DeconvolutionEngine:
         if isinstance(psf, Varying):
             method = methods.for_varying_psf(method)
             solve, summary = methods.by_richardson_lucy(method, psf, seen, self._iterations)
-            return Chosen(f"{method} varying", psf.psfs[0], solve), f"{summary}, {len(psf.psfs)} PSFs"
+            return Chosen(f"{method} varying", psf.psfs[0], solve, None), f"{summary}, {len(psf.psfs)} PSFs"
         if psf.numel() == 1:
-            return Chosen(NONE, psf, _unchanged), "none: there is no blur to take out"
+            return Chosen(NONE, psf, _unchanged, None), "none: there is no blur to take out"
         view = View(source, scale)
         if self._options.estimate:  # the search has judged what it gains
             method, why = ("hyper-laplacian", ": an estimated PSF") if method == "auto" else (method, "")
             solve, summary = self._solution(method, view, psf, seen)
-            return Chosen(method, psf, solve), summary + why
+            return Chosen(method, psf, solve, methods.data_weight(seen, exact=False)), summary + why
         auto = method == "auto"
         places = _parts(view, max(psf.shape), 2 if auto else 1)
         parts, known = [self._decoded(view.read(*place)) for place in places], [view.known(*place) for place in places]
         guard = Guard(parts, psf, seen, self._options.boundary, known)
         order = [*([DAYLIGHT] if self._network else []), *UNLEARNT] if auto else [method]
-        candidates = [Candidate(each, *self._solution(each, view, psf, seen)) for each in order]
+        candidates = [
+            Candidate(each, *self._solution(each, view, psf, seen), UNLEARNT.get(each, (0.0, 0.0))) for each in order
+        ]
         if not auto:
             flaw = flaw_of(candidates[0], guard)
-            return Chosen(method, psf, candidates[0].solve), candidates[0].summary + (
+            return Chosen(method, psf, candidates[0].solve, methods.data_weight(seen)), candidates[0].summary + (
                 f"; beware: {flaw}" if flaw else ""
             )
         best, why = choose(candidates, guard)
         if best is None:
-            return Chosen(NONE, psf, _unchanged), why
-        return Chosen(best.method, psf, best.solve), best.summary + why
+            return Chosen(NONE, psf, _unchanged, None), why
+        return Chosen(best.method, psf, best.solve, methods.data_weight(seen)), best.summary + why
 
     def _solution(self, method: str, view: View, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
         """(how a method solves an extended tile, its summary)."""
@@ -196,12 +211,29 @@ class DeconvolutionEngine:
         """1 x C x H x W, as it lies in the picture -> the same."""
         if chosen.method == NONE or bool((x.amax((-2, -1)) == x.amin((-2, -1))).all()):
             return x  # what is constant, a blur has not changed
-        wide = extend(self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary)
+        if chosen.box:
+            return _within(
+                chosen.box, x, place, lambda part, at: self._deconvolved(part, chosen._replace(box=None), at)
+            )
+        pixels, psf, boundary = self._decoded(x.float()), chosen.psf.to(x.device), self._options.boundary
+        weight = chosen.weight
+        wide = extend(pixels, psf, boundary) if weight is None else extended(pixels, psf, boundary, weight)
         y = wide.inside(chosen.solve(wide, place))
         return linear_to_srgb(y) if self._linear else y
 
     def _decoded(self, x: Tensor) -> Tensor:
         return srgb_to_linear(x) if self._linear else x
+
+
+def _within(box: Box, x: Tensor, place: Place, restored: Callable[[Tensor, Place], Tensor]) -> Tensor:
+    """A tile, restored where it lies in the box."""
+    top, bottom = (min(max(row - place.top, 0), x.shape[-2]) for row in (box.top, box.bottom))
+    left, right = (min(max(column - place.left, 0), x.shape[-1]) for column in (box.left, box.right))
+    if top == bottom or left == right:
+        return x
+    y, at = x.clone(), place._replace(top=place.top + top, left=place.left + left)
+    y[..., top:bottom, left:right] = restored(x[..., top:bottom, left:right], at)
+    return y
 
 
 def _unchanged(y: Extended, place: Place) -> Tensor:

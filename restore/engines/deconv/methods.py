@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from restore.classical.boundary import Extended
+from restore.classical.boundary import Extended, extend
 from restore.classical.hyper_laplacian import hyper_laplacian, weight_for
 from restore.classical.plug_and_play import plug_and_play
 from restore.classical.richardson_lucy import CLIPPED, richardson_lucy
@@ -24,6 +24,7 @@ from restore.engines.deconv.psf import Varying
 from restore.errors import ConfigError
 from restore.inference.engine import Place
 from restore.physics.blurred_noise import blurred_noise
+from restore.physics.fourier import convolve, otf
 from restore.physics.operators import VaryingBlur
 
 METHODS = ("wiener", "rl", "rl-tv", "hyper-laplacian", "pnp", "infwide")
@@ -31,6 +32,8 @@ _SATURATED = 0.002  # share of clipped pixels from which on methods that can mod
 _LEAST_NOISE = 0.3 / 255  # rounding to 8 bits
 _OUTLIERS, _SKY_NOISE = 1e-3, 6.0  # share of the pixels; stds of the noise between a sky's least value and its median
 _LEAST_MISFIT = 2 / 255  # what a made-up border and an inexact PSF leave unexplained, as noise to learned priors
+
+_AGREEMENTS = 3  # passes
 
 Solve = Callable[[Extended, Place], Tensor]
 """An extended tile, and where it lies in the picture -> its deconvolution, of the extended size."""
@@ -81,6 +84,24 @@ def _sky(crops: list[Tensor], sigma: float) -> float:
     return max(0.0, float(lowest.min())) if bool((middle - lowest < _SKY_NOISE * sigma).all()) else 0.0
 
 
+def extended(x: Tensor, psf: Tensor, boundary: str, weight: float) -> Extended:
+    """A picture with a border that agrees with the PSF: three times over, what its hyper-Laplacian deconvolution has
+    there when it is blurred again. From "liu-jia" alone; the other borders are meant as they are.
+
+    Args:
+        weight: of the data (`weight_for`).
+    """
+    y = extend(x, psf, boundary)
+    if boundary != "liu-jia":
+        return y
+    known, most = y.known(), y.pixels.amax()
+    transfer = otf(psf.to(x), (y.pixels.shape[-2], y.pixels.shape[-1]))
+    for _ in range(_AGREEMENTS):
+        sharp = hyper_laplacian(y.pixels, psf, weight).clamp(min=0).clamp(max=most)
+        y = y._replace(pixels=torch.where(known, y.pixels, convolve(sharp, transfer)))
+    return y
+
+
 def by_network(network: DeconvolutionNetwork, psf: Tensor, seen: Measured) -> tuple[Solve, str]:
     scale = headroom(seen.white) if seen.saturated and network.name == LOW_LIGHT else 1.0
     level = max(seen.sigma, _LEAST_MISFIT)
@@ -95,8 +116,13 @@ def by_wiener(psf: Tensor, weight: float) -> tuple[Solve, str]:
     return lambda y, place: wiener(y.pixels, psf, weight), f"wiener, weight {weight:.3g} by cross-validation"
 
 
+def data_weight(seen: Measured, *, exact: bool = True) -> float:
+    """Of the hyper-Laplacian, for a PSF that is exact or an estimate."""
+    return weight_for(seen.sigma) if exact else min(weight_for(seen.sigma), INEXACT)
+
+
 def by_hyper_laplacian(psf: Tensor, seen: Measured, *, exact: bool = True) -> tuple[Solve, str]:
-    weight = weight_for(seen.sigma) if exact else min(weight_for(seen.sigma), INEXACT)
+    weight = data_weight(seen, exact=exact)
     return lambda y, place: hyper_laplacian(y.pixels, psf, weight), f"hyper-laplacian, weight {weight:.0f}"
 
 

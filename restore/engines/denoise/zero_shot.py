@@ -66,11 +66,12 @@ class ZeroShotEngine:
         return self
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
-        work = x[:, 0]
-        if self._pd is None or self._pd == 1:
-            return {"result": within_range(work, condition.data, lambda y: nl_bayes(y, condition.data, self._params))}
-        phases = lambda y: nl_bayes_phases(y, condition.data, self._pd, self._params)  # noqa: E731
-        return {"result": within_range(work, condition.data, phases)}
+        noise, pd = condition.data, self._pd or 1
+
+        def denoise(y: Tensor) -> Tensor:
+            return nl_bayes(y, noise, self._params) if pd == 1 else nl_bayes_phases(y, noise, pd, self._params)
+
+        return {"result": within_range(x[:, 0], noise, denoise)}
 
 
 def within_range(x: Tensor, noise: NoiseModel, denoise: Callable[[Tensor], Tensor]) -> Tensor:

@@ -82,7 +82,7 @@ def test_it_says_what_it_takes_and_clipped_samples_do_not_choose(psf, pair):
         return prepared(deconvolution(method, psf.numpy()), picture).decisions["method"]
 
     said = [chosen("auto", picture) for picture in (bright, pair[1])]
-    assert all(each.startswith("network deconv: leaves ") for each in said)
+    assert all(each.startswith("network deconv: misses held-out data by ") for each in said)
     assert chosen("infwide", pair[1]) == "network deconv"
     assert "60 iterations, with a model of clipping" in chosen("rl", bright)
 

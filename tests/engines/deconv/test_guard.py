@@ -8,7 +8,7 @@ import torch
 
 from restore.classical.hyper_laplacian import hyper_laplacian
 from restore.classical.richardson_lucy import richardson_lucy
-from restore.engines.deconv.guard import MOST_MISFIT, Candidate, Guard, choose, flaw_of
+from restore.engines.deconv.guard import MOST_MISFIT, WELL, Candidate, Guard, choose, flaw_of
 from restore.engines.deconv.methods import Measured
 from restore.physics.psf import gauss
 from restore.picture import Picture
@@ -39,10 +39,22 @@ NOISY = candidate("noisy", lambda y: richardson_lucy(y, gauss(2.0), 300))
 
 def test_a_right_answer_leaves_the_noise_and_is_better_than_the_picture(pair):
     guard = guarding(pair[1], gauss(2.0))
-    withheld, of_input, amplified = guard.held_out(RIGHT)
     assert guard.misfit(RIGHT).whole == pytest.approx(1.0, abs=0.05)
-    assert withheld == pytest.approx(1.0, abs=0.05) and of_input > withheld + 0.5 and amplified < 0.2
-    assert not flaw_of(RIGHT, guard)
+    assert guard.predicted(RIGHT) == pytest.approx(1.1, abs=0.1) and guard.predicted(None) > 3
+    assert guard.amplified(RIGHT) < 0.2 and not flaw_of(RIGHT, guard)
+
+
+def test_predicted_error_ranks_answers_as_their_error_does_where_their_misfit_does_not(pair):
+    """The truth itself leaves nothing but the withheld noise; re-blurred, what lacks detail looks as good."""
+    truth, y = pair
+    guard = guarding(y, gauss(2.0))
+    exact = candidate("exact", lambda y: truth)
+    answers = [exact, *(candidate(str(w), lambda y, w=w: hyper_laplacian(y, gauss(2.0), w)) for w in (1500.0, 200.0))]
+    predicted = [guard.predicted(each) for each in answers]
+    assert predicted[0] == pytest.approx(1.0, abs=0.05) and predicted == sorted(predicted)
+    errors = [float((guard.answers(each)[0] - truth).square().mean()) for each in answers]
+    assert errors == sorted(errors) and predicted[2] > 1.1 * predicted[1] > 1.1 * predicted[0]
+    assert guard.misfit(answers[1]).whole < guard.misfit(exact).whole, "by its misfit the truth is the worse one"
 
 
 def test_an_answer_that_is_amplified_noise_re_blurs_well_and_is_refused(pair):
@@ -52,14 +64,15 @@ def test_an_answer_that_is_amplified_noise_re_blurs_well_and_is_refused(pair):
     assert guard.misfit(NOISY).whole < 1.1 and psnr(answer, pair[0]) < psnr(y, pair[0])
     assert "of what it changes is noise" in flaw_of(NOISY, guard)
     smooth = candidate("smooth", lambda y: hyper_laplacian(y, gauss(2.0), 120.0))
-    verdict = choose([NOISY, smooth], guard)
-    assert verdict.chosen is smooth and "; not noisy: " in verdict.why
+    assert guard.predicted(smooth) < guard.predicted(NOISY) and choose([NOISY, smooth], guard).chosen is smooth
+    verdict = choose([NOISY], guard)
+    assert verdict.chosen is None and "; not noisy: " in verdict.why
 
 
 def test_a_psf_of_twice_the_size_leaves_the_picture_alone(pair):
     wrong = candidate("wrong", lambda y: hyper_laplacian(y, gauss(4.0), 1500.0))
     guard = guarding(pair[1], gauss(4.0))
-    assert guard.misfit(wrong).blocks > MOST_MISFIT
+    assert guard.misfit(wrong).blocks > MOST_MISFIT.blocks
     verdict = choose([wrong], guard)
     assert verdict.chosen is None and "is the PSF right?" in verdict.why
     codes = (pair[1][0].movedim(0, -1).clamp(0, 1) * 255).round().byte().numpy()
@@ -70,12 +83,28 @@ def test_a_psf_of_twice_the_size_leaves_the_picture_alone(pair):
     assert "; beware: re-blurred it misses the picture by" in named
 
 
-def test_what_comes_later_must_be_clearly_better(pair):
+def test_what_comes_later_must_lead_and_what_is_good_enough_ends_the_search(pair):
     guard = guarding(pair[1], gauss(2.0))
-    same = candidate("same", lambda y: hyper_laplacian(y, gauss(2.0), 1600.0))
+    close = candidate("close", lambda y: hyper_laplacian(y, gauss(2.0), 1000.0))
     blunt = candidate("blunt", lambda y: hyper_laplacian(y, gauss(2.0), 30.0))
-    assert choose([RIGHT, same], guard).chosen is RIGHT and choose([same, RIGHT], guard).chosen is same
-    assert guard.misfit(blunt).whole > 1.15 + 0.19 and choose([blunt, RIGHT], guard).chosen is RIGHT
+    better, worse = sorted([RIGHT, close], key=guard.predicted)
+    less, more = guard.predicted(worse) - guard.predicted(better), guard.predicted(worse) - 1
+    assert 0 < less < 0.1 < more and choose([worse, better], guard).chosen is better
+    for lead in ((less + 0.01, 0.0), (0.0, less / more + 0.01)):
+        assert choose([worse, better._replace(lead=lead)], guard).chosen is worse
+    assert choose([blunt, RIGHT._replace(lead=(0.03, 0.3))], guard).chosen.method == "right"
+    exact = candidate("exact", lambda y: pair[0])
+    never = candidate("never", lambda y: pytest.fail("it need not be tried"))
+    assert guard.predicted(exact) <= WELL and choose([exact, never], guard).chosen is exact
+
+
+def test_what_was_put_on_top_makes_every_answer_a_wrong_one(pair):
+    y = pair[1].clone()
+    y[..., 100:130, 60:200] = 0.0
+    guard = guarding(y, gauss(2.0))
+    misfit = guard.misfit(RIGHT)
+    assert misfit.blocks < MOST_MISFIT.blocks and misfit.whole > MOST_MISFIT.whole
+    assert "re-blurred it misses" in flaw_of(RIGHT, guard)
 
 
 def sky(level):

@@ -163,8 +163,8 @@ TASKS: dict[str, Task] = {
     ),
     "degrade": Task(
         summary="Make pictures worse, for test cases: gaussian, poisson, speckle, salt-pepper, correlated, developed, "
-        "camera, jpeg, resize, random (one of them, drawn for each picture), none; blur; smaller ones: downscale, "
-        "real-world.",
+        "grain, camera, jpeg, resize, random (one of them, drawn for each picture), none; blur; smaller ones: "
+        "downscale, real-world.",
         ending="degraded",
         methods={
             "gaussian": _degrade("gaussian", "GaussianOptions"),
@@ -173,6 +173,7 @@ TASKS: dict[str, Task] = {
             "salt-pepper": _degrade("salt-pepper", "SaltPepperOptions"),
             "correlated": _degrade("correlated", "CorrelatedOptions"),
             "developed": _degrade("developed", "DevelopedOptions"),
+            "grain": _degrade("grain", "GrainOptions"),
             "camera": _degrade("camera", "CameraOptions"),
             "jpeg": _degrade("jpeg", "JpegOptions", quality=100),
             "resize": _degrade("resize", "ResizeOptions"),

@@ -85,7 +85,7 @@ TASKS = {
     "denoise": Bench(
         choice_situations.DENOISE,
         {
-            **{name: {"method": "network", "weights": name} for name in ("denoise", "denoise_white", "denoise_mild")},
+            **{name: {"method": "network", "weights": name} for name in ("denoise", "denoise_white")},
             **_plain("zero-shot"),
             "zero-shot, quality": {"method": "zero-shot", "preset": "quality"},
             **{name: {"method": "classical", "algorithm": name} for name in ("nlm", "wavelet", "opencv-nlm")},

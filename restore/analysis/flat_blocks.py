@@ -25,7 +25,7 @@ _EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
 _ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
 _REGULAR = 8.0  # spread over frequencies, within one intensity, from which blocks are dots or weave
 _PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
-_LEAST_REACH = 1.5 / 255
+_REACH, _LEAST_REACH = 2.5, 1.5 / 255
 _MOSTLY, _STRONG = (0.75, 0.9), (20 / 255, 35 / 255)  # share of samples, for noise up to the first and from the second
 _QUARTILE = 0.6745  # of a standard normal
 
@@ -72,13 +72,12 @@ def spread_at_ends(crops: Sequence[Tensor]) -> float:
 def is_two_valued(crops: Sequence[Tensor], sigma: float) -> bool:
     """Whether a picture is black and white but for noise of this std: print, whose shades are dots or none.
 
-    Most of its samples lie within twice the noise of either; of strong noise more of them, which may be a photograph.
+    Most of its pixels lie, in all colours, within 2.5 times the noise of either; of strong noise more of them, or it
+    may be a photograph.
     """
-    x = torch.cat([crop[crop.isfinite()].flatten() for crop in crops]).float()
-    if not len(x):
-        return False
-    reach = 2 * max(sigma, _LEAST_REACH)
-    share = float(((x < reach) | (x > 1 - reach)).float().mean())
+    reach = _REACH * max(sigma, _LEAST_REACH)
+    ends = [((crop < reach).all(0) | (crop > 1 - reach).all(0))[crop.isfinite().all(0)] for crop in crops]
+    share = float(torch.cat(ends).float().mean().nan_to_num(0.0))
     low, high = _STRONG
     return share > _MOSTLY[0] + (_MOSTLY[1] - _MOSTLY[0]) * min(max((sigma - low) / (high - low), 0.0), 1.0)
 

@@ -35,6 +35,7 @@ _SHOWN = {
     "correlated": (("sigma", "coarse_sigma", 255), ("blur", "blur", 1)),
     "resize": (("sigma", "coarse_sigma", 255), ("factor", "factor", 1)),
     "developed": (("sigma", "developed", 255), ("luma blur", "luma_blur", 1), ("chroma blur", "chroma_blur", 1)),
+    "grain": (("sigma", "developed", 255), ("blur", "luma_blur", 1)),
     "camera": (("ISO", "camera iso", 1),),
 }
 
@@ -45,6 +46,7 @@ _FIELDS = {
     ("correlated", "sigma"): "coarse_sigma",
     ("resize", "sigma"): "coarse_sigma",
     ("developed", "sigma"): "developed",
+    ("grain", "sigma"): "developed",
 }
 
 
@@ -125,8 +127,8 @@ def recipe_of(kind: str, values: Mapping[str, Any]) -> NoiseRecipe:
 
 
 def without_colour(recipe: NoiseRecipe) -> NoiseRecipe:
-    """The same mixture without what only grey or RGB can have: noise of cameras and of developed pictures, JPEG."""
-    colour = ("camera", "developed", "jpeg")
+    """The same mixture without what only grey or RGB can have: noise of cameras, developed pictures and film, JPEG."""
+    colour = ("camera", "developed", "grain", "jpeg")
     weights = {kind: weight for kind, weight in recipe.weights.items() if kind not in colour}
     return replace(recipe, weights=weights)
 

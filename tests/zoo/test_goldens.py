@@ -140,9 +140,8 @@ class Golden(NamedTuple):
 
 GOLDENS: dict[str, Golden] = {
     "cbsn": Golden(correlated, lambda x: denoised("cbsn", x), 24.622, 27.434),
-    "denoise": Golden(correlated, lambda x: denoised("denoise", x), 24.622, 30.072),
-    "denoise_mild": Golden(white, lambda x: denoised("denoise_mild", x), 20.266, 31.410),
-    "denoise_white": Golden(white, lambda x: denoised("denoise_white", x), 20.266, 31.380),
+    "denoise": Golden(correlated, lambda x: denoised("denoise", x), 24.622, 30.310),
+    "denoise_white": Golden(white, lambda x: denoised("denoise_white", x), 20.266, 31.485),
     "deconv": Golden(lambda: blurred(3), lambda x: deconvolved("deconv", x, "infwide"), 27.926, 33.154),
     "deconv_low_light": Golden(
         in_low_light, lambda x: deconvolved("deconv_low_light", x, "infwide"), 19.261, 26.070, lambda: 1.15 * scene()

@@ -14,7 +14,7 @@ from restore.physics.fourier import data_step, difference_power, otf
 from restore.zoo import resolver
 
 NAMES = {"cbsn": "denoise", "deblur": "deblur", "deconv": "deconv", "deconv_low_light": "deconv",
-         "deconv_prior": "denoise", "denoise": "denoise", "denoise_mild": "denoise", "denoise_white": "denoise",
+         "deconv_prior": "denoise", "denoise": "denoise", "denoise_white": "denoise",
          "upscale_x2": "upscale", "upscale_x4": "upscale", "upscale_x4_gan": "upscale",
          "upscale_x4_real": "upscale"}  # fmt: skip
 State = dict[str, Tensor]

@@ -63,7 +63,7 @@ class GaussianOptions(NoiseOptions):
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 25.0
     """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
-    (12): std of white noise as strong where it is coarse."""
+    (12), grain (12, in the middle tones): std of white noise as strong where it is coarse."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class CorrelatedOptions(NoiseOptions):
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
     """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
-    (12): std of white noise as strong where it is coarse."""
+    (12), grain (12, in the middle tones): std of white noise as strong where it is coarse."""
     blur: Annotated[float, Number(0, 3, "PIXELS")] = 0.8
     """correlated: std of the Gaussian that correlates the noise (0.8); 0 is white."""
     dependence: Annotated[float, Number(0, 1, "SHARE")] = 0.0
@@ -106,9 +106,18 @@ class DevelopedOptions(NoiseOptions):
 
     sigma: Annotated[float, Number(0.1, 255, "LEVEL")] = 12.0
     """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
-    (12): std of white noise as strong where it is coarse."""
+    (12), grain (12, in the middle tones): std of white noise as strong where it is coarse."""
     dependence: Annotated[float, Number(0, 1, "SHARE")] = 0.0
     """correlated, developed: how much the variance follows the brightness (0)."""
+
+
+@dataclass(frozen=True)
+class GrainOptions(NoiseOptions):
+    """Grain of film: alike in all colours, of the middle tones."""
+
+    sigma: Annotated[float, Number(0.1, 255, "LEVEL")] = 12.0
+    """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
+    (12), grain (12, in the middle tones): std of white noise as strong where it is coarse."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ class ResizeOptions(NoiseOptions):
 
     sigma: Annotated[float, Number(0, 255, "LEVEL")] = 15.0
     """gaussian (25), correlated, resize (15): std in 8-bit units (0..255); speckle (25): std at white; developed
-    (12): std of white noise as strong where it is coarse."""
+    (12), grain (12, in the middle tones): std of white noise as strong where it is coarse."""
     factor: Annotated[float, Number(1, 8, "FACTOR")] = 1.7
     """resize: how much larger the noise is made (1.7); downscale, real-world: how much smaller the picture (4)."""
 

@@ -30,7 +30,9 @@ _FINER = 3.0  # times that of the noise itself
 _LITTLE = 0.58  # of the noise's std: of noise that is there more is taken away
 
 
-def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, white: bool = False) -> tuple[float, str]:
+def gentler(
+    level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, white: bool = False, printed: bool = False
+) -> tuple[float, str]:
     """(factor of the level, 0 to 1; why, in words).
 
     Args:
@@ -38,6 +40,7 @@ def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, whi
         x: 1 x C x H x W, a part of the picture in [0, 1] units.
         removed: what the network takes away from it, told a curve of levels.
         white: the network is the one for white noise.
+        printed: the picture is dots and letters, which repeat, and so do traces of them.
     """
     most = _EXCESS if white or level.value <= _CLEAR else _EXCESS_COARSE
     most += _CERTAIN * level.noise.confidence
@@ -45,7 +48,7 @@ def gentler(level: Level, x: Tensor, removed: Callable[[Tensor], Tensor], *, whi
     for factor in _FACTORS:
         y = removed(level.curve * factor)
         taken = float(y.square().mean().sqrt())
-        if level.noise.confidence < _SURE and taken > _SEEN and periodic_share(y[0]) > _REPEATS:
+        if not printed and level.noise.confidence < _SURE and taken > _SEEN and periodic_share(y[0]) > _REPEATS:
             return 0.0, "what would be taken away is a pattern that repeats"
         told = factor * float(level_map(x, noise.to(x.device)[None]).square().mean().sqrt())
         little = taken * level.noise.coarseness < _LITTLE * told

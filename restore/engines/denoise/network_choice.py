@@ -38,6 +38,7 @@ _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 _SURE = 0.5  # confidence in it, from which weak noise that measures as white is
 _TRIED = 160  # px, side of the part on which it is tried how much is taken away
 _LEAST_TRIED = 32  # px, of smaller pictures a third
+_TOLD = 0.85  # of a measured level of coarse noise: a little more noise left, and less distortion
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
 
@@ -68,6 +69,8 @@ def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str
     colours = ColourView.of(source)  # alpha is not noisy
     scale = find_scale(colours)
     level = measure_level(colours, scale, sigma)
+    if level.noise.correlated and not level.given:
+        level = level._replace(curve=_TOLD * level.curve)
     white, why = is_white(level)
     return Diagnosis(source.info, scale, level, white, (names or shipped())[white], why, method=_method(level))
 
@@ -127,7 +130,7 @@ class DiagnosingDenoiser:
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
         """With the level that does not take the picture for noise (`gentler`)."""
         level = diagnosis.level
-        if level.given or level.negligible or diagnosis.method == PRINT:
+        if level.given or level.negligible:
             return diagnosis
         view = View(source, diagnosis.scale)
         part = view.middle(min(_TRIED, max(_LEAST_TRIED, min(view.size) // 3)))
@@ -135,20 +138,30 @@ class DiagnosingDenoiser:
         if not height or not width:
             return diagnosis
         x = part[None, ..., :height, :width].to(device)
+        printed = diagnosis.method == PRINT
         network = (self._white if diagnosis.white else self._general).cast(torch.float32, device)
 
         def removed(curve: Tensor) -> Tensor:
             condition = Condition(diagnosis.scale, curve)
             return network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
 
-        factor, why = gentler(level, x[:, 0], removed, white=diagnosis.white)
+        def removed_from_print(curve: Tensor) -> Tensor:
+            return _of_print(x[:, 0], level.noise) - x[:, 0]
+
+        taken = removed_from_print if printed else removed
+        factor, why = gentler(level, x[:, 0], taken, white=diagnosis.white, printed=printed)
         if factor == 1:
             return diagnosis
-        return replace(diagnosis, level=level._replace(curve=level.curve * factor), why=f"{diagnosis.why}; {why}")
+        method, factor = ("network", 0.0) if printed else (diagnosis.method, factor)
+        level = level._replace(curve=level.curve * factor)
+        return replace(diagnosis, level=level, why=f"{diagnosis.why}; {why}", method=method)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         if isinstance(condition.data, NoiseModel):
-            noise = condition.data
-            return {"result": within_range(x[:, 0], noise, lambda y: nl_bayes(y, noise, _PRINT_PARAMS))}
+            return {"result": _of_print(x[:, 0], condition.data)}
         white, curve = condition.data
         return (self._white if white else self._general)(x, replace(condition, data=curve), places)
+
+
+def _of_print(x: Tensor, noise: NoiseModel) -> Tensor:
+    return within_range(x, noise, lambda y: nl_bayes(y, noise, _PRINT_PARAMS))

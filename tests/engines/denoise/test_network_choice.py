@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from restore.analysis.colours import ColourView
 from restore.engines.denoise.network import DenoisingNetwork
-from restore.engines.denoise.network_choice import DiagnosingDenoiser, by_network
+from restore.engines.denoise.network_choice import PRINT, DiagnosingDenoiser, by_network, diagnose
+from restore.engines.denoise.noise_level import measure_level
 from restore.engines.denoise.options import NetworkOptions
 from restore.inference.engine import EngineOptions
 from restore.models import build
-from restore.picture import Picture
+from restore.picture import Picture, ValueScale
 from tests.inference.engines import restore
 
 
@@ -41,6 +43,7 @@ def noisy(kind, sigma=20.0):
 def test_the_noise_chooses(monkeypatch, pair, kind, chosen):
     picture = noisy(kind)
     monkeypatch.setattr(DiagnosingDenoiser, "_gentle", lambda self, diagnosis, source, device: diagnosis)
+    monkeypatch.setattr("restore.engines.denoise.network_choice._TOLD", 1.0)
     result, report = restore(DiagnosingDenoiser(*pair), picture)
     assert report.decisions["method"].startswith(f"network {chosen}: ") and kind in report.decisions["noise"]
     expected, _ = restore(pair[chosen == "fine"], picture)
@@ -85,3 +88,29 @@ def test_fingerprint_and_casts(pair):
 def test_weights_by_name_are_one_network():
     assert isinstance(by_network(NetworkOptions(weights="denoise")), DenoisingNetwork)
     assert isinstance(by_network(), DiagnosingDenoiser)
+
+
+def test_of_a_measured_level_of_coarse_noise_a_part_is_told():
+    measured = measure_level(ColourView.of(noisy("correlated")), ValueScale.nominal(noisy("correlated").info))
+    assert measured.noise.correlated
+    assert torch.allclose(diagnose(noisy("correlated")).level.curve, 0.85 * measured.curve)
+    white = measure_level(ColourView.of(noisy("white")), ValueScale.nominal(noisy("white").info))
+    assert torch.equal(diagnose(noisy("white")).level.curve, white.curve)
+    given = diagnose(noisy("correlated"), 10.0).level
+    assert torch.equal(given.curve, given.noise.curve())
+
+
+def test_print_goes_to_its_own_patches(pair):
+    """Dots of black and white with noise; the network gets none of it, and tiles change nothing."""
+    rows, columns = np.mgrid[:144, :160]
+    dots = np.where(np.cos(rows * 2 * np.pi / 6) * np.cos(columns * 2 * np.pi / 6) > 0.3 - 0.004 * columns, 255.0, 0.0)
+    noise = np.random.default_rng(1).normal(0, 12, (144, 160, 3))
+    picture = Picture.from_array(np.clip(np.rint(dots[..., None] + noise), 0, 255).astype(np.uint8))
+    result, report = restore(DiagnosingDenoiser(*pair), picture)
+    assert report.decisions["method"] == PRINT
+    before, after = (
+        float(np.square(x - dots[..., None]).mean()) ** 0.5 for x in (picture.pixels.astype(float), result)
+    )
+    assert after < 0.6 * before
+    tiled, _ = restore(DiagnosingDenoiser(*pair), picture, tile=128)
+    assert np.abs(tiled.astype(int) - result).max() <= 1

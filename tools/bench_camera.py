@@ -32,7 +32,7 @@ from torch import Tensor
 
 import restore
 from restore.degradations.cases import Array
-from restore.evaluation.methods import Method, restoring
+from restore.evaluation.methods import Method
 from restore.evaluation.protocol import EvaluationProtocol
 from restore.evaluation.samples import Sample, paired_sources, read_sample
 from restore.metrics.pixel import psnr
@@ -113,7 +113,8 @@ def rows_of(method: Method, data: Sequence[Sample]) -> list[Row]:
 
 
 def methods(args: argparse.Namespace) -> dict[str, Callable[[Sample], Array]]:
-    found: dict[str, Method] = {"restore": restoring(restore.load("denoise", device="cpu"))}
+    auto = restore.load("denoise", device="cpu")
+    found: dict[str, Method] = {"restore": lambda sample: auto(sample.damaged)}
     found |= {f"{Path(each).stem}, told the truth": told(each) for each in args.weights}
     if args.peers_folder:
         peers = network_peers(args.peers_folder)

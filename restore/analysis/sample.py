@@ -70,16 +70,17 @@ def known_crops(source: PictureSource, scale: ValueScale, crop: int = CROP, grid
 def _without_specks(crop: torch.Tensor) -> torch.Tensor:
     """C x H x W: unknown pixels that most of their neighbours surround have the value of one of them, three times."""
     for _ in range(_SPECKS):
-        absent = crop.isnan().any(0)
-        if not absent.any():
+        row, column = crop.isnan().any(0).nonzero(as_tuple=True)
+        if not len(row):
             break
         around = F.pad(crop, (1, 1, 1, 1), value=torch.nan)
-        height, width = absent.shape
-        near = torch.stack([around[:, 1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in _NEIGHBOURS])
-        known = ~near.isnan().any(1)
+        near = torch.stack([around[:, row + 1 + y, column + 1 + x] for y, x in _NEIGHBOURS], 1)  # C x 8 x N
+        known = ~near.isnan().any(0)
         first = known.int().argmax(0)  # the nearest that is known
-        value = near.gather(0, first.expand(1, len(crop), -1, -1))[0]
-        crop = torch.where(absent & (known.sum(0) >= _MOST), value, crop)
+        value = near[:, first, torch.arange(len(row))]
+        speck = known.sum(0) >= _MOST
+        crop = crop.clone()
+        crop[:, row[speck], column[speck]] = value[:, speck]
     return crop
 
 

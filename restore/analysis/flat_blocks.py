@@ -83,7 +83,7 @@ def is_two_valued(crops: Sequence[Tensor], sigma: float) -> bool:
 
 
 def _a_quarter(crops: Sequence[Tensor]) -> list[Tensor]:
-    """Of the pixels of each crop, drawn at random, the same ones each time (a grid would see half of a pattern): C x N"""
+    """Of the pixels of each crop, C x N, drawn at random, always the same (a grid would see half of a pattern)."""
     generator = torch.Generator().manual_seed(0)
     sizes = [crop.shape[1] * crop.shape[2] for crop in crops]
     drawn = [torch.randint(size, (max(1, size // 4),), generator=generator) for size in sizes]

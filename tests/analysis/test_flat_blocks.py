@@ -1,0 +1,63 @@
+"""What flat blocks hold: photons are certain noise, dots are none, print says its own noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from restore.analysis.flat_blocks import is_two_valued, spread_at_ends
+from restore.analysis.noise import estimate_noise
+from restore.physics.noise import add_poisson, quantise
+from restore.physics.random import generator_for
+
+ROWS, COLUMNS = torch.meshgrid(torch.arange(192.0), torch.arange(192.0), indexing="ij")
+
+
+def noisy(clean: Tensor, sigma: float) -> Tensor:
+    """H x W -> 3 x H x W, 8 bits."""
+    noise = torch.randn(3, *clean.shape, generator=torch.Generator().manual_seed(5))
+    return quantise(clean + sigma / 255 * noise)
+
+
+def dither() -> Tensor:
+    """A ramp by Bayer's matrix of 4 x 4."""
+    bayer = torch.tensor([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    return ((bayer.repeat(48, 48) + 0.5) / 16 < COLUMNS / 192).float()
+
+
+def dots() -> Tensor:
+    """A black field above, a lattice of dots below."""
+    lattice = ((ROWS % 3 < 2) & (COLUMNS % 3 < 2)).float()
+    return torch.where(ROWS < 64, 0.0, lattice)
+
+
+def test_the_noise_of_photons_is_certain():
+    scene = (0.15 + 0.7 * (ROWS + COLUMNS) / 384).expand(3, -1, -1)
+    x = quantise(add_poisson(scene[None], torch.tensor([30.0]), generator_for(3)))[0]
+    noise = estimate_noise([x])
+    assert noise.confidence == 1 and not noise.pattern
+
+
+@pytest.mark.parametrize("sigma", [4, 12, 30])
+def test_black_and_white_print_says_its_noise(sigma):
+    assert spread_at_ends([noisy(dither(), sigma)]) * 255 == pytest.approx(sigma, rel=0.15)
+    noise = estimate_noise([noisy(dither(), sigma)])
+    assert noise.two_valued and noise.sigma * 255 == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("sigma", [5, 15])
+def test_dots_are_no_flat_blocks(sigma):
+    """The level is that of the black field, not of the lattice, whose blocks are all alike."""
+    assert sigma / 1.5 < estimate_noise([noisy(dots(), sigma)]).sigma * 255 < 1.2 * sigma
+
+
+def test_photographs_are_not_of_two_values():
+    ramp = (ROWS + COLUMNS) / 384
+    for sigma in (5, 15, 35):
+        assert not is_two_valued([noisy(ramp, sigma)], sigma / 255)
+        dark_and_bright = torch.where(ramp < 0.5, 0.12 + 0.2 * ramp, 0.7 + 0.2 * ramp)
+        assert not is_two_valued([noisy(dark_and_bright, sigma)], sigma / 255)
+    colours = torch.stack([dither(), dither().T, 1 - dither()])  # each of two values, the picture of eight
+    assert not is_two_valued([colours], 0.02)
+    assert not is_two_valued([torch.full((3, 8, 8), torch.nan)], 0.02)

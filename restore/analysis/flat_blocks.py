@@ -23,7 +23,6 @@ _CHANCE = 2.5
 _JUDGED = 64  # blocks
 _EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
 _ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
-_REGULAR = 8.0  # spread over frequencies, within one intensity, from which blocks are dots or weave
 _PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
 _REACH, _LEAST_REACH = 2.5, 1.5 / 255
 _MOSTLY, _STRONG = (0.75, 0.9), (20 / 255, 35 / 255)  # share of samples, for noise up to the first and from the second
@@ -31,13 +30,11 @@ _QUARTILE = 0.6745  # of a standard normal
 
 
 def is_plain(power: Tensor, frequencies: Tensor) -> bool:
-    """Whether blocks (their powers, N x 64) are flat: alike, without more power in coarse than in fine details, and not
-    of a few fine frequencies, as dots are."""
+    """Whether blocks (their powers, N x 64) are flat: alike, and without more power in coarse than in fine details."""
     fine = power[:, frequencies].mean(1)
     least, most = fine.quantile(fine.new_tensor([0.1, 0.9])).clamp(min=1e-12).tolist()
     coarse = float(power[:, orders(1, 3)].mean() / fine.median().clamp(min=1e-12))
-    low, high = power[:, frequencies].median(0).values.clamp(min=1e-12).quantile(fine.new_tensor([0.1, 0.9])).tolist()
-    return coarse < _STRUCTURED and most < _EVEN_SPREAD[1] * least and high < _REGULAR * low
+    return coarse < _STRUCTURED and most < _EVEN_SPREAD[1] * least
 
 
 def certainty(blocks: Tensor, around: Tensor, levels: Tensor) -> tuple[float, bool]:

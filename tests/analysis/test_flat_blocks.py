@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,21 +22,29 @@ def noisy(clean: Tensor, sigma: float) -> Tensor:
     return quantise(clean + sigma / 255 * noise)
 
 
+def photograph() -> Tensor:
+    """192 x 192, grey."""
+    from skimage import data
+
+    return torch.from_numpy(data.coffee()[50:242, 200:392].copy()).float().mean(-1) / 255
+
+
 def dither() -> Tensor:
-    """A ramp by Bayer's matrix of 4 x 4."""
+    """By Bayer's matrix of 4 x 4."""
     bayer = torch.tensor([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
-    return ((bayer.repeat(48, 48) + 0.5) / 16 < COLUMNS / 192).float()
+    return ((bayer.repeat(48, 48) + 0.5) / 16 < photograph()).float()
 
 
 def dots() -> Tensor:
-    """A black field above, a lattice of dots below."""
-    lattice = ((ROWS % 3 < 2) & (COLUMNS % 3 < 2)).float()
-    return torch.where(ROWS < 64, 0.0, lattice)
+    """A black field above, a lattice of dots below, as a screen of 45 degrees makes of light greys."""
+    screen = (math.pi * (ROWS + COLUMNS) / 3).cos() * (math.pi * (ROWS - COLUMNS) / 3).cos()
+    return torch.where(ROWS < 64, 0.0, ((1 + screen) / 2 < 0.45 + 0.35 * COLUMNS / 192).float())
 
 
 def test_the_noise_of_photons_is_certain():
-    scene = (0.15 + 0.7 * (ROWS + COLUMNS) / 384).expand(3, -1, -1)
-    x = quantise(add_poisson(scene[None], torch.tensor([30.0]), generator_for(3)))[0]
+    """Though strong in bright parts and weak in dark ones."""
+    scene = torch.where(ROWS < 20, 0.05, torch.where(ROWS < 96, 0.3, 0.8)).expand(3, -1, -1)
+    x = quantise(add_poisson(scene[None], torch.tensor([200.0]), generator_for(3)))[0]
     noise = estimate_noise([x])
     assert noise.confidence == 1 and not noise.pattern
 

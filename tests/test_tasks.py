@@ -121,7 +121,7 @@ class TestRefusals:
             (
                 "degrade", "poisson", {"sigma": 5.0},
                 "--sigma does not go with poisson. It belongs to gaussian or speckle or correlated or developed or "
-                "resize",
+                "grain or resize",
             ),
             ("denoise", "auto", {"pd": 2, "budget": 60.0}, "--pd and --budget do not go together (--pd belongs"),
             ("denoise", "auto", {"presett": "fast"}, "there is no option --presett here. Did you mean 'preset'? Leave"),

@@ -6,7 +6,7 @@ photographs has hardly any fine details, fur and grass do. So is what repeats: s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ _SEEN = 2 / 255  # std of what is taken away: less has traces of JPEG's blocks
 _FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
 _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
 _FINER = 3.0  # times that of the noise itself
+_UNEVEN, _CLIPPED = 0.25, 0.2
 _LITTLE = 0.58  # of the noise's std: of noise that is there more is taken away
 
 
@@ -57,6 +58,20 @@ def gentler(
         if taken <= most * told:
             return factor, "" if factor == 1 else f"{_EXCEEDED} more than {factor:g} of its level"
     return 0.0, f"{_EXCEEDED} any level"
+
+
+def is_everywhere(taken: Sequence[Tensor], parts: Sequence[Tensor], level: Level) -> bool:
+    """Whether as much of the level, within a factor of four, is taken away in all parts of a picture, as noise is.
+
+    Args:
+        taken, parts: 1 x C x H x W each; parts that are clipped in a fifth of their samples say nothing.
+    """
+    shares = []
+    for y, x in zip(taken, parts, strict=True):
+        if float(((x <= 0) | (x >= 1)).float().mean()) < _CLIPPED:
+            told = level_map(x, level.curve.to(x.device)[None]).square().mean()
+            shares.append(float((y.square().mean() / told.clamp(min=1e-12)).sqrt()))
+    return not shares or min(shares) >= _UNEVEN * max(shares)
 
 
 def _is_plain(level: Level) -> bool:

@@ -21,12 +21,13 @@ from restore.analysis.sample import View
 from restore.analysis.value_range import find_scale
 from restore.classical.nl_bayes import PRESETS, Params, multiple_of, nl_bayes, radius
 from restore.engines.denoise.diagnosis import Diagnosis
-from restore.engines.denoise.gentler import gentler
+from restore.engines.denoise.gentler import gentler, is_everywhere
 from restore.engines.denoise.network import DenoisingNetwork, network_of, wrapped_for_inference
-from restore.engines.denoise.noise_level import Level, left_alone, measure_level
+from restore.engines.denoise.noise_level import Level, left_alone, level_of, measure_level
 from restore.engines.denoise.options import NetworkOptions
 from restore.engines.denoise.zero_shot import within_range
 from restore.inference.engine import Condition, Engine, EngineOptions, Outputs, Place
+from restore.physics.level import level_map
 from restore.picture import PictureSource, ValueScale
 from restore.zoo.resolver import available
 
@@ -37,7 +38,10 @@ _PRINT_PARAMS = Params(4, PRESETS["fast"].passes)  # on grids that do not widen 
 _CLEAR = 5.0  # of 255: weaker noise measures as white where it is not
 _SURE = 0.5  # confidence in it, from which weak noise that measures as white is
 _TRIED = 160  # px, side of the part on which it is tried how much is taken away
+_LARGE, _QUARTER = 1024, 96  # px: of larger pictures five parts are compared, of this side
 _LEAST_TRIED = 32  # px, of smaller pictures a third
+_THERE = 0.76  # of the level of white noise, that is taken away where it is there
+_LEAST_DOUBTED = 1.5  # of 255
 _TOLD = 0.85  # of a measured level of coarse noise: a little more noise left, and less distortion
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
@@ -128,39 +132,73 @@ class DiagnosingDenoiser:
         return Condition(scale, data, diagnosis.decisions, kept=kept)
 
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
-        """With the level that does not take the picture for noise (`gentler`)."""
-        level = diagnosis.level
-        if level.given or level.negligible:
-            return diagnosis
+        """With the level that does not take the picture for noise (`gentler`), or noise for the picture."""
         view = View(source, diagnosis.scale)
-        part = view.middle(min(_TRIED, max(_LEAST_TRIED, min(view.size) // 3)))
-        height, width = (side // self.spec.multiple_of * self.spec.multiple_of for side in part.shape[-2:])
-        if not height or not width:
+        x = self._part(view, device)
+        if x is None or diagnosis.level.given:
             return diagnosis
-        x = part[None, ..., :height, :width].to(device)
-        printed = diagnosis.method == PRINT
-        network = (self._white if diagnosis.white else self._general).cast(torch.float32, device)
+        diagnosis = self._trusted(diagnosis, x)
+        level, printed = diagnosis.level, diagnosis.method == PRINT
+        if level.negligible:
+            return diagnosis
+        network = self._white if diagnosis.white else self._general
 
         def removed(curve: Tensor) -> Tensor:
-            condition = Condition(diagnosis.scale, curve)
-            return network(x, condition, [Place(0, 0, height, width)])["result"] - x[:, 0]
+            return _of_print(x[:, 0], level.noise) - x[:, 0] if printed else _taken(network, x, curve)
 
-        def removed_from_print(curve: Tensor) -> Tensor:
-            return _of_print(x[:, 0], level.noise) - x[:, 0]
-
-        taken = removed_from_print if printed else removed
-        factor, why = gentler(level, x[:, 0], taken, white=diagnosis.white, printed=printed)
+        factor, why = gentler(level, x[:, 0], removed, white=diagnosis.white, printed=printed)
+        if factor == 1 and min(view.size) >= _LARGE and level.noise.correlated:
+            parts = [view.read(*place)[None].to(device) for place in _quarters(view)]
+            taken = [_taken(network, part, level.curve) for part in parts]
+            if not is_everywhere(taken, [part[:, 0] for part in parts], level):
+                factor, why = 0.0, "what would be taken away is not everywhere, as noise is"
         if factor == 1:
             return diagnosis
         method, factor = ("network", 0.0) if printed else (diagnosis.method, factor)
         level = level._replace(curve=level.curve * factor)
         return replace(diagnosis, level=level, why=f"{diagnosis.why}; {why}", method=method)
 
+    def _trusted(self, diagnosis: Diagnosis, x: Tensor) -> Diagnosis:
+        """With the level of the finest details, where the regression believes in less of white noise that is there:
+        told that level, the network takes nearly as much away, and of fine textures half of it."""
+        noise = diagnosis.level.noise
+        own = noise.curve()
+        doubted = level_of(own) > max(1.1 * diagnosis.level.value, _LEAST_DOUBTED)
+        if noise.correlated or noise.pattern or noise.confidence >= _SURE or not doubted:
+            return diagnosis
+        told = level_map(x[:, 0], own.to(x.device)[None]).square().mean()
+        if float((_taken(self._white, x, own).square().mean() / told).sqrt()) < _THERE:
+            return diagnosis
+        level, why = (
+            diagnosis.level._replace(curve=own),
+            "white noise, which the network takes away where it is told of it",
+        )
+        return replace(diagnosis, level=level, white=True, weights=self._white.name, why=why)
+
+    def _part(self, view: View, device: torch.device) -> Tensor | None:
+        """The middle of a picture, 1 x 1 x C x H x W; None where there is too little."""
+        part = view.middle(min(_TRIED, max(_LEAST_TRIED, min(view.size) // 3)))
+        height, width = (side // self.spec.multiple_of * self.spec.multiple_of for side in part.shape[-2:])
+        return part[None, ..., :height, :width].to(device) if height and width else None
+
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
         if isinstance(condition.data, NoiseModel):
             return {"result": _of_print(x[:, 0], condition.data)}
         white, curve = condition.data
         return (self._white if white else self._general)(x, replace(condition, data=curve), places)
+
+
+def _taken(network: DenoisingNetwork, x: Tensor, curve: Tensor) -> Tensor:
+    """What a network takes away from 1 x 1 x C x H x W, told a curve: 1 x C x H x W."""
+    condition, place = Condition(ValueScale(), curve), Place(0, 0, x.shape[-2], x.shape[-1])
+    return network.cast(torch.float32, x.device)(x, condition, [place])["result"] - x[:, 0]
+
+
+def _quarters(view: View) -> list[tuple[int, int, int, int]]:
+    """Parts in the middle of a picture and of its quarters: top, left, height, width."""
+    height, width = view.size
+    centres = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
+    return [(int(height * y) - _QUARTER // 2, int(width * x) - _QUARTER // 2, _QUARTER, _QUARTER) for y, x in centres]
 
 
 def _of_print(x: Tensor, noise: NoiseModel) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from restore.analysis.blocks import BLOCK, orders
 from restore.analysis.noise import NoiseModel
-from restore.engines.denoise.gentler import gentler
+from restore.engines.denoise.gentler import gentler, is_everywhere
 from restore.engines.denoise.noise_level import Level
 from restore.physics.filters import gaussian_kernels
 from restore.physics.level import KNOTS
@@ -55,3 +55,11 @@ def test_nothing_finer_than_coarse_noise() -> None:
 
 def test_a_part_too_small_for_blocks_is_judged_by_its_amount() -> None:
     assert gentler(level_of(10, coarse=True), GREY[..., :16, :16], lambda curve: noise(3, 0)[..., :16, :16]) == (1, "")
+
+
+def test_noise_is_everywhere():
+    level, even = level_of(10, coarse=True), [noise(3, 1.0)] * 3
+    assert is_everywhere(even, [GREY] * 3, level)
+    assert is_everywhere([noise(3, 1.0), noise(0.8, 1.0)], [GREY] * 2, level)
+    assert not is_everywhere([*even, noise(0.6, 1.0)], [GREY] * 4, level)
+    assert is_everywhere([*even, noise(0.6, 1.0)], [*[GREY] * 3, 0 * GREY], level)  # black has no noise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,30 @@ def test_print_goes_to_its_own_patches(pair):
     assert after < 0.6 * before
     tiled, _ = restore(DiagnosingDenoiser(*pair), picture, tile=128)
     assert np.abs(tiled.astype(int) - result).max() <= 1
+
+
+def test_of_large_pictures_parts_are_compared(monkeypatch, pair):
+    where = "restore.engines.denoise.network_choice"
+    monkeypatch.setattr(f"{where}.gentler", lambda *args, **options: (1.0, ""))
+    monkeypatch.setattr(f"{where}.is_everywhere", lambda taken, parts, level: len(taken) != 5 or len(parts) != 5)
+    monkeypatch.setattr(f"{where}._QUARTER", 64)
+    for large, left in ((1024, False), (160, True)):
+        monkeypatch.setattr(f"{where}._LARGE", large)
+        result, report = restore(DiagnosingDenoiser(*pair), noisy("correlated"))
+        assert report.decisions["method"].endswith("is not everywhere, as noise is") is left
+        assert np.array_equal(result, noisy("correlated").pixels) is left
+
+
+@pytest.mark.parametrize(("share", "confidence", "trusted"), [(0.8, 0.0, True), (0.7, 0.0, False), (0.8, 0.6, False)])
+def test_white_noise_that_is_there_is_not_doubted(monkeypatch, pair, share, confidence, trusted):
+    """The regression says a tenth; what the network for white noise takes away, told all of it, decides."""
+    diagnosis = diagnose(noisy("white", 20.0))
+    level = diagnosis.level
+    noise = replace(level.noise, confidence=confidence)
+    doubted = replace(diagnosis, level=level._replace(noise=noise, curve=0.1 * level.curve), white=False)
+    own = noise.curve()
+    taken = lambda network, x, curve: share * curve.square().mean().sqrt() * torch.ones_like(x[:, 0])  # noqa: E731
+    monkeypatch.setattr("restore.engines.denoise.network_choice._taken", taken)
+    found = DiagnosingDenoiser(*pair)._trusted(doubted, torch.full((1, 1, 3, 32, 32), 0.5))
+    assert found.white is trusted and (found.weights == "fine") is trusted
+    assert torch.allclose(found.level.curve, own if trusted else 0.1 * level.curve)

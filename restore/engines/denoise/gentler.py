@@ -28,7 +28,7 @@ _FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
 _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
 _FINER = 3.0  # times that of the noise itself
 _UNEVEN, _CLIPPED = 0.25, 0.2
-_LITTLE = 0.7  # of the noise's std: of noise that is there more is taken away
+_LITTLE = 0.66  # of the noise's std: of noise that is there more is taken away
 
 
 def gentler(

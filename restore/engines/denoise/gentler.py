@@ -27,7 +27,8 @@ _SEEN = 2 / 255  # std of what is taken away: less has traces of JPEG's blocks
 _FINE, _COARSE = (10, 14), (1, 3)  # orders u + v of an 8 x 8 DCT
 _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse orders, that noise of photographs seldom has
 _FINER = 3.0  # times that of the noise itself
-_UNEVEN, _CLIPPED = 0.25, 0.2
+_UNEVEN = 0.25  # of the most that is taken from a part: noise leaves no part with less
+_CLIPPED = 0.2  # share of a part's samples
 _LITTLE = 0.66  # of the noise's std: of noise that is there more is taken away
 
 

@@ -169,10 +169,7 @@ class DiagnosingDenoiser:
         told = level_map(x[:, 0], own.to(x.device)[None]).square().mean()
         if float((_taken(self._white, x, own).square().mean() / told).sqrt()) < _THERE:
             return diagnosis
-        level, why = (
-            diagnosis.level._replace(curve=own),
-            "white noise, which the network takes away where it is told of it",
-        )
+        level, why = diagnosis.level._replace(curve=own), "white noise, of which the network takes away what it is told"
         return replace(diagnosis, level=level, white=True, weights=self._white.name, why=why)
 
     def _part(self, view: View, device: torch.device) -> Tensor | None:

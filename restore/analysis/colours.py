@@ -98,12 +98,16 @@ class ColourView:
         stored, inside = self._around(start, stop)
         return stored[inside], self._without_gaps(stored)[inside]
 
-    def read_known(self, start: int, stop: int) -> np.ndarray | None:
-        """Where these rows hold what may be measured, (stop - start) x W; None: everywhere."""
+    def read_known(self, start: int, stop: int, *, filled: bool = False) -> np.ndarray | None:
+        """Where these rows hold what may be measured, (stop - start) x W; None: everywhere.
+
+        Args:
+            filled: whether areas filled with one colour may be, too.
+        """
         if not self.source.info.alpha and self.missing == Missing():
             return None
         stored, inside = self._around(start, stop)
-        masks = self._absent(stored), self.missing.flat(self._colours(stored))
+        masks = self._absent(stored), None if filled else self.missing.flat(self._colours(stored))
         unknown = [mask for mask in masks if mask is not None]
         return ~np.any(unknown, axis=0)[inside] if unknown else None
 

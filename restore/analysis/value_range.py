@@ -29,7 +29,7 @@ def iterate_rows(source: PictureSource) -> Iterator[np.ndarray]:
         yield source.read_rows(start, stop)
 
 
-def find_scale(source: PictureSource, *, lights: bool = False) -> ValueScale:
+def find_scale(source: PictureSource, *, lights: bool = False, filled: bool = False) -> ValueScale:
     """The value scale of a picture.
 
     What is 8 bits, or declares its bits, has black at 0 and white at its largest value. Else the scale follows the
@@ -43,6 +43,7 @@ def find_scale(source: PictureSource, *, lights: bool = False) -> ValueScale:
     Args:
         lights: whether few bright samples (stars, beads) are what the picture is about: white then lies above 99.95 %
             of the samples, however far above the others.
+        filled: whether areas filled with one colour are a part of the picture (a black sky), and count.
     Raises:
         UnsupportedError: infinite samples.
     """
@@ -50,7 +51,7 @@ def find_scale(source: PictureSource, *, lights: bool = False) -> ValueScale:
     nominal = ValueScale.nominal(info)
     if info.dtype == "uint8" or (info.dtype == "uint16" and info.bits < 16):
         return nominal
-    sample = _sample(ColourView.of(source))
+    sample = _sample(ColourView.of(source), filled)
     if not len(sample) or sample[0] == sample[-1]:
         return nominal
     black, white = _limits(sample, nominal.white, lights)
@@ -93,13 +94,13 @@ def _share_at(sample: np.ndarray, end: float) -> float:
     return float(np.clip((share - _END[0]) / (_END[1] - _END[0]), 0, 1))
 
 
-def _sample(view: ColourView) -> np.ndarray:
+def _sample(view: ColourView, filled: bool) -> np.ndarray:
     """Sorted samples of a picture's colours, at most about `_SAMPLED`, of what is known."""
     info = view.info
     every = max(1, info.pixels * info.channels // _SAMPLED)
     parts, place = [], 0
     for start, stop in bands(info):
-        rows, known = view.read_rows(start, stop), view.read_known(start, stop)
+        rows, known = view.read_rows(start, stop), view.read_known(start, stop, filled=filled)
         chosen = slice(-place % every, None, every)
         flat = rows.reshape(-1)[chosen]
         place += rows.size

@@ -107,6 +107,8 @@ class DeconvolutionEngine:
         view = ColourView.of(sources["picture"])
         info, scale = view.info, find_scale(view, lights=True)
         flat = are_cut_off(view, scale)
+        if not flat and view.missing.filled:
+            scale = find_scale(view, lights=True, filled=True)
         source = ColourView(view.source, Kept(flat))
         psf, about = self._psf_of(source, scale, options.progress)
         side = psf.psfs if isinstance(psf, Varying) else psf

@@ -67,3 +67,12 @@ def test_bars_are_cut_off_and_the_sky_is_not(pair):
     single = np.zeros((100, 100))
     single[20::20, 20::20] = 250
     assert not cut_off(single)
+
+
+def test_a_dark_field_that_is_part_of_the_picture_counts_for_its_range():
+    """A lit square on a black field (94 % of it zeros): the range begins at the field, for counts as for floats."""
+    counts = np.zeros((160, 160), np.uint16)
+    counts[60:100, 60:100] = np.random.default_rng(0).poisson(400, (40, 40))
+    for picture in (counts, (counts / 1000).astype(np.float32)):
+        result = load("deconv", "rl", psf="gauss:1.5", device="cpu").restore(picture).picture.numpy()
+        assert result[:40].max() == 0 and result.sum() == pytest.approx(picture.sum(), rel=0.01)

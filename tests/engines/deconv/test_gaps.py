@@ -74,5 +74,5 @@ def test_a_dark_field_that_is_part_of_the_picture_counts_for_its_range():
     counts = np.zeros((160, 160), np.uint16)
     counts[60:100, 60:100] = np.random.default_rng(0).poisson(400, (40, 40))
     for picture in (counts, (counts / 1000).astype(np.float32)):
-        result = load("deconv", "rl", psf="gauss:1.5", device="cpu").restore(picture).picture.numpy()
+        result = load("deconv", method="rl", psf="gauss:1.5", device="cpu").restore(picture).picture.numpy()
         assert result[:40].max() == 0 and result.sum() == pytest.approx(picture.sum(), rel=0.01)

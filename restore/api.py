@@ -332,9 +332,15 @@ def inspect(picture: PictureSource | np.ndarray | str | Path) -> Diagnosis:
 
 def diagnosed(source: PictureSource) -> Diagnosis:
     """What `inspect` gives of an open picture; errors name options as the command line has them."""
-    from restore.engines.denoise.network_choice import diagnose
+    import torch
 
-    return replace(diagnose(source), method=choose_method(task_named("denoise"), {}))
+    from restore.engines.denoise.network_choice import DiagnosingDenoiser, by_network, diagnose
+
+    method = choose_method(task_named("denoise"), {})
+    engine = by_network() if method == "network" else None
+    if isinstance(engine, DiagnosingDenoiser):
+        return engine.diagnose(source, torch.device("cpu"))
+    return replace(diagnose(source), method=method)
 
 
 def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:

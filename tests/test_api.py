@@ -1,5 +1,7 @@
 """The Python API: arrays give arrays, all else results; nothing heavy is imported before it is needed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -180,6 +182,19 @@ def test_plain_convolutions_give_the_same_bytes_whatever_the_tile(depth):
     limit = 0 if depth == "uint8" else 1
     assert np.abs(results[0].astype(int) - results[2]).max() <= limit
     assert np.abs(results[1].astype(int) - results[2]).max() <= limit
+
+
+def test_inspect_tries_what_denoise_tries(monkeypatch):
+    """What the network takes away may change the decision: both follow."""
+
+    def gentle(self, diagnosis, source, device):
+        return replace(diagnosis, why="as it was tried")
+
+    monkeypatch.setattr("restore.engines.denoise.network_choice.DiagnosingDenoiser._gentle", gentle)
+    pixels = np.random.default_rng(0).integers(100, 140, (64, 64, 3), dtype=np.uint8)
+    found = restore.inspect(pixels)
+    assert found.why == "as it was tried"
+    assert found.facts["method"] == restore.load("denoise", device="cpu").restore(pixels).decisions["method"]
 
 
 def test_inspect_takes_what_denoise_takes(tmp_path):

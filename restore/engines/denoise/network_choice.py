@@ -62,7 +62,7 @@ def shipped() -> tuple[str, str]:
 
 
 def diagnose(source: PictureSource, sigma: float | None = None, names: tuple[str, str] | None = None) -> Diagnosis:
-    """The noise of a picture, and the network for it: the one place that decides.
+    """The noise of a picture, and the network for it, before it is tried (`DiagnosingDenoiser.diagnose`).
 
     Args:
         sigma: the user's noise level, 8-bit units.
@@ -123,13 +123,16 @@ class DiagnosingDenoiser:
         return DiagnosingDenoiser(self._general.cast(dtype, device), self._white.cast(dtype, device))
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
-        names = self._general.name, self._white.name
-        diagnosis = diagnose(sources["picture"], self._general.sigma, names)
-        diagnosis = self._gentle(diagnosis, sources["picture"], options.device)
+        diagnosis = self.diagnose(sources["picture"], options.device)
         scale = ValueScale.nominal(diagnosis.info) if diagnosis.level.negligible else diagnosis.scale
         kept = left_alone(sources["picture"], diagnosis.scale, diagnosis.level.noise.sigma, self._general.hot_pixels)
         data = diagnosis.level.noise if diagnosis.method == PRINT else (diagnosis.white, diagnosis.level.curve)
         return Condition(scale, data, diagnosis.decisions, kept=kept)
+
+    def diagnose(self, source: PictureSource, device: torch.device) -> Diagnosis:
+        """The noise of a picture and the network for it, after it was tried what that network takes away."""
+        names = self._general.name, self._white.name
+        return self._gentle(diagnose(source, self._general.sigma, names), source, device)
 
     def _gentle(self, diagnosis: Diagnosis, source: PictureSource, device: torch.device) -> Diagnosis:
         """With the level that does not take the picture for noise (`gentler`), or noise for the picture."""

@@ -99,7 +99,7 @@ def test_a_level_just_below_what_is_clear_is_white_if_it_is_certain():
 
 @pytest.mark.parametrize(("times", "white", "why"), [
     (1.45, True, "white noise"),
-    (1.55, False, "a level 1.6 times its std is that of coarse noise"),
+    (1.58, False, "a level 1.6 times its std is that of coarse noise"),
     (3.18, False, "a level 3.2 times its std is that of coarse noise"),
 ])  # fmt: skip
 def test_a_level_far_above_the_std_is_not_white(times, white, why):

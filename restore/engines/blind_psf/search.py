@@ -8,6 +8,7 @@ shares    (1 + PSFs) x parts: of the picture as it is and of the best few PSFs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,9 @@ _SOFTNESS = 0.3  # dB, between what shares a part
 _KEPT, _KEPT_OF_CORNER = 5, 2  # candidates that are tried in all parts
 _CORNERS_FROM = 448  # px, side of pictures whose corners are estimated too
 _ROUNDS = 3  # of refinement
+_LINES = 0.2  # energy of the differences along a texture over that across it, below which it is of lines
+_LONG, _LONG_BY = 2.0, 2.5  # px, std of a PSF along its longer axis, and how many times it exceeds the other
+_ALONG = 20.0  # degrees between that axis and the lines
 
 
 class Solution(NamedTuple):
@@ -129,6 +133,7 @@ def _tried(pixels: Tensor, near: Sequence[Part], parts: Sequence[Part], kept: in
     if len(near) < len(parts):
         here = torch.stack([expected([part.seen for part in near], each, first).mean() for each in found])
         found = [found[i] for i in here.topk(kept).indices.tolist()]
+    found = [each for each in found if not _is_texture(light, each)]
     gains = torch.stack([expected(seen, each, first) for each in found])
     best = int(gains.mean(1).argmax())
     refined = _refined(light, found[best])
@@ -136,6 +141,33 @@ def _tried(pixels: Tensor, near: Sequence[Part], parts: Sequence[Part], kept: in
     if float(gain.mean()) > float(gains[best].mean()) + _BETTER_REFINED:
         found, gains = [*found, refined], torch.cat([gains, gain[None]])
     return found, gains
+
+
+def _is_texture(light: Tensor, candidate: Candidate) -> bool:
+    """Whether a candidate may be the lines of a texture (grass, hair, fabric) rather than a blur: it is long, and the
+    differences of the picture lie nearly all across its own direction.
+
+    A blur along lines is hardly seen, and estimates take the lines for it.
+
+    Args:
+        light: H x W.
+    """
+    along_rows, along_columns = light.diff(dim=1), light.diff(dim=0)
+    right, down = along_rows[1:] + along_rows[:-1], along_columns[:, 1:] + along_columns[:, :-1]  # at one place
+    across, lines = _axes(float(down.square().mean()), float(right.square().mean()), float((down * right).mean()))
+    psf = candidate.psf.to(light)
+    y, x = (torch.arange(side, dtype=light.dtype) - side // 2 for side in psf.shape)
+    yy, xx = float((psf.sum(1) * y.square()).sum()), float((psf.sum(0) * x.square()).sum())
+    spread, axis = _axes(yy, xx, float((psf * y[:, None] * x).sum()))
+    long, short = (math.sqrt(max(each, 0.0)) for each in spread)
+    turned = abs((axis - lines) % 180 - 90)  # the texture's lines lie across its differences
+    return across[1] < _LINES * across[0] and long >= _LONG and long >= _LONG_BY * short and turned < _ALONG
+
+
+def _axes(yy: float, xx: float, yx: float) -> tuple[tuple[float, float], float]:
+    """Second moments along the axes, the larger first, and the direction of the first, degrees from the right."""
+    half, difference = (yy + xx) / 2, math.hypot((xx - yy) / 2, yx)
+    return (half + difference, half - difference), math.degrees(0.5 * math.atan2(2 * yx, xx - yy))
 
 
 def _refined(light: Tensor, candidate: Candidate) -> Candidate:

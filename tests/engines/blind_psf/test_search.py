@@ -8,11 +8,13 @@ import torch
 from restore.analysis.sample import View
 from restore.engines.blind_psf import search
 from restore.engines.blind_psf.appraisal import look_at
-from restore.engines.blind_psf.candidates import Candidate
+from restore.engines.blind_psf.candidates import SIDE, Candidate
 from restore.engines.blind_psf.search import Judged, Part, judge_blur, parts_of
 from restore.engines.deblur.by_psf import take_out
 from restore.inference.engine import Place
 from restore.metrics.pixel import psnr
+from restore.physics.batch import crop_or_pad
+from restore.physics.fourier import convolve, otf
 from restore.physics.psf import motion
 from restore.picture import Picture, ValueScale
 from tests.engines.blind_psf.photo import picture
@@ -100,3 +102,19 @@ def test_only_the_best_few_candidates_are_tried_in_every_part(monkeypatch):
     assert tried[:12] == [(i, 3) for i in range(12)]
     assert sorted(number for number, count in tried[12:] if count == 9) == [4, 5, 6, 6, 10, 11]  # and the best refined
     assert found[0].number == 6 and gains.shape == (5, 9)
+
+
+@pytest.mark.parametrize("angle", [0, 40, 90, 135])
+def test_an_estimate_along_the_lines_of_a_texture_is_not_tried(angle):
+    """Grass: lines at an angle, and what was estimated of it lies along them, across them, or is no estimate."""
+    noise = torch.rand(192, 192, generator=torch.Generator().manual_seed(0))
+    grass = convolve(noise[None, None], otf(motion(61, angle).float(), (192, 192)))[0, 0]
+
+    def refused(x, psf_angle, length=15.0):
+        psf = crop_or_pad(motion(length, psf_angle).float(), (SIDE, SIDE))
+        return search._is_texture(x, Candidate(psf, "", 2, (0.0, 0.0, 0.0, 0.0)))
+
+    assert refused(grass, angle) and refused(grass, angle + 15)
+    assert not refused(grass, angle + 90) and not refused(grass, angle + 35)
+    assert not refused(grass, angle, length=5.0), "too short to harm"
+    assert not refused(noise, angle), "no lines"

@@ -14,6 +14,7 @@ from restore.cli.options import FileOptions, MachineOptions, ReportOptions
 from restore.cli.plan import NothingToDoError, Plan, TooFewPathsError, plan_work
 from restore.errors import ConfigError, ExitCode, RestoreError
 from restore.inference.options import RunOptions
+from restore.io.clip.names import is_clip
 from restore.io.options import ReadOptions, SaveOptions
 from restore.options import ExtraOutput, FromInputs, OptionalPath, flag, kinds_of
 from restore.tasks import Task, choose_method, options_class
@@ -145,10 +146,10 @@ def restore_pictures(paths: tuple[str, ...], request: Request) -> int:
                 paths, task.ending, inputs=task.inputs, in_place=files.in_place, compare=files.compare,
                 frames_dir=files.frames_dir, replaces=task.in_place and not request.running.crop, example=example,
             )  # fmt: skip
-        if files.frames_dir and not any(path.is_dir() for path in plan.inputs):
+        if files.frames_dir and not any(path.is_dir() or is_clip(path) for path in plan.inputs):
             raise ConfigError(
-                f"--frames-dir is for folders of numbered frames, and {plan.inputs[0]} is a file",
-                fix="Name the folder, or leave --frames-dir out",
+                f"--frames-dir is for clips and folders of numbered frames, and {plan.inputs[0]} is neither",
+                fix="Name one, or leave --frames-dir out",
             )
         with log_to_user(request.report.quiet):
             restorer = request.load(plan)
@@ -296,9 +297,10 @@ def _report_summary(summary: Summary, report: ReportOptions, *, resumable: bool)
 
 def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOptions, json: JsonReport | None) -> int:
     """Print input -> outputs, size and method of every file, and what would be refused; write nothing."""
+    from restore.inference.failures import explain
     from restore.inference.headers import crop_box
     from restore.inference.history import History
-    from restore.inference.worker import Worker, explain
+    from restore.inference.worker import Worker
 
     refused, worker = False, Worker(restorer, options)
     history = History(plan.folder) if request.files.resume and plan.folder is not None else None

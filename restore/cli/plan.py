@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from restore.errors import ConfigError, ExitCode, FileError, counted
 from restore.inference.history import History
 from restore.inference.records import LEDGER_NAME
+from restore.io.clip.names import is_clip, names_clip
 from restore.io.paths import Skipped, default_output, find_pictures, written_name
 from restore.models.spec import RESULT, Output
 from restore.options import flag
@@ -56,7 +57,7 @@ class Plan:
         names: the task's named inputs.
         outputs: what is written of each, the main output first.
         extra_paths: where an output goes that does not get its name from the main one.
-        frames_dir: every folder is one sequence of numbered frames, and so is its result.
+        frames_dir: every folder is one sequence of numbered frames, and so is every result but a clip.
         named: the output was named, not derived.
         replaces: results may replace the (first) inputs, if the user asks for that.
         option_paths: what the method's options name: files that are read, or written by the method itself.
@@ -125,7 +126,8 @@ class Plan:
             if skip or problem:
                 yield Job(sources, {}, tuple(map(str, sources)), {}, skip=skip, problem=problem)
                 continue
-            is_folder = self.frames_dir and sources[0].is_dir()
+            moves = sources[0].is_dir() or is_clip(sources[0])
+            is_folder = self.frames_dir and moves and not names_clip(target)
             targets = self._targets(target, is_folder=is_folder)
             main = next(iter(targets.values()))
             yield Job(
@@ -133,7 +135,7 @@ class Plan:
                 {name: _relative(path, self.folder) for name, path in targets.items()},
                 in_place=self.out is None,
                 compare=_named(main, "compare", is_folder=is_folder, suffix=".png") if self.compare else None,
-                sequence=is_folder,
+                sequence=self.frames_dir and sources[0].is_dir(), into_folders=is_folder,
             )  # fmt: skip
 
     def _targets(self, target: Path, *, is_folder: bool) -> dict[str, Path]:
@@ -174,8 +176,13 @@ class Plan:
             elif self.out is None:
                 yield Group((path,), path)
             else:
-                name = path.resolve().name if path.is_dir() else written_name(path.name)
+                name = self._result_name(path)
                 yield Group((path,), self.out if self.single else self.out / name)
+
+    def _result_name(self, path: Path) -> str:
+        if path.is_dir():
+            return path.resolve().name
+        return path.stem if self.frames_dir and is_clip(path) else written_name(path.name)
 
     def _of_folder(self, root: Path) -> Iterator[Group]:
         home = None if self.out is None else self.out if self.is_tree else self.out / root.resolve().name
@@ -306,7 +313,7 @@ def plan_work(
     sources = tuple(map(Path, names))
     _check_inputs(sources, inputs)
     given = paths[len(names)] if len(paths) > len(names) else None
-    out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1)
+    out = None if in_place else _output(sources, given, ending, together=len(inputs) > 1, frames_dir=frames_dir)
     plan = Plan(
         sources, out, compare, inputs, outputs, {name: Path(path) for name, path in (extra_paths or {}).items()},
         frames_dir, given is not None, replaces and not frames_dir,
@@ -347,7 +354,7 @@ def _check_outputs(plan: Plan) -> None:
         )  # fmt: skip
     if plan.out is None and plan.outputs[0].ending:
         raise ConfigError("none of the results replaces the picture", fix="Leave --in-place out, and name an output")
-    if plan.out is None and plan.frames_dir and any(path.is_dir() for path in plan.inputs):
+    if plan.out is None and plan.frames_dir:
         raise ConfigError("frames in a folder are not replaced in place", fix="Name an output folder")
     if plan.extra_paths and not plan.single:
         raise ConfigError(
@@ -365,16 +372,16 @@ def _check_outputs(plan: Plan) -> None:
         raise ConfigError(f"there is no output {', '.join(sorted(unknown))}", fix="Leave its path out")
 
 
-def _output(inputs: tuple[Path, ...], given: str | None, ending: str, *, together: bool) -> Path:
+def _output(inputs: tuple[Path, ...], given: str | None, ending: str, *, together: bool, frames_dir: bool) -> Path:
     first = inputs[0]
     if given is None:
-        if not first.is_dir():
-            return default_output(first, ending)
-        named = first if first.name not in ("", "..") else first.resolve()
-        return named.with_name(f"{named.name}_{ending}")
+        if first.is_dir():
+            named = first if first.name not in ("", "..") else first.resolve()
+            return named.with_name(f"{named.name}_{ending}")
+        return first.with_name(f"{first.stem}_{ending}") if frames_dir else default_output(first, ending)
     out = Path(given)
     into_folder = out.is_dir() or given.endswith(("/", os.sep))
-    if (len(inputs) == 1 or together) and not first.is_dir() and into_folder:
+    if (len(inputs) == 1 or together) and not first.is_dir() and into_folder and not frames_dir:
         return out / written_name(first.name)
     return out
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from restore.errors import FileError
 from restore.io.atomic import AtomicFile
+from restore.io.clip.names import is_clip
 from restore.io.options import ReadOptions, SaveOptions
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSink, PictureSource
@@ -83,7 +84,8 @@ class Job:
         compare: where to put a before/after picture of the first input and the main output, if anywhere.
         skip: why it is left alone (not a picture), "" if it is not.
         problem: why it cannot be done and fails, if so.
-        sequence: sources may be folders, each one sequence of frames; so are then the targets.
+        sequence: sources may be folders, each one sequence of frames.
+        into_folders: frames are written as pictures, each output into a folder.
     """
 
     sources: tuple[Path, ...]
@@ -95,6 +97,7 @@ class Job:
     skip: str = ""
     problem: FileError | None = None
     sequence: bool = False
+    into_folders: bool = False
 
     @property
     def source(self) -> Path:
@@ -127,9 +130,9 @@ class Job:
         return self.in_place and name == self.main
 
     @cached_property
-    def of_folders(self) -> bool:
-        """Whether folders of frames are read and written."""
-        return self.sequence and self.source.is_dir()
+    def in_time(self) -> bool:
+        """Whether the sources are frames that follow each other in time: of a clip, or numbered ones of a folder."""
+        return (self.sequence and self.source.is_dir()) or is_clip(self.source)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class BatchOptions:
         overwrite: existing outputs may be replaced, whoever wrote them.
         workers: see `run_pipeline`.
         measure: how often a sequence is measured: "each" frame by itself, "once" for all of them, or "auto": pages
-            of a stack each, numbered frames once.
+            of a stack each, clips and numbered frames once.
         compare: writes a comparison (before, after, file) for jobs with a `compare`.
     """
 
@@ -153,4 +156,4 @@ class BatchOptions:
 
     def measures_once(self, job: Job) -> bool:
         """Whether the frames of this job share one measurement."""
-        return self.measure == "once" or (self.measure == "auto" and job.of_folders)
+        return self.measure == "once" or (self.measure == "auto" and job.in_time)

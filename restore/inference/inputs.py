@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import FileError, LimitError, UnsupportedError, counted
+from restore.errors import ConfigError, FileError, LimitError, UnsupportedError, counted
 from restore.inference.batch_job import BatchOptions, Job
+from restore.inference.clips import clip_encoding
 from restore.inference.headers import common_info
 from restore.inference.history import History
 from restore.inference.records import OutputFiles
+from restore.io.clip.names import is_clip, names_clip
+from restore.io.clip.reader import ClipFile
 from restore.io.codecs import bytes_to_write, check_stack, target_info
 from restore.io.frame_folder import check_folder
 from restore.io.frames import FrameFolder, StackFrames, check_alike
@@ -21,8 +24,11 @@ from restore.io.options import ReadOptions
 from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
 from restore.models.spec import ModelSpec
+from restore.options import flag
 from restore.picture import PictureInfo, PictureSource
 
+Frames = StackFrames | FrameFolder | ClipFile
+"""What is read frame by frame."""
 _MUCH = 64 << 20
 """Bytes below which free memory is not asked for."""
 
@@ -61,7 +67,7 @@ class Inputs(Closing):
     """
 
     def __init__(self, job: Job, read: ReadOptions, *, hashed: bool = False) -> None:
-        self.files: list[PictureFile | StackFrames | FrameFolder] = []
+        self.files: list[PictureFile | Frames] = []
         try:
             for path in job.sources:
                 self.files.append(_opened(path, job, read, hashed=hashed))
@@ -92,7 +98,7 @@ class Inputs(Closing):
         """The one picture of each source. Raises `UnsupportedError` for a folder of frames."""
         return [_picture(file) for file in self.files]
 
-    def frames(self) -> list[StackFrames | FrameFolder]:
+    def frames(self) -> list[Frames]:
         """The sequence of each source."""
         return [file for file in self.files if not isinstance(file, PictureFile)]
 
@@ -119,26 +125,35 @@ def _check_nothing_else(info: PictureInfo, job: Job) -> None:
 
 
 def _read_headers_of_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+    from restore.inference.engine import output_info  # not above: it loads torch
+
     alike = spec.window > 1 or options.measures_once(job)
     first, *others = inputs.frames()
     frames, nbytes, outputs = 0, dict.fromkeys(job.targets, 0), _single_outputs(job)
-    if isinstance(first, FrameFolder):
-        names = tuple(map(written_name, first.names))
+    if job.into_folders:
+        names = _frame_names(first)
         outputs = {name: OutputFiles(target, names) for name, target in job.targets.items()}
+    for name, target in job.targets.items():
+        if names_clip(target) or (job.in_time and not job.into_folders):
+            output = next(each for each in spec.outputs if each.name == name)
+            clip_encoding(first, output_info(first.info, output, spec), target, options.save)
     for info in _with_look_ahead(first, job):
         if alike and frames:
             check_alike(first.info, info, first.where(frames))
         for name, size in _output_bytes(info, job, spec, options, frame=frames, outputs=outputs).items():
             nbytes[name] += size
         frames += 1
+        if isinstance(first, ClipFile):  # its frames are alike
+            frames, nbytes = first.count, {name: size * first.count for name, size in nbytes.items()}
+            break
     for path, other in zip(job.sources[1:], others, strict=True):
         if other.count != frames:
             raise UnsupportedError(f"has {counted(other.count, 'frame')}, and the first input has {frames}", where=path)
     _check_nothing_else(first.info, job)
-    sequence = frames > 1 or isinstance(first, FrameFolder)
+    sequence = frames > 1 or not isinstance(first, StackFrames)
     infos = tuple(one.info for one in (first, *others))
     common_info(infos)
-    folders = ((file.path, file.notes) for file in inputs.files if isinstance(file, FrameFolder))
+    folders = ((file.path, file.notes) for file in inputs.files if isinstance(file, FrameFolder | ClipFile))
     notes = tuple(note for path, found in folders for note in notes_about(path, found, job.source))
     return Contents(infos, frames, sequence, nbytes, outputs, notes)
 
@@ -159,13 +174,22 @@ def names_its_source(job: Job, note: str) -> bool:
     return note.startswith(tuple(f"{path}{sign}" for path in job.sources[1:] for sign in (": ", ", page ", os.sep)))
 
 
-def _with_look_ahead(first: StackFrames | FrameFolder, job: Job) -> Iterator[PictureInfo]:
+def _frame_names(frames: Frames) -> tuple[str, ...]:
+    """Names of the pictures that a sequence's frames are written to."""
+    if isinstance(frames, FrameFolder):
+        return tuple(map(written_name, frames.names))
+    digits = max(6, len(str(frames.count)))
+    return tuple(f"frame_{index + 1:0{digits}d}.png" for index in range(frames.count))
+
+
+def _with_look_ahead(first: Frames, job: Job) -> Iterator[PictureInfo]:
     """The headers; targets that cannot hold a stack are refused before any page is judged by itself."""
     infos = first.infos()
     begin = [info for info in (next(infos, None), next(infos, None)) if info is not None]
     if len(begin) > 1 and isinstance(first, StackFrames):
         for target in job.targets.values():
-            check_stack(target)
+            if not names_clip(target):
+                check_stack(target)
     yield from begin
     yield from infos
 
@@ -187,6 +211,9 @@ def _output_bytes(
         target = job.targets[output.name]
         if outputs is not None and outputs[output.name].frames:
             target /= outputs[output.name].frames[frame]
+        elif outputs is not None and names_clip(target):
+            sizes[output.name] = 0
+            continue
         written = target_info(output_info(info, output, spec), target, options.save)
         _check_memory(written)
         sizes[output.name] = written.nbytes
@@ -212,13 +239,19 @@ def _single_outputs(job: Job) -> dict[str, OutputFiles]:
     return {name: OutputFiles(target) for name, target in job.targets.items()}
 
 
-def _picture(file: PictureFile | StackFrames | FrameFolder) -> PictureSource:
-    if isinstance(file, FrameFolder):
-        raise UnsupportedError("is a folder of frames, and another input is one picture", where=file.path)
+def _picture(file: PictureFile | Frames) -> PictureSource:
+    if isinstance(file, FrameFolder | ClipFile):
+        what = "a folder of frames" if isinstance(file, FrameFolder) else "a clip"
+        raise UnsupportedError(f"is {what}, and another input is one picture", where=file.path)
     return (file.file if isinstance(file, StackFrames) else file).picture()
 
 
-def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> PictureFile | StackFrames | FrameFolder:
+def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> PictureFile | Frames:
+    if is_clip(path):
+        return ClipFile(path, read, hashed=hashed)
+    for name in ("start", "end", "count"):
+        if getattr(read, name) is not None:
+            raise ConfigError(f"{flag(name)} is for clips", where=path, fix="Leave it out")
     if job.sequence and path.is_dir():
         return FrameFolder(path, read, hashed=hashed)
     file = PictureFile(path, read)
@@ -233,11 +266,11 @@ def inspect(job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
 
 def check_outputs(job: Job, *, replace: bool) -> None:
     """Raise `FileError` if a job's outputs would destroy something they may not."""
-    if job.in_place and job.of_folders:
+    if job.in_place and job.into_folders:
         raise FileError("frames in a folder are not replaced in place", where=job.source, fix="Name an output folder")
     first, *others = job.sources
     for name, target in job.targets.items():
-        if job.of_folders:
+        if job.into_folders:
             check_name(target)
             check_folder(target, overwrite=replace)
             _refuse_same(first, target)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, is_dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from restore.picture import FrameSource, PictureInfo, PictureSource
 MEASURED_FRAMES = 16
 """Frames, spread over a sequence, that one measurement for all of it uses."""
 _WARNINGS = 20  # kept of a sequence: frames may each have their own
-_OPEN = 2  # frames of a measurement that are held open: bands with overlap go back and forth over a seam
+_SHOTS_TOLD = 6  # of which it is said what was decided otherwise than for the first
+_BAND = 256  # rows
 
 
 @dataclass
@@ -39,6 +42,7 @@ def restore_sequence(
     restorer: Restores,
     create_sink: CreateSink,
     *,
+    first: int = 0,
     once: bool = False,
     progress: Progress | None = None,
 ) -> SequenceReport:
@@ -48,7 +52,8 @@ def restore_sequence(
         inputs: one sequence for each named input; they go forward together.
         count: how many frames each has.
         create_sink: makes the sink of the next frame of an output.
-        once: measure all frames together, instead of each by itself.
+        first: frame to begin with; an earlier run has made those before it.
+        once: measure all frames of a shot together (`restore.analysis.shots`), instead of each by itself.
         progress: called with the finished share of the whole sequence; a common measurement counts as one frame.
     Raises:
         RestoreError: whatever stops one frame stops the sequence, and names the frame.
@@ -59,31 +64,54 @@ def restore_sequence(
 
         first_input, found = healed(inputs[0])
         inputs = [first_input, *inputs[1:]]
-    parts = _Parts(progress, count + once)
-    condition = _measured_once(inputs, count, restorer, parts.next()) if once else None
-    first: Report | None = None
+    shots = [shot for shot in _shots(inputs[0], count, once) if shot.stop > first]
+    parts = _Parts(progress, count - first + once * len(shots))
+    reports: list[Report] = []
     noticed: dict[str, None] = {}
-    done = 0
-    with closing(_groups(inputs, restorer.spec.window)) as groups:
-        for group in groups:
-            part = parts.next()
-            notes = _notes(_restored_frames(group, restorer.spec.window), inputs, done)
-            try:
-                if once:
-                    report = restorer.apply(condition, group, create_sink, part)
-                else:
-                    report = restorer.run(group, create_sink, part)
-            except RestoreError as error:
-                raise error.at(inputs[0].where(done)) from error.__cause__
-            noticed |= dict.fromkeys((*notes, *report.warnings))
-            first, done = first or report, done + 1
-            del group  # before the next is decoded: no more frames in memory than a window has
-    if first is None or done != count:
-        raise FileError("the file changed while it was read", fix="Run it again when it is complete")
-    decisions = {**first.decisions, "frames": str(count), **found}
+    for shot in shots:
+        condition = _measured_once(inputs, shot, restorer, parts.next()) if once else None
+        begin = max(first, shot.start)
+        with closing(_groups(inputs, shot, begin, restorer.spec.window)) as groups:
+            for index, group in enumerate(groups, begin):
+                part = parts.next()
+                notes = _notes(_restored_frames(group, restorer.spec.window), inputs, index)
+                try:
+                    if once:
+                        report = restorer.apply(condition, group, create_sink, part)
+                    else:
+                        report = restorer.run(group, create_sink, part)
+                except RestoreError as error:
+                    raise error.at(inputs[0].where(index)) from error.__cause__
+                noticed |= dict.fromkeys((*notes, *report.warnings))
+                if index == begin:
+                    reports.append(report)
+                del group  # before the next is decoded: no more frames in memory than a window has
+    decisions = {**reports[0].decisions, "frames": str(count), **found}
     if once:
-        decisions["measured"] = f"once, on {len(spread(count))} of the frames"
-    return SequenceReport(decisions, _shortened(list(noticed)), first.as_dict())
+        decisions["measured"] = _in_words(shots)
+    for number, (shot, report) in enumerate(zip(shots[1:], reports[1:], strict=True), 2):
+        changed = {name: text for name, text in report.decisions.items() if reports[0].decisions.get(name) != text}
+        if changed and number <= _SHOTS_TOLD:
+            about = "; ".join(f"{name} {text}" for name, text in changed.items())
+            decisions[f"from frame {shot.start + 1}"] = about
+    return SequenceReport(decisions, _shortened(list(noticed)), reports[0].as_dict())
+
+
+def _shots(frames: FrameSource, count: int, once: bool) -> list[range]:
+    """The frames of each shot; all of them where every frame is measured by itself."""
+    if not once:
+        return [range(count)]
+    from restore.analysis.shots import find_shots
+
+    begins = find_shots(frames)
+    return [range(begin, end) for begin, end in pairwise([*begins, count])]
+
+
+def _in_words(shots: Sequence[range]) -> str:
+    most = max(len(spread(shot)) for shot in shots)
+    if len(shots) == 1:
+        return f"once, on {most} of the frames"
+    return f"once for each of {len(shots)} shots, on up to {most} of their frames"
 
 
 def windows(frames: Iterable[PictureSource], size: int) -> Generator[tuple[PictureSource, ...], None, None]:
@@ -118,30 +146,36 @@ def windows(frames: Iterable[PictureSource], size: int) -> Generator[tuple[Pictu
             held.popleft().close()
 
 
-def spread(count: int) -> list[int]:
+def spread(shot: range) -> list[int]:
     """Indices of the frames that a measurement uses: up to `MEASURED_FRAMES`, evenly over all."""
-    number = min(count, MEASURED_FRAMES)
-    return [(2 * index + 1) * count // (2 * number) for index in range(number)]
+    number = min(len(shot), MEASURED_FRAMES)
+    return [shot[(2 * index + 1) * len(shot) // (2 * number)] for index in range(number)]
 
 
-class Frame:
-    """One frame of a sequence of equal frames, opened when rows are asked for."""
+class SpooledFrame:
+    """One frame of a sequence, kept in a temporary file: a measurement reads it several times.
 
-    def __init__(self, frames: FrameSource, index: int) -> None:
-        self.info = frames.info
-        self._frames, self._index = frames, index
-        self._source: PictureSource | None = None
+    Args:
+        source: read once, and closed.
+    """
+
+    def __init__(self, source: PictureSource) -> None:
+        self.info = replace(source.info, notes=())
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        for start in range(0, self.info.height, _BAND):
+            rows = source.read_rows(start, min(start + _BAND, self.info.height))
+            self._file.write(np.ascontiguousarray(rows).data)
+        source.close()
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
-        if self._source is None:
-            self._source = self._frames.frame(self._index)
-        return self._source.read_rows(start, stop)
+        shape = (stop - start, self.info.width, self.info.samples)
+        self._file.seek(start * self.info.nbytes // self.info.height)
+        rows = np.frombuffer(self._file.read((stop - start) * self.info.nbytes // self.info.height), self.info.dtype)
+        return rows.reshape(shape).copy()
 
     def close(self) -> None:
-        """Let go of the pixels; they can be read again."""
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        """Remove the file."""
+        self._file.close()
 
 
 class FramesAsOne:
@@ -155,33 +189,24 @@ class FramesAsOne:
         self.frames = list(frames)
         self._height = frames[0].info.height
         self.info: PictureInfo = replace(frames[0].info, height=self._height * len(frames), stacked=len(frames))
-        self._open: deque[PictureSource] = deque()
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
         parts = [np.empty((0, self.info.width, self.info.samples), self.info.dtype)]
         for index in range(start // self._height, -(-stop // self._height)):
             top = index * self._height
-            frame = self._opened(index)
-            parts.append(frame.read_rows(max(start - top, 0), min(stop - top, self._height)))
+            parts.append(self.frames[index].read_rows(max(start - top, 0), min(stop - top, self._height)))
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def close(self) -> None:
         for frame in self.frames:
             frame.close()
 
-    def _opened(self, index: int) -> PictureSource:
-        frame = self.frames[index]
-        if all(frame is not one for one in self._open):
-            if len(self._open) == _OPEN:
-                self._open.popleft().close()
-            self._open.append(frame)
-        return frame
 
-
-def _measured_once(inputs: Sequence[FrameSource], count: int, restorer: Restores, progress: Progress | None) -> Any:
-    """The condition of all frames, from some of them."""
-    tall = [FramesAsOne([Frame(frames, index) for index in spread(count)]) for frames in inputs]
+def _measured_once(inputs: Sequence[FrameSource], shot: range, restorer: Restores, progress: Progress | None) -> Any:
+    """The condition of all frames of a shot, from some of them."""
+    tall: list[FramesAsOne] = []
     try:
+        tall.extend(FramesAsOne([SpooledFrame(_frame(frames, index)) for index in spread(shot)]) for frames in inputs)
         condition = restorer.prepare(tall, progress)
     finally:
         for picture in tall:
@@ -191,23 +216,37 @@ def _measured_once(inputs: Sequence[FrameSource], count: int, restorer: Restores
     return condition
 
 
-def _groups(inputs: Sequence[FrameSource], window: int) -> Generator[tuple[PictureSource, ...], None, None]:
-    """What the restorer takes at a time: a window of the one input, or the frames of all inputs with one index."""
-    return windows(inputs[0], window) if len(inputs) == 1 else _side_by_side(inputs)
+def _groups(
+    inputs: Sequence[FrameSource], shot: range, begin: int, window: int
+) -> Generator[tuple[PictureSource, ...], None, None]:
+    """What the restorer takes at a time, from a frame of a shot on: a window of the one input, or the frames of all
+    inputs with one index."""
+    if len(inputs) > 1:
+        yield from _side_by_side(inputs, range(begin, shot.stop))
+        return
+    lead = min(window // 2, begin - shot.start)
+    around = windows((_frame(inputs[0], index) for index in range(begin - lead, shot.stop)), window)
+    with closing(around):
+        for number, group in enumerate(around):
+            if number >= lead:
+                yield group
+            del group
 
 
-def _side_by_side(inputs: Sequence[FrameSource]) -> Generator[tuple[PictureSource, ...], None, None]:
-    """The frames of several sequences side by side, as long as all have one; closed when the next are asked for."""
-    each = [iter(frames) for frames in inputs]
-    while True:
+def _frame(frames: FrameSource, index: int) -> PictureSource:
+    """One frame. Raises `FileError` where there are fewer than were counted."""
+    try:
+        return frames.frame(index)
+    except IndexError as error:
+        raise FileError("the file changed while it was read", fix="Run it again when it is complete") from error
+
+
+def _side_by_side(inputs: Sequence[FrameSource], indices: range) -> Generator[tuple[PictureSource, ...], None, None]:
+    """The frames of several sequences side by side; closed when the next are asked for."""
+    for index in indices:
         group: list[PictureSource] = []
         try:
-            for frames in each:
-                source = next(frames, None)
-                if source is None:
-                    return
-                group.append(source)
-                del source
+            group.extend(_frame(frames, index) for frames in inputs)
             yield tuple(group)
         finally:
             while group:

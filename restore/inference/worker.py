@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restore.errors import FileError, LimitError, ModelError, RestoreError
+from restore.errors import FileError
 from restore.inference.batch_job import BatchOptions, Job, Progress, Report, Restores
+from restore.inference.clips import clip_sink
+from restore.inference.failures import explain
 from restore.inference.history import History
 from restore.inference.inputs import (
     Contents,
@@ -30,6 +32,9 @@ from restore.inference.inputs import (
 from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
 from restore.io.atomic import AtomicFile, StagedFile
+from restore.io.clip.names import names_clip
+from restore.io.clip.reader import ClipFile
+from restore.io.clip.sink import ClipSink
 from restore.io.codecs import create, create_stack, open_picture, target_info
 from restore.io.frame_folder import FolderSink, StagedFolder
 from restore.io.options import ReadOptions
@@ -37,9 +42,6 @@ from restore.picture import FrameSink, MemorySink, PictureInfo, PictureSink, Pic
 
 BIG = 128 << 20
 """Decoded bytes above which a picture is not decoded ahead of its turn."""
-DEVICE_FAILED = ("CUDA error", "HIP error", "cuDNN error", "cuBLAS error", "CUDA driver error")
-"""How torch's messages begin when a GPU is gone or has stopped: nothing that runs on it later in this process works."""
-
 _COMPARE = " comparison"
 """What the comparison is called among the staged outputs: nothing that an output can be called."""
 
@@ -72,7 +74,8 @@ class Work:
     big: bool = False
     sources: list[PictureSource] = field(default_factory=list)
     memory: dict[str, MemorySink] = field(default_factory=dict)
-    staged: dict[str, AtomicFile | FolderSink] = field(default_factory=dict)
+    staged: dict[str, AtomicFile | FolderSink | ClipSink] = field(default_factory=dict)
+    resumed: bool = False  # what an earlier run left of a clip is used
     lost: dict[str, None] = field(default_factory=dict)  # notes: what the outputs' formats do not hold
     report: Report | None = None
     record: FileRecord | None = None  # set when nothing is left to do
@@ -173,6 +176,7 @@ class Worker:
             work.contents = read_headers(work.inputs, job, self.restorer.spec, self.options)
             work.input_sha256 = work.inputs.sha256()
             work.key = work_key(work.input_sha256, self.settings, job.outputs)
+            work.resumed = history is not None
             if history is None:
                 return
             compared = job.in_place or job.compare is None or job.compare.exists()
@@ -256,16 +260,22 @@ class Worker:
         """All frames into each output, which appears only if every one succeeded."""
         job = work.job
         sinks = {name: self._frame_sink(work, name, contents) for name in job.targets}
+        clips = [sink for sink in sinks.values() if isinstance(sink, ClipSink)]
+        first = min((sink.done for sink in clips), default=0) if len(clips) == len(sinks) else 0
+        for clip in clips:
+            clip.begin_at(first)
+            work.lost |= dict.fromkeys(clip.notes)
 
         def next_frame(name: str, info: PictureInfo) -> PictureSink:
             sink = sinks[name].next_frame(info)
-            _noted(work, info, sink.info)
+            if not isinstance(sinks[name], ClipSink):
+                _noted(work, info, sink.info)
             return sink
 
         try:
             work.report = restore_sequence(
                 inputs.frames(), contents.frames, self.restorer, next_frame,
-                once=self.options.measures_once(job), progress=progress,
+                first=first, once=self.options.measures_once(job), progress=progress,
             )  # fmt: skip
             for sink in sinks.values():
                 sink.commit()
@@ -274,8 +284,22 @@ class Worker:
                 sink.abort()
 
     def _frame_sink(self, work: Work, name: str, contents: Contents) -> FrameSink:
+        from restore.inference.engine import output_info  # not above: it loads torch
+
         target, save = work.job.targets[name], self.options.save
         frames = contents.outputs[name].frames
+        if not frames and work.inputs is not None and names_clip(target):
+            source, output = (
+                work.inputs.frames()[0],
+                next(each for each in self.restorer.spec.outputs if each.name == name),
+            )
+            info = output_info(contents.info, output, self.restorer.spec)
+            _make_folder(target.parent)
+            sink = clip_sink(
+                source, info, target, save, contents.frames, f"{work.key} {name}", resume=work.resumed
+            )  # fmt: skip
+            work.staged[name] = sink
+            return sink
         if not frames:
             file = self._staged_file(work, name)
             return create_stack(target, contents.nbytes[name], save, file, pages=contents.frames)
@@ -321,7 +345,10 @@ class Worker:
         try:
             work.staged[_COMPARE] = file = AtomicFile(target, held=True)
             before = work.sources[0] if work.sources else work.inputs.frames()[0].frame(0)
-            after = open_picture(path / frames[0] if frames else path, ReadOptions(frames="first"))
+            if isinstance(work.staged[job.main], ClipSink):
+                after = ClipFile(path).frame(0)
+            else:
+                after = open_picture(path / frames[0] if frames else path, ReadOptions(frames="first"))
             with closing(before), closing(after):
                 compare(before, after, file)
         except Exception as error:
@@ -339,30 +366,9 @@ def outputs_of(work: Work) -> dict[str, OutputFiles]:
 def settings_hash(fingerprint: str, options: BatchOptions) -> str:
     """Hash of everything but the input that shapes an output file's bytes."""
     read = options.read
-    facts = [fingerprint, asdict(options.save), read.frames, read.salvage, options.measure]
+    window = [read.start, read.end, read.count] if (read.start, read.end, read.count) != (None, None, None) else []
+    facts = [fingerprint, asdict(options.save), read.frames, read.salvage, options.measure, *window]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def explain(error: BaseException, where: Path) -> RestoreError:
-    """Any exception as one of ours: what went wrong with this file, and what to do."""
-    if isinstance(error, RestoreError):
-        return error.at(where)
-    if isinstance(error, MemoryError):
-        return LimitError("out of memory", where=where, why=str(error), fix="Use --workers 1 or a smaller --tile")
-    if isinstance(error, OSError):
-        return FileError(
-            "reading or writing failed", where=error.filename or where, why=error.strerror or str(error),
-            fix="Check the disk and try again",
-        )  # fmt: skip
-    if isinstance(error, RuntimeError) and str(error).startswith(DEVICE_FAILED):
-        return ModelError(
-            "the device failed", where=where, why=str(error).splitlines()[0],
-            fix="Run it again (folders with --resume), or with --device cpu",
-        )  # fmt: skip
-    return RestoreError(
-        f"unexpected {type(error).__name__}", where=where, why=str(error),
-        fix="This is a bug: please report it with the output of -v",
-    )  # fmt: skip
 
 
 def _noted(work: Work, info: PictureInfo, target: PictureInfo) -> PictureInfo:

@@ -14,6 +14,7 @@ import numpy as np
 from restore.errors import UnsupportedError
 from restore.io import calibration, tags, tiff
 from restore.io.atomic import AtomicFile
+from restore.io.clip.names import names_clip
 from restore.io.header import SALVAGED
 from restore.io.metadata import upright_exif, upright_xmp
 from restore.io.options import ReadOptions, SaveOptions
@@ -101,6 +102,10 @@ def target_info(
     options = options or SaveOptions()
     path = Path(path)
     name = WRITABLE.get(path.suffix.lower())
+    if names_clip(path):
+        raise UnsupportedError(
+            "a still picture is not written as a clip", where=path, fix=f"Use one of: {' '.join(WRITABLE)}"
+        )
     if name is None:
         raise UnsupportedError(
             f"cannot write the format {path.suffix!r}" if path.suffix else "cannot write a file without an extension",

@@ -22,6 +22,21 @@ def parse_pixels(text: str) -> int:
 _PIXELS = Parsed("COUNT", parse_pixels, "Give a number of pixels, 1 or more", lambda count: count >= 1)
 
 
+def parse_time(text: str) -> float:
+    """`12.5`, `1:30` or `0:01:30.5` as seconds. Raises `ValueError`."""
+    values = [float(part) for part in text.strip().split(":")]
+    whole = all(value == int(value) for value in values[:-1]) and all(value < 60 for value in values[1:])
+    if len(values) > 3 or min(values) < 0 or not whole:
+        raise ValueError(text)
+    seconds = 0.0
+    for value in values:
+        seconds = 60 * seconds + value
+    return seconds
+
+
+_TIME = Parsed("TIME", parse_time, "Write seconds (12.5) or minutes and seconds (1:30)", lambda at: 0 <= at < 1e7)
+
+
 @dataclass(frozen=True)
 class ReadOptions(Options):
     """How files are read.
@@ -35,6 +50,12 @@ class ReadOptions(Options):
     page of a TIFF stack, each on its own, into a stack."""
     salvage: bool = False
     """Use what is readable of a damaged file."""
+    start: Annotated[float | None, _TIME] = None
+    """Clips: begin at this time, seconds or minutes:seconds."""
+    end: Annotated[float | None, _TIME] = None
+    """Clips: stop before this time of the clip."""
+    count: Annotated[int | None, Number(1, whole=True)] = None
+    """Clips: so many frames at most."""
     max_pixels: Annotated[int, _PIXELS] = 400_000_000
     """Largest width x height to accept: 400M, 2G."""
     max_bytes: int = 4 << 30
@@ -55,4 +76,10 @@ class SaveOptions(Options):
     """Convert the sample depth; `auto` keeps it, and refuses formats that cannot hold it."""
     strip_metadata: bool = False
     """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay."""
+    codec: Annotated[str, OneOf("auto", "h264", "hevc", "av1", "vp9", "ffv1", "prores")] = "auto"
+    """Clips: `auto` is H.264 (x264) for 8 bits, HEVC (x265) for more, VP9 in .webm; ffv1 is lossless, for .mkv."""
+    crf: Annotated[int | None, Number(0, 63, whole=True)] = None
+    """Clips: quality, smaller is better (h264 and hevc 16, vp9 18, av1 20); about 6 more halve the file."""
+    fps: Annotated[float | None, Number(0.01, 1000)] = None
+    """Numbered frames into a clip: frames a second (25)."""
     compression: Literal["fast", "small", "none"] = "fast"

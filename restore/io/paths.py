@@ -11,6 +11,7 @@ from pathlib import Path
 
 from restore.errors import FileError
 from restore.io.atomic import PARTIAL_SUFFIX, check_replaceable
+from restore.io.clip import names as clips
 
 WRITABLE = {
     ".png": "png",
@@ -125,19 +126,22 @@ def _skip_reason(path: Path) -> str | None:
         return None
     if not stat.S_ISREG(mode):
         return "a pipe, socket or device, not a file"
+    if path.suffix.lower() in clips.READABLE:
+        return "a clip: name it itself"
     return "" if path.suffix.lower() in READABLE else "not a picture's extension"
 
 
 def default_output(path: str | os.PathLike[str], suffix: str) -> Path:
-    """`photo.jpg` -> `photo_<suffix>.jpg` beside it; `.png` for formats that are only read (HEIC, GIF)."""
+    """`photo.jpg` -> `photo_<suffix>.jpg` beside it; formats that are only read as in `written_name`."""
     path = Path(path)
-    extension = path.suffix if path.suffix.lower() in WRITABLE else ".png"
-    return path.with_name(f"{path.stem}_{suffix}{extension}")
+    return path.with_name(f"{path.stem}_{suffix}{Path(written_name(path.name)).suffix}")
 
 
 def written_name(name: str) -> str:
-    """The name a picture's result has elsewhere: its own, but `.png` for formats that are only read."""
+    """The name a result has elsewhere: its own, but `.png` (clips: `.mkv`) for formats that are only read."""
     path = Path(name)
+    if path.suffix.lower() in clips.READABLE:
+        return clips.written_clip(name)
     return name if path.suffix.lower() in WRITABLE else path.with_suffix(".png").name
 
 

@@ -22,6 +22,7 @@ _MAGIC = {
 }
 
 _RAW_FIX = "Develop it to a 16-bit TIFF with a raw converter (darktable, RawTherapee, dcraw -T -6) first"
+_CLIP_FIX = "Give it to a command that takes clips, such as restore denoise"
 _RASTER_FIX = "Export it as a PNG or TIFF picture first"
 _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"IIU\0": ("a camera RAW file (Panasonic)", _RAW_FIX),
@@ -48,7 +49,7 @@ _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"\xffO\xffQ": ("JPEG 2000", "Convert it to PNG or TIFF first"),
     b"\x89HDF": ("an HDF5 file", "Export the data as TIFF first"),
     b"\x93NUMPY": ("a NumPy array", "Load it with numpy.load and use restore.picture.Picture.from_array"),
-    b"\x1aE\xdf\xa3": ("a Matroska/WebM video", "Use a video command, or extract frames first"),
+    b"\x1aE\xdf\xa3": ("a Matroska/WebM video", _CLIP_FIX),
     b"OggS": ("an Ogg media file", "Extract frames first"),
     b"SIMPLE  =": ("a FITS file", "Export the data as a float32 TIFF first"),
     b"ZISRAWFILE": ("a Zeiss CZI file", "Export it as OME-TIFF first"),
@@ -82,7 +83,7 @@ def sniff(head: bytes) -> str:
     if head[:4] == b"RIFF":
         if head[8:12] == b"WEBP":
             return "webp"
-        raise _refusal("a RIFF media file (AVI or WAV)", "Use a video command, or extract frames first")
+        raise _refusal("a RIFF media file (AVI or WAV)", _CLIP_FIX)
     if head[4:8] == b"ftyp":
         return _sniff_boxes(head)
     if head[128:132] == b"DICM":
@@ -103,7 +104,7 @@ def _sniff_boxes(head: bytes) -> str:
         return "avif"
     if brands & _HEIF_BRANDS:
         return "heic"
-    raise _refusal("a video (MP4 or MOV)", "Use a video command, or extract frames first")
+    raise _refusal("a video (MP4 or MOV)", _CLIP_FIX)
 
 
 def _text_or_unknown(head: bytes) -> DecodeError | UnsupportedError:

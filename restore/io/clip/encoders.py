@@ -1,0 +1,196 @@
+"""How the pictures of a clip are encoded: one table of codecs, with settings that give the same bytes everywhere.
+
+Threads are fixed, because encoders decide by their number what they know of neighbouring frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from restore.errors import ConfigError, UnsupportedError
+from restore.io.clip.names import container_of
+from restore.io.clip.pixels import FULL, LIMITED, RGB, ColourTags
+from restore.io.clip.reader import import_av
+from restore.io.options import SaveOptions
+from restore.picture import PictureInfo
+
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        formats: of pixels, by their depth: with half the chroma of rows and columns, and with all of it.
+        containers: that take it.
+        crf: the quality where the user names none; None: it has none.
+        options: of the encoder.
+        tag: of the stream in MP4 and MOV, where players want another than FFmpeg's.
+        even: whether sides must be even with a quarter of the chroma.
+    """
+
+    encoder: str
+    formats: Mapping[int, tuple[str, str]]
+    containers: tuple[str, ...]
+    crf: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""
+    even: bool = True
+
+
+_PLANES = {8: ("yuv420p", "yuv444p"), 10: ("yuv420p10le", "yuv444p10le"), 12: ("yuv420p12le", "yuv444p12le")}
+_LOSSLESS = {8: ("gbrp", "gbrp"), 10: ("gbrp10le", "gbrp10le"), 12: ("gbrp12le", "gbrp12le")}
+_EIGHT_TEN = {8: _PLANES[8], 10: _PLANES[10]}
+CODECS = {
+    "h264": Codec(
+        "libx264", _EIGHT_TEN, ("mp4", "mov", "matroska"), 16, {"preset": "medium", "x264-params": "rc-lookahead=24"}
+    ),
+    "hevc": Codec(
+        "libx265", _PLANES, ("mp4", "mov", "matroska"), 16,
+        {"preset": "medium", "x265-params": "pools=2:frame-threads=1:rc-lookahead=16:log-level=error"}, tag="hvc1",
+    ),
+    "av1": Codec(
+        "libsvtav1", {8: ("yuv420p", "yuv420p"), 10: ("yuv420p10le", "yuv420p10le")}, ("mp4", "matroska", "webm"), 20,
+        {"preset": "6", "svtav1-params": "lp=2:lookahead=16"},
+    ),
+    "vp9": Codec(
+        "libvpx-vp9", _PLANES, ("webm", "matroska", "mp4"), 18, {"deadline": "good", "cpu-used": "4", "b": "0"},
+        even=False,
+    ),
+    "ffv1": Codec("ffv1", _LOSSLESS, ("matroska",), None, {"level": "3", "slices": "4", "slicecrc": "1"}, even=False),
+    "prores": Codec("prores_ks", {10: ("yuv422p10le", "yuv444p10le")}, ("mov", "matroska"), None, {"profile": "hq"}),
+}  # fmt: skip
+"""By the names that `--codec` takes."""
+_OF_CONTAINER = {"webm": "vp9"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a clip's pictures are encoded.
+
+    Attributes:
+        codec: of `CODECS`.
+        container: FFmpeg's name.
+        info: of the frames as they are given.
+        pixel_format: that they are encoded in.
+        tags: of its colours.
+        rate: frames a second, in the mean.
+        crf: of the codec; None where it has none.
+        aspect: of a pixel; None: not declared.
+        matrix: the display matrix; None: none.
+        notes: what is not as it was.
+    """
+
+    codec: Codec
+    container: str
+    info: PictureInfo
+    pixel_format: str
+    tags: ColourTags
+    rate: Fraction
+    crf: int | None
+    aspect: Fraction | None = None
+    matrix: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def add_to(self, target: Any, container: str, time_base: Fraction | None = None) -> Any:
+        """A stream for these pictures, in a container; its encoder is not open yet."""
+        stream = target.add_stream(self.codec.encoder, rate=self.rate, options=dict(self._options))
+        context = stream.codec_context
+        stream.width, stream.height, stream.pix_fmt = self.info.width, self.info.height, self.pixel_format
+        context.thread_count = THREADS
+        tags = self.tags
+        context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+        context.colorspace, context.color_range = tags.matrix, tags.range
+        if self.aspect:
+            context.sample_aspect_ratio = self.aspect
+        if self.matrix:
+            stream.set_display_matrix(self.matrix)
+        if container in ("mp4", "mov") and self.codec.tag:
+            context.codec_tag = self.codec.tag
+        if time_base is not None:
+            stream.time_base = time_base
+        return stream
+
+    @property
+    def _options(self) -> Mapping[str, str]:
+        return {**self.codec.options, **({"crf": str(self.crf)} if self.crf is not None else {})}
+
+
+def encoding_for(
+    info: PictureInfo,
+    path: Path,
+    options: SaveOptions,
+    rate: Fraction,
+    tags: ColourTags | None = None,
+    aspect: Fraction | None = None,
+    matrix: tuple[int, ...] | None = None,
+) -> Encoding:
+    """How frames like `info` become a clip at `path`.
+
+    Raises:
+        UnsupportedError: what the codec or its container does not hold. ConfigError: a codec for another container.
+    """
+    container = container_of(path)
+    import_av()
+    bits, notes = _depth(info, path, options)
+    name = options.codec if options.codec != "auto" else _OF_CONTAINER.get(container, "h264" if bits == 8 else "hevc")
+    codec = CODECS[name]
+    if container not in codec.containers:
+        fitting = [each for each, one in CODECS.items() if container in one.containers]
+        raise ConfigError(
+            f"{path.suffix} does not hold {name}", where=path, fix=f"Use --codec {' or '.join(fitting)}, or write .mkv"
+        )
+    if options.crf is not None and codec.crf is None:
+        raise ConfigError(f"--crf is not for {name}, which has no such quality", fix="Leave it out")
+    _check_there(codec, name)
+    if bits not in codec.formats:
+        bits, notes = min(codec.formats, key=lambda each: abs(each - bits)), [*notes]
+        notes.append(f"{name} holds {bits} bits: converted")
+    odd = info.height % 2 or info.width % 2
+    full = bool(odd) and codec.even
+    if full:
+        notes.append(f"{info.width} x {info.height} px are odd sides: 4:4:4 chroma, which some players do not show")
+    pixel_format = codec.formats[bits][full]
+    if pixel_format in ("yuv420p", "yuv420p10le", "yuv420p12le") and full:
+        raise UnsupportedError(f"{name} holds even sides only", where=path, fix="Use --codec vp9 or h264")
+    info = PictureInfo(
+        info.height, info.width, info.channels, dtype="uint8" if bits == 8 else "uint16", bits=bits, format=container,
+        path=path,
+    )  # fmt: skip
+    crf = codec.crf if options.crf is None else options.crf
+    tags = tags or ColourTags(matrix=ColourTags().matrix_at(info.height), range=LIMITED)
+    if pixel_format.startswith("gbr"):
+        tags = replace(tags, matrix=RGB, range=FULL)
+    return Encoding(
+        codec, container, info, pixel_format, tags, rate, crf, aspect, matrix, tuple(notes)
+    )  # fmt: skip
+
+
+def _depth(info: PictureInfo, path: Path, options: SaveOptions) -> tuple[int, list[str]]:
+    """Bits a sample of the clip, and what is said about them. Raises `UnsupportedError`."""
+    if info.channels not in (1, 3) or info.alpha:
+        what = "transparency" if info.alpha else f"{info.channels} channels"
+        raise UnsupportedError(f"a clip holds no {what}", where=path, fix="Use --frames-dir and an output folder")
+    if options.depth in ("16", "float") or (info.dtype == "float32" and options.depth == "auto"):
+        raise UnsupportedError(
+            "a clip holds 8 to 12 bits a sample", where=path, fix="Add --depth 8, or write frames with --frames-dir"
+        )
+    if options.depth == "8":
+        return 8, []
+    if info.bits > 12:
+        return 10, [f"{info.bits} bits a sample are written as 10"]
+    return (info.bits if info.bits in (8, 10, 12) else 10), []
+
+
+def _check_there(codec: Codec, name: str) -> None:
+    import av
+
+    if codec.encoder not in av.codecs_available:
+        there = [each for each, one in CODECS.items() if one.encoder in av.codecs_available]
+        raise UnsupportedError(f"this PyAV has no encoder for {name}", fix=f"Use --codec {' or '.join(there)}")

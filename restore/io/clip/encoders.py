@@ -5,6 +5,7 @@ Threads are fixed, because encoders decide by their number what they know of nei
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -19,6 +20,8 @@ from restore.io.options import SaveOptions
 from restore.picture import PictureInfo
 
 THREADS = 2
+_X264_SAFE = ":asm=SSE4.2" if platform.machine().lower() in ("x86_64", "amd64") else ""
+"""With AVX-512 the macroblock tree of x264 differs from run to run (seen with the x264 of PyAV 18); without, never."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Codec:
         options: of the encoder.
         tag: of the stream in MP4 and MOV, where players want another than FFmpeg's.
         even: whether sides must be even with a quarter of the chroma.
+        segments: the container of the parts that a clip is written in (`restore.io.clip.sink`).
     """
 
     encoder: str
@@ -42,14 +46,16 @@ class Codec:
     options: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
     even: bool = True
+    segments: str = "nut"
 
 
 _PLANES = {8: ("yuv420p", "yuv444p"), 10: ("yuv420p10le", "yuv444p10le"), 12: ("yuv420p12le", "yuv444p12le")}
-_LOSSLESS = {8: ("gbrp", "gbrp"), 10: ("gbrp10le", "gbrp10le"), 12: ("gbrp12le", "gbrp12le")}
+_LOSSLESS = {8: ("bgr0", "bgr0"), 10: ("gbrp10le", "gbrp10le"), 12: ("gbrp12le", "gbrp12le")}
 _EIGHT_TEN = {8: _PLANES[8], 10: _PLANES[10]}
 CODECS = {
     "h264": Codec(
-        "libx264", _EIGHT_TEN, ("mp4", "mov", "matroska"), 16, {"preset": "medium", "x264-params": "rc-lookahead=24"}
+        "libx264", _EIGHT_TEN, ("mp4", "mov", "matroska"), 16,
+        {"preset": "medium", "x264-params": "rc-lookahead=24" + _X264_SAFE},
     ),
     "hevc": Codec(
         "libx265", _PLANES, ("mp4", "mov", "matroska"), 16,
@@ -64,7 +70,7 @@ CODECS = {
         even=False,
     ),
     "ffv1": Codec("ffv1", _LOSSLESS, ("matroska",), None, {"level": "3", "slices": "4", "slicecrc": "1"}, even=False),
-    "prores": Codec("prores_ks", {10: ("yuv422p10le", "yuv444p10le")}, ("mov", "matroska"), None, {"profile": "hq"}),
+    "prores": Codec("prores_ks", {10: ("yuv422p10le", "yuv444p10le")}, ("mov", "matroska"), None, {"profile": "hq"}, segments="mov"),
 }  # fmt: skip
 """By the names that `--codec` takes."""
 _OF_CONTAINER = {"webm": "vp9"}
@@ -103,7 +109,7 @@ class Encoding:
         stream = target.add_stream(self.codec.encoder, rate=self.rate, options=dict(self._options))
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = self.info.width, self.info.height, self.pixel_format
-        context.thread_count = THREADS
+        context.thread_count, context.thread_type = THREADS, "FRAME"
         tags = self.tags
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         context.colorspace, context.color_range = tags.matrix, tags.range
@@ -165,7 +171,7 @@ def encoding_for(
     )  # fmt: skip
     crf = codec.crf if options.crf is None else options.crf
     tags = tags or ColourTags(matrix=ColourTags().matrix_at(info.height), range=LIMITED)
-    if pixel_format.startswith("gbr"):
+    if pixel_format.startswith(("gbr", "bgr")):
         tags = replace(tags, matrix=RGB, range=FULL)
     return Encoding(
         codec, container, info, pixel_format, tags, rate, crf, aspect, matrix, tuple(notes)

@@ -31,7 +31,6 @@ from restore.picture import MemorySink, PictureInfo, PictureSink
 SEGMENT = 48
 """Frames of a segment: what a stop costs at most."""
 PARTS_SUFFIX = ".parts"
-_SEGMENT_CONTAINER = "nut"  # holds every codec
 _KEY = 16  # characters
 
 
@@ -161,7 +160,7 @@ class ClipSink:
         return number * SEGMENT  # the last segment is made again: what was decided is said of it
 
     def _path_of(self, number: int) -> Path:
-        return self.parts / f"{number:06d}.{_SEGMENT_CONTAINER}"
+        return self.parts / f"{number:06d}.{self.encoding.codec.segments}"
 
     # --- the join ----------------------------------------------------------------------------------------------
 
@@ -176,7 +175,9 @@ class ClipSink:
     def _join(self) -> None:
         import av
 
-        options = {"movflags": "+faststart"} if self.encoding.container in ("mp4", "mov") else {}
+        options = {"fflags": "+bitexact"}  # no random numbers
+        if self.encoding.container in ("mp4", "mov"):
+            options["movflags"] = "+faststart"
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(
                 av.open(str(self.partial), "w", format=self.encoding.container, options=options)
@@ -224,7 +225,7 @@ class ClipSink:
         import av
 
         for number in range(-(-self.count // SEGMENT)):
-            with av.open(str(self._path_of(number)), format=_SEGMENT_CONTAINER) as segment:
+            with av.open(str(self._path_of(number)), format=self.encoding.codec.segments) as segment:
                 packets = [packet for packet in segment.demux(video=0) if packet.size]
             order = {time: place for place, time in enumerate(sorted(map(_shown, packets)))}
             for packet in packets:
@@ -264,8 +265,9 @@ class _Segment:
 
         self._path, self._number = path, 0
         self._partial = path.with_suffix(".partial")
-        self._target = av.open(str(self._partial), "w", format=_SEGMENT_CONTAINER)
-        self._stream = encoding.add_to(self._target, _SEGMENT_CONTAINER)
+        container = encoding.codec.segments
+        self._target = av.open(str(self._partial), "w", format=container)
+        self._stream = encoding.add_to(self._target, container)
         self._base = 1 / encoding.rate
 
     def add(self, frame: Any) -> None:

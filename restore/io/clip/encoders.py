@@ -70,7 +70,9 @@ CODECS = {
         even=False,
     ),
     "ffv1": Codec("ffv1", _LOSSLESS, ("matroska",), None, {"level": "3", "slices": "4", "slicecrc": "1"}, even=False),
-    "prores": Codec("prores_ks", {10: ("yuv422p10le", "yuv444p10le")}, ("mov", "matroska"), None, {"profile": "hq"}, segments="mov"),
+    "prores": Codec(
+        "prores_ks", {10: ("yuv422p10le", "yuv444p10le")}, ("mov", "matroska"), None, {"profile": "hq"}, segments="mov"
+    ),
 }  # fmt: skip
 """By the names that `--codec` takes."""
 _OF_CONTAINER = {"webm": "vp9"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.errors import UnsupportedError
-from restore.io.clip.side_data import is_cover
+from restore.io.clip.side_data import holds_chapters, is_cover
 
 _NAMES = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "cover"}
 
@@ -45,7 +45,7 @@ def choose_tracks(source: Any, pictures: int, container: str, path: Path) -> Car
     kept: list[int] = []
     notes: list[str] = []
     for stream in source.streams:
-        if stream.index == pictures or (stream.type == "video" and not is_cover(stream)):
+        if stream.index == pictures or (stream.type == "video" and not is_cover(stream)) or holds_chapters(stream):
             continue
         if _fits(stream, container):
             kept.append(stream.index)

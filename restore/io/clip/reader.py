@@ -27,8 +27,7 @@ from restore.picture import PictureInfo, PictureSource
 _DEINTERLACE = "Deinterlace it first, for example: ffmpeg -i IN -vf bwdif OUT.mkv"
 _SALVAGE = "Copy it again from where it came, or use --salvage for what can be decoded of it"
 _LOOKED_AT = 3  # frames that must decode before any work starts
-_TRACE = 24  # frames that may be missing at the end of a file that is whole: an encoder's delay
-_SLACK = Fraction(1, 2)  # seconds that the same may be shorter than it says
+_SLACK = Fraction(1, 2)  # seconds that a file that is whole may be shorter than it says
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,6 @@ class ClipFile:
     def _times(self, container: Any, stream: Any) -> tuple[list[int], list[int]]:
         """When frames are shown, in units of the stream's time base, and those that stand by themselves."""
         times, keys, order, end, lengths = [], [], 0, Fraction(0), {}
-        declared = int(stream.frames)
         try:
             for packet in container.demux():
                 if packet.size and packet.pts is not None:
@@ -208,8 +206,10 @@ class ClipFile:
             self._salvaged(
                 f"it says it is {plain_time(float(missing + end))} long, and ends at {plain_time(float(end))}"
             )
-        elif "mov" in container.format.name and declared - order > _TRACE:
-            self._salvaged(f"{counted(order, 'frame')} of {declared} are there")
+        elif "mov" in container.format.name:
+            beyond = sum(entry.pos + entry.size > container.size for entry in stream.index_entries)
+            if beyond:
+                self._salvaged(f"{beyond} of {counted(len(stream.index_entries), 'frame')} lie beyond its end")
         by_storage = container.format.name == "avi" and stream.codec_context.has_b_frames  # not as they are shown
         self._timed = None not in times and len(set(times)) == len(times) and not by_storage
         step = 1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * stream.time_base)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from restore.errors import DecodeError, FileError, RestoreError, UnsupportedError
 
 
@@ -12,6 +14,7 @@ def import_av() -> None:
         import av.logging
 
         av.logging.set_level(None)
+        os.environ.setdefault("SVT_LOG", "1")  # or SVT-AV1 prints its settings
     except ImportError as error:
         raise UnsupportedError(
             "clips are read and written by PyAV, which is not installed",

@@ -151,7 +151,8 @@ class ClipSink:
     def _begin(self, resume: bool) -> int:
         """Frames that are there; without `resume` none, and what other runs of this result left is removed."""
         if not resume:
-            for old in self.parts.parent.glob(f".{_escaped(self.parts.name.rsplit('.', 2)[0][1:])}.*{PARTS_SUFFIX}"):
+            name = _escaped(self.parts.name.rsplit(".", 2)[0])
+            for old in self.parts.parent.glob(f"{name}.{'[0-9a-f]' * _KEY}{PARTS_SUFFIX}"):
                 shutil.rmtree(old, ignore_errors=True)
         self.parts.mkdir(parents=True, exist_ok=True)
         number = 0

@@ -18,7 +18,9 @@ SALVAGE = ReadOptions(salvage=True)
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_interlaced(tmp_path, name):
     made = make(tmp_path / name, options={"x264-params": "tff=1"})
-    with pytest.raises(UnsupportedError, match=rf"{name}: is interlaced. Deinterlace it first, .*ffmpeg -i IN -vf bwdif"):
+    with pytest.raises(
+        UnsupportedError, match=rf"{name}: is interlaced. Deinterlace it first, .*ffmpeg -i IN -vf bwdif"
+    ):
         ClipFile(made.path)
 
 
@@ -48,7 +50,9 @@ def test_mp4_without_its_index(tmp_path):
     made = make(tmp_path / "a.mp4")
     cut(made.path, 0.8)
     for options in (None, SALVAGE):
-        with pytest.raises(DecodeError, match=r"a.mp4: is no clip that can be read, or it is not whole \(.+\). Copy it"):
+        with pytest.raises(
+            DecodeError, match=r"a.mp4: is no clip that can be read, or it is not whole \(.+\). Copy it"
+        ):
             ClipFile(made.path, options)
 
 

@@ -40,7 +40,9 @@ def test_grey_becomes_grey_of_the_range_of_video():
 def test_a_matrix_that_is_not_read_is_refused():
     frame = from_yuv(to_yuv(scene(1)[0], 1, 8), "yuv444p")
     for matrix, name in ((8, "YCgCo"), (10, "BT.2020 with constant luminance"), (14, "ICtCp"), (12, "12")):
-        with pytest.raises(UnsupportedError, match=rf"has colours of a kind that is not read \(matrix {name}\). Convert"):
+        with pytest.raises(
+            UnsupportedError, match=rf"has colours of a kind that is not read \(matrix {name}\). Convert"
+        ):
             to_pixels(frame, ColourTags(matrix=matrix), info_of(8))
 
 

@@ -127,7 +127,9 @@ def test_start_end_and_count(tmp_path):
         assert np.array_equal([pixels(one) for one in clip], everything[span[0] : span[1]])
         assert np.array_equal(pixels(clip.frame(clip.count - 1)), everything[span[1] - 1])
         assert clip.time(0) == 0 and f"frame {span[0] + 1} at" in clip.where(0)
-    with pytest.raises(UnsupportedError, match=r"no frame is shown from 0:05.000 \(it ends at 0:00.960\). Name another"):
+    with pytest.raises(
+        UnsupportedError, match=r"no frame is shown from 0:05.000 \(it ends at 0:00.960\). Name another"
+    ):
         ClipFile(made.path, ReadOptions(start=5.0))
 
 

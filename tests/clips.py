@@ -62,6 +62,7 @@ def make(
     subtitles: bool = False,
     attachment: bool = False,
     cover: bool = False,
+    data: bool = False,
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     tags: dict[str, str] | None = None,
@@ -105,12 +106,17 @@ def make(
                     {"id": 2, "start": 200, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}},
                 ]
             )
+        telemetry = target.add_data_stream("klv") if data else None
         front = _add_cover(target) if cover else None
         target.start_encoding()
         if front is not None:
             target.mux(front)
         if written:
             target.mux(written)
+        if telemetry is not None:
+            packet = av.Packet(b"\x06\x0e\x2b\x34 telemetry")
+            packet.stream, packet.pts, packet.dts, packet.time_base = telemetry, 0, 0, Fraction(1, 90000)
+            target.mux(packet)
         shown = list(times) if times is not None else list(range(len(array)))
         for time, picture in zip(shown, array, strict=True):
             frame = _frame(picture, pixel_format, colours)

@@ -52,8 +52,8 @@ class ClipFacts:
     times: tuple[int, ...]
     end: int
     rate: Fraction
-    first: float | None = None
-    last: float | None = None
+    first: Fraction | None = None
+    last: Fraction | None = None
     aspect: Fraction | None = None
     matrix: tuple[int, ...] | None = None
     tags: ColourTags = field(default_factory=ColourTags)
@@ -176,7 +176,7 @@ class ClipFile:
         self._keys = sorted(keys)
         self._group = max(1, len(times) // max(1, len(keys)))
         matrix = self._look_at_first(container, stream)
-        options, base = self.options, float(stream.time_base)
+        options, base = self.options, stream.time_base
         self.facts = ClipFacts(
             self.path, stream.time_base, tuple(times[first:last]), [*times, times[-1] + self._lasts][last], rate,
             times[first] * base if options.start or options.end or options.count else None,

@@ -196,7 +196,7 @@ class ClipSink:
             original = source.streams[pictures_of(source) or 0]
             stream.metadata.update({name: text for name, text in original.metadata.items() if name != "DURATION"})
             streams = add_tracks(source, target, self._carried)
-            carry_chapters(source, target, facts.first or 0.0, facts.last)
+            carry_chapters(source, target, facts.first or Fraction(0), facts.last)
             others = packets_of(source, streams, facts.first, facts.last)
             _interleave(target, self._pictures(stream, times, base), others)
 

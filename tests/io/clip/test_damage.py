@@ -117,7 +117,7 @@ def test_the_first_packet_is_broken(tmp_path):
     made = make(tmp_path / "a.mkv", 6, options={"x264-params": "keyint=1"})
     whole = [pixels(source) for source in ClipFile(made.path)]
     break_packet(made.path, 0)
-    with pytest.raises(DecodeError, match="a.mkv, frame 1 at 0:00.000: this frame"):
+    with pytest.raises(DecodeError, match=r"a.mkv, frame 1 at 0:00.000: this frame"):
         next(iter(ClipFile(made.path)))
     found = [pixels(source) for source in ClipFile(made.path, SALVAGE)]
     assert len(found) == 6 and np.array_equal(found[0], whole[1]) and np.array_equal(found[5], whole[5])
@@ -137,7 +137,7 @@ def test_frames_that_change_their_size(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"\x1aE\xdf\xa3" + bytes(3000), b"\0\0\0\x18ftypisom" + bytes(2000)])
 def test_nothing_but_a_head(tmp_path, data):
     (tmp_path / "a.mkv").write_bytes(data)
-    with pytest.raises(DecodeError, match="a.mkv: is no clip that can be read, or it is not whole"):
+    with pytest.raises(DecodeError, match=r"a.mkv: is no clip that can be read, or it is not whole"):
         ClipFile(tmp_path / "a.mkv")
 
 

@@ -91,12 +91,12 @@ def test_odd_sides(size):
     assert found.notes == (f"{width} x {height} px are odd sides: 4:4:4 chroma, which some players do not show",)
     assert encoding(bits=10, height=height, width=width).pixel_format == "yuv444p10le"
     assert encoding("a.webm", height=height, width=width).pixel_format == "yuv420p"
-    with pytest.raises(UnsupportedError, match="av1 holds even sides only. Use --codec vp9 or h264"):
+    with pytest.raises(UnsupportedError, match=r"av1 holds even sides only. Use --codec vp9 or h264"):
         encoding(save=SaveOptions(codec="av1"), height=height, width=width)
 
 
 def test_what_a_clip_does_not_hold():
-    with pytest.raises(UnsupportedError, match="a clip holds no transparency. Use --frames-dir and an output folder"):
+    with pytest.raises(UnsupportedError, match=r"a clip holds no transparency. Use --frames-dir and an output folder"):
         encoding(alpha=True)
     with pytest.raises(UnsupportedError, match="a clip holds no 5 channels"):
         encoding(channels=5)

@@ -21,8 +21,9 @@ HEADS = {
     "transport": (b"G" + bytes(187)) * 6, "blu-ray": (bytes(4) + b"G" + bytes(187)) * 6,
 }  # fmt: skip
 OTHERS = {
-    "empty": b"", "png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF", "tiff": b"II*\0", "text": b"Gifts",
-    "webp": b"RIFF....WEBP", "avif": b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "empty": b"", "png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF", "tiff": b"II*\0",
+    "webp": b"RIFF....WEBP", "text": b"Gifts",
+    "avif": b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "avif sequence": b"\0\0\0\x1cftypavis\0\0\0\0msf1iso8mp41", "heic as iso": b"\0\0\0\x18ftypisom\0\0\0\0heicmif1",
     "cr3": b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "one sync byte": b"G" + bytes(2000), "gif": b"GIF89a",
 }  # fmt: skip

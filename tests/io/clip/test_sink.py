@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -38,10 +39,10 @@ def test_frames_times_and_order(tmp_path, short, name):
     assert difference(read(out), read(made.path)) < 2
     with av.open(str(out)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
-    assert any(packet.pts < before.pts for before, packet in zip(packets, packets[1:], strict=False)), "no B-frames"
+    assert any(packet.pts < before.pts for before, packet in pairwise(packets)), "no B-frames"
     stamped = [packet for packet in packets if packet.dts is not None]
     assert all(packet.dts <= packet.pts for packet in stamped)
-    assert all(a.dts < b.dts for a, b in zip(stamped, stamped[1:], strict=False))
+    assert all(a.dts < b.dts for a, b in pairwise(stamped))
     if name == "out.mkv":  # in the others a packet lasts until the next is decoded
         facts = ClipFile(out).facts
         assert facts.end * facts.time_base == Fraction(1350, 1000)
@@ -205,7 +206,7 @@ def test_a_clip_that_does_not_read_back_is_refused(tmp_path, monkeypatch):
     sink = put(sink_of(made, target), made.frames)
     whole = type(sink)._packets
     monkeypatch.setattr(type(sink), "_packets", lambda self: list(whole(self))[:-1])
-    with pytest.raises(FileError, match="out.mp4: the written clip does not read back as it should"):
+    with pytest.raises(FileError, match=r"out.mp4: the written clip does not read back as it should"):
         sink.commit()
     sink.abort()
     assert not target.exists()
@@ -214,5 +215,5 @@ def test_a_clip_that_does_not_read_back_is_refused(tmp_path, monkeypatch):
 def test_a_folder_that_is_none(tmp_path):
     made = make(tmp_path / "in.mp4", 3)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FileError, match="out.mp4"):
+    with pytest.raises(FileError, match=r"out.mp4"):
         sink_of(made, tmp_path / "file" / "out.mp4")

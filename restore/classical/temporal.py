@@ -32,16 +32,21 @@ import numpy as np
 REACH = 2
 """Frames on each side that are averaged."""
 _LEAST_LEVEL = 0.05  # 8-bit units; below this nothing is done
-_DIFFERENCE = (0.13, 0.85, 0.001)  # t = level^2 (a (std / level)^b + c), std: of the picture around a pixel
+_DIFFERENCE = (20, 0.2, 0.4, 0.0008)  # t = level^2 (min(a v, b v^c) + d), v = variance less slope / level^2
 _MOST = 0.2  # of t, times level^2
 _NEAR, _NEAR_RAMP = 3, (2.0, 5.0)  # px of half size around a pixel that are compared; ramp of d / t
 _FAR, _FAR_RAMP = 9, (1.4, 2.4)
 _WORST = 3.0  # times t, that a whole clip may differ by more than networks leave of white noise
-_LOW, _LOW_RAMP = 0.45, (4.2, 5.5)  # 5 % quantile of d / t in white noise; ramp of what it is over that
+_LOW, _LOW_RAMP = 0.35, (7.0, 8.5)  # 5 % quantile of d / t in white noise; ramp of what it is over that
 _APART_RAMP = (1.9, 2.3)  # of the 25 % quantile over the 5 % quantile
-_WIDE, _MEAN, _MEAN_RAMP = 33, 0.02, (2.0, 5.0)  # px of half size, of the wider one; the mean's std there, times the level
+_WIDE, _MEAN, _MEAN_RAMP = (
+    33,
+    0.02,
+    (2.0, 5.0),
+)  # px of half size, of the wider one; the mean's std there, times the level
 _LEAST_SIZE = 64  # px, of the shorter side; smaller frames have no motion
 _SIMPLER = (0.8, 0.1)  # a motion must match better than the simpler one by this factor and this times t
+_PATCH = 16  # px of half size, of the dense motion
 _STEPS, _POINTS = 5, 20000  # Gauss-Newton
 _ROWS = 32
 
@@ -102,9 +107,7 @@ def average_frames(frames: Sequence[np.ndarray], middle: int, level: float, whit
     return _average(window, middle, level, white)
 
 
-def _average(
-    window: Sequence[tuple[np.ndarray, _Frame | None]], middle: int, level: float, white: float
-) -> np.ndarray:
+def _average(window: Sequence[tuple[np.ndarray, _Frame | None]], middle: int, level: float, white: float) -> np.ndarray:
     original, frame = window[middle]
     others = [other for i, (_, other) in enumerate(window) if i != middle and other is not None]
     if frame is None or not others:
@@ -133,19 +136,27 @@ def _prepared(frame: np.ndarray, level: float, white: float) -> _Frame | None:
         return None
     unit = 255 / white
     pixels = np.ascontiguousarray(frame).reshape(*frame.shape[:2], -1)
-    squares, grey, expected = [], [], []
+    squares, grey, small = [], [], []
     for rows in _bands(len(pixels)):
         values = pixels[rows].astype(np.float32)
-        small = _halved(values)
-        expected.append(small)
+        small.append(_halved(values))
+        grey.append(_channel_mean(small[-1]))
         squares.append(_halved(_channel_mean(np.square(values))))
-        grey.append(_channel_mean(small))
-    mean = _box(np.concatenate(expected), _NEAR)
-    variance = unit**2 * (_box(np.concatenate(squares), _NEAR) - _channel_mean(np.square(mean)))
-    slope, power, floor = _DIFFERENCE
-    noise = (slope * (variance.clip(0) / level**2) ** (power / 2) + floor).clip(max=_MOST) * level**2
+    variance = unit**2 * _texture(np.concatenate(small), np.concatenate(squares))
+    steep, factor, power, floor = _DIFFERENCE
+    variance /= level**2
+    noise = (np.minimum(steep * variance, factor * variance**power) + floor).clip(max=_MOST) * level**2
     rounding = unit**2 / 6 if frame.dtype.kind == "u" else 0
     return _Frame(pixels, np.concatenate(grey) * np.float32(unit), noise + rounding, unit)
+
+
+def _texture(small: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Variance around each pixel, less that of a slope: H' x W' x C, means of squares H' x W' -> H' x W', >= 0"""
+    squares = _box(squares, _NEAR) - _channel_mean(np.square(_box(small, _NEAR)))
+    pixels = 2 * _NEAR
+    for axis in (0, 1):
+        squares -= _channel_mean(np.square(_slope(small, axis) / 2)) * ((pixels**2 - 1) / 12)
+    return squares.clip(0, out=squares)
 
 
 def _matched(frame: _Frame, other: _Frame) -> _Neighbour:
@@ -164,7 +175,7 @@ def _matched(frame: _Frame, other: _Frame) -> _Neighbour:
         squares.append(_halved(_channel_mean(np.square(difference))))
     expected = np.minimum(frame.expected, expected)
     difference = np.concatenate(squares) * np.float32(frame.unit**2)
-    near = _box(difference, _NEAR) / expected
+    near = _box(difference, _NEAR) / _box(expected, _NEAR + 2)
     if motion is not None:
         near[_outside(motion)] = np.inf
     far = _box(difference, _FAR) / _box(expected, _FAR)
@@ -174,10 +185,11 @@ def _matched(frame: _Frame, other: _Frame) -> _Neighbour:
 def _spread(ratios: Sequence[np.ndarray]) -> float:
     """What d / t is where frames match, relative to white noise (networks leave more of correlated noise): 1.._WORST.
 
-    Seen in the neighbour that matches best, where it matches best, and believed where quantiles of d / t lie as close
-    as they do in matching frames; those of frames that do not match lie far apart.
+    Seen in the neighbour that matches second best (one match can be chance), where it matches best, and believed
+    where quantiles of d / t lie as close as they do in matching frames; those of others lie far apart.
     """
-    low, quarter = min(tuple(np.quantile(ratio[::2, ::2], (0.05, 0.25))) for ratio in ratios)
+    quantiles = sorted(tuple(np.quantile(ratio[::2, ::2], (0.05, 0.25))) for ratio in ratios)
+    low, quarter = quantiles[min(1, len(quantiles) - 1)]
     known = _ramp(quarter / max(low, 1e-6), _APART_RAMP) * _ramp(low / _LOW, _LOW_RAMP)
     return float(1 + known * (min(max(low / _LOW, 1), _WORST) - 1))
 
@@ -196,15 +208,10 @@ def _ramp(ratio: np.ndarray | float, ends: tuple[float, float]) -> np.ndarray:
 
 def _motion(frame: _Frame, other: _Frame) -> np.ndarray | None:
     """H' x W' x 2; None: none anywhere. Each pixel's is the simplest that matches."""
-    import cv2
-
     a, b = frame.grey, other.grey
     if 2 * min(a.shape) < _LEAST_SIZE:
         return None
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    search.setPatchSize(16)
-    start = np.zeros((*a.shape, 2), np.float32)
-    dense = search.calc(*(x.round().clip(0, 255).astype(np.uint8) for x in (a, b)), start)
+    dense = _dense_motion(a, b)
     whole = _affine_motion(a, b, dense)
     still = np.zeros_like(dense)
     errors = [_error(a, b), *(_error(a, _warped(b, motion)) for motion in (whole, dense))]
@@ -219,6 +226,19 @@ def _motion(frame: _Frame, other: _Frame) -> np.ndarray | None:
         chosen = np.where(better[..., None], motion, chosen)
         error = np.where(better, its_error, error)
     return chosen if chosen.any() else None
+
+
+def _dense_motion(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of each pixel, H' x W' x 2. The same whatever the number of threads."""
+    import cv2
+
+    height, width = a.shape
+    below = max(width // 2 - height, 0)  # OpenCV picks the scales by the width and crashes on flat pictures
+    pair = [cv2.copyMakeBorder(x, 0, below, 0, 0, cv2.BORDER_REPLICATE).round().clip(0, 255) for x in (a, b)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setPatchSize(_PATCH)
+    flow = np.zeros((height + below, width, 2), np.float32)
+    return search.calc(pair[0].astype(np.uint8), pair[1].astype(np.uint8), flow)[:height]
 
 
 def _error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -254,7 +274,9 @@ def _affine_motion(a: np.ndarray, b: np.ndarray, dense: np.ndarray) -> np.ndarra
 def _affine_basis(height: int, width: int) -> np.ndarray:
     """1, x, y: H' x W' x 3, about the middle, in picture widths."""
     places = _places(height, width) / width
-    return np.dstack([np.ones((height, width), np.float32), places[..., 0] - 0.5, places[..., 1] - 0.5 * height / width])
+    return np.dstack(
+        [np.ones((height, width), np.float32), places[..., 0] - 0.5, places[..., 1] - 0.5 * height / width]
+    )
 
 
 @lru_cache(maxsize=4)
@@ -264,10 +286,10 @@ def _places(height: int, width: int) -> np.ndarray:
 
 
 def _slope(x: np.ndarray, axis: int) -> np.ndarray:
-    """Derivative along x (0) or y (1), by pixel: H x W -> H x W"""
+    """Derivative along x (0) or y (1), by pixel: H x W (x C) -> H x W (x C)"""
     import cv2
 
-    return cv2.Sobel(x, cv2.CV_32F, 1 - axis, axis, scale=1 / 8)
+    return cv2.Sobel(x, cv2.CV_32F, 1 - axis, axis, scale=1 / 8).reshape(x.shape)
 
 
 def _robust(squares: np.ndarray, least: float) -> np.ndarray:
@@ -283,18 +305,16 @@ def _least_squares(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -
 
 def _warped(picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """H x W, H x W x 2 -> H x W: the picture at x + motion, linear."""
+    return _remapped(picture, _places(*picture.shape) + motion, cubic=False)
+
+
+def _remapped(picture: np.ndarray, places: np.ndarray, cubic: bool = True) -> np.ndarray:
+    """H x W (x C), h x w x 2 -> h x w (x C): the picture at these places; exact where they are whole."""
     import cv2
 
-    return cv2.remap(
-        picture, _places(*picture.shape) + motion, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _remapped(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """H x W (x C), h x w x 2 -> h x w (x C): the picture at these places, cubic; exact where they are whole."""
-    import cv2
-
-    moved = cv2.remap(picture, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    x, y = cv2.split(places)
+    moved = cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE)
     return moved.reshape(*places.shape[:2], *picture.shape[2:])
 
 

@@ -1,10 +1,12 @@
 """Averaging of what is the same in neighbouring frames that were denoised one by one; where nothing matches, nothing.
 
-    out = (m + sum_k w_k n_k) / (1 + sum_k w_k),   w_k = ramp(d_k / t) ramp(b_k / c)
+    out = (m + sum_k w_k n_k) / (1 + sum_k w_k),   w_k = ramp(d_k / t) ramp(D_k / T) ramp(b_k / c)
 
-m: the middle frame; n_k: neighbour k, moved onto m; d_k: mean squared difference of both around a pixel; t: what
-matching frames differ by there; b_k: square of the mean difference in a wider surrounding, which finds changes of
-the light that hide below t; c: what noise alone leaves of that. A ramp is 1 up to `_WHOLE`, 0 from `_NONE` on.
+m: the middle frame; n_k: neighbour k, moved onto m; d_k, D_k: mean squared difference of both around a pixel, near
+and far; t, T: what frames that show the same differ by there, measured on photographs with white noise of std 10, 25
+and 50 that our networks denoised: it depends on the texture over the noise level, hardly on either alone; b_k: square
+of the mean difference in a wide surrounding, which finds changes of the light that hide below t; c: what noise alone
+leaves of that. A ramp is 1 up to its first end and 0 from its second on.
 
 Sources: Buades, Lisani, Miladinovic, "Patch-based video denoising with optical flow estimation", IEEE TIP 2016
 (denoised frames are warped and compared); Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016;
@@ -44,11 +46,11 @@ _WIDE, _MEAN, _MEAN_RAMP = (
     0.02,
     (2.0, 5.0),
 )  # px of half size, of the wider one; the mean's std there, times the level
-_LEAST_SIZE = 64  # px, of the shorter side; smaller frames have no motion
+_LEAST_SIZE, _LONGEST = 64, 8  # px, of the shorter side, and aspect; other frames are taken as still
 _SIMPLER = (0.8, 0.1)  # a motion must match better than the simpler one by this factor and this times t
 _PATCH = 16  # px of half size, of the dense motion
 _STEPS, _POINTS = 5, 20000  # Gauss-Newton
-_ROWS = 32
+_ROWS = 128  # at a time
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,27 @@ class _Neighbour:
 def averaged(shot: Iterable[np.ndarray], level: float, white: float = 255) -> Iterator[np.ndarray]:
     """The denoised frames of one shot, each averaged with its neighbours: as many, in order, `REACH` frames late.
 
-    Args: as `average_frames`; of the frames `2 * REACH + 1` are held at once.
+    Args: as `average_frames`. Of the frames `2 * REACH + 1` are held at once: leave them as they are meanwhile.
     """
-    window: deque[tuple[np.ndarray, _Frame | None]] = deque(maxlen=2 * REACH + 1)
-    place = 0  # of the frame whose turn it is, in the window
+    window: deque[tuple[np.ndarray, _Frame | None]] = deque()
+    after = -1  # frames in the window after the one whose turn it is; -1: there is none
+
+    def turn() -> np.ndarray:
+        place = len(window) - 1 - after
+        result = _average(window, place, level, white)
+        if place == REACH:
+            window.popleft()
+        return result
+
     for frame in shot:
-        if len(window) == 2 * REACH + 1:
-            place -= 1
         window.append((frame, _prepared(frame, level, white)))
-        if len(window) - 1 - place == REACH:
-            yield _average(window, place, level, white)
-            place += 1
-    while place < len(window):
-        yield _average(window, place, level, white)
-        place += 1
+        after += 1
+        if after == REACH:
+            yield turn()
+            after -= 1
+    while after >= 0:
+        yield turn()
+        after -= 1
 
 
 def average_frames(frames: Sequence[np.ndarray], middle: int, level: float, white: float = 255) -> np.ndarray:
@@ -209,7 +218,7 @@ def _ramp(ratio: np.ndarray | float, ends: tuple[float, float]) -> np.ndarray:
 def _motion(frame: _Frame, other: _Frame) -> np.ndarray | None:
     """H' x W' x 2; None: none anywhere. Each pixel's is the simplest that matches."""
     a, b = frame.grey, other.grey
-    if 2 * min(a.shape) < _LEAST_SIZE:
+    if 2 * min(a.shape) < _LEAST_SIZE or max(a.shape) > _LONGEST * min(a.shape):
         return None
     dense = _dense_motion(a, b)
     whole = _affine_motion(a, b, dense)
@@ -313,8 +322,7 @@ def _remapped(picture: np.ndarray, places: np.ndarray, cubic: bool = True) -> np
     import cv2
 
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    x, y = cv2.split(places)
-    moved = cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(picture, places, None, how, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return moved.reshape(*places.shape[:2], *picture.shape[2:])
 
 

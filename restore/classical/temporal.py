@@ -41,11 +41,8 @@ _FAR, _FAR_RAMP = 9, (1.4, 2.4)
 _WORST = 3.0  # times t, that a whole clip may differ by more than networks leave of white noise
 _LOW, _LOW_RAMP = 0.35, (7.0, 8.5)  # 5 % quantile of d / t in white noise; ramp of what it is over that
 _APART_RAMP = (1.9, 2.3)  # of the 25 % quantile over the 5 % quantile
-_WIDE, _MEAN, _MEAN_RAMP = (
-    33,
-    0.02,
-    (2.0, 5.0),
-)  # px of half size, of the wider one; the mean's std there, times the level
+_WIDE = 33  # px of half size, of the wide surrounding
+_MEAN, _MEAN_RAMP = 0.02, (2.0, 5.0)  # std of the mean of the difference there, times the level; ramp of b / c
 _LEAST_SIZE, _LONGEST = 64, 8  # px, of the shorter side, and aspect; other frames are taken as still
 _SIMPLER = (0.8, 0.1)  # a motion must match better than the simpler one by this factor and this times t
 _PATCH = 16  # px of half size, of the dense motion

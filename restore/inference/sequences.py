@@ -72,8 +72,9 @@ def restore_sequence(
         condition = _measured_once(inputs, shot, restorer, parts.next()) if once else None
         begin = max(first, shot.start)
         with closing(_groups(inputs, shot, begin, restorer.spec.window)) as groups:
-            for index, group in enumerate(groups, begin):
-                part = parts.next()
+            index = begin - 1
+            for group in groups:  # enumerate() would hold on to a group
+                part, index = parts.next(), index + 1
                 notes = _notes(_restored_frames(group, restorer.spec.window), inputs, index)
                 try:
                     if once:
@@ -86,6 +87,7 @@ def restore_sequence(
                 if index == begin:
                     reports.append(report)
                 del group  # before the next is decoded: no more frames in memory than a window has
+    _check_ended(inputs[0], count)
     decisions = {**reports[0].decisions, "frames": str(count), **found}
     if once:
         decisions["measured"] = _in_words(shots)
@@ -95,6 +97,19 @@ def restore_sequence(
             about = "; ".join(f"{name} {text}" for name, text in changed.items())
             decisions[f"from frame {shot.start + 1}"] = about
     return SequenceReport(decisions, _shortened(list(noticed)), reports[0].as_dict())
+
+
+def _check_ended(frames: FrameSource, count: int) -> None:
+    """Raise `FileError` where there are more frames than were counted."""
+    try:
+        frames.frame(count).close()
+    except IndexError:
+        return
+    raise _changed()
+
+
+def _changed() -> FileError:
+    return FileError("the file changed while it was read", fix="Run it again when it is complete")
 
 
 def _shots(frames: FrameSource, count: int, once: bool) -> list[range]:
@@ -227,9 +242,10 @@ def _groups(
     lead = min(window // 2, begin - shot.start)
     around = windows((_frame(inputs[0], index) for index in range(begin - lead, shot.stop)), window)
     with closing(around):
-        for number, group in enumerate(around):
-            if number >= lead:
+        for group in around:
+            if lead == 0:
                 yield group
+            lead = max(0, lead - 1)
             del group
 
 
@@ -238,7 +254,7 @@ def _frame(frames: FrameSource, index: int) -> PictureSource:
     try:
         return frames.frame(index)
     except IndexError as error:
-        raise FileError("the file changed while it was read", fix="Run it again when it is complete") from error
+        raise _changed() from error
 
 
 def _side_by_side(inputs: Sequence[FrameSource], indices: range) -> Generator[tuple[PictureSource, ...], None, None]:

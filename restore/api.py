@@ -68,6 +68,13 @@ class Restorer:
 
         return self.settings.get("hot_pixels") == "auto" and not changes_nothing(self.spec, self.options)
 
+    @property
+    def averages_frames(self) -> bool:
+        """Whether frames of clips are averaged where they show the same, once denoised (`temporal="auto"`)."""
+        from restore.inference.runner import changes_nothing
+
+        return self.settings.get("temporal") == "auto" and not changes_nothing(self.spec, self.options)
+
     @overload
     def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
 

@@ -51,6 +51,11 @@ class Restores(Protocol):
         """Whether sequences lose the hot sites of their sensor first (`restore.analysis.hot_sites`)."""
         ...
 
+    @property
+    def averages_frames(self) -> bool:
+        """Whether frames that follow each other in time are averaged where they show the same, once restored."""
+        ...
+
     def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
         """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
         ...

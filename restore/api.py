@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from restore.version import __version__
 if TYPE_CHECKING:
     from restore.engines.denoise.diagnosis import Diagnosis
     from restore.inference.engine import Condition, Engine
+    from restore.inference.records import FileRecord
     from restore.inference.runner import RunReport
 
 Pictured = Picture | np.ndarray | str | Path
@@ -67,6 +68,13 @@ class Restorer:
         from restore.inference.runner import changes_nothing
 
         return self.settings.get("hot_pixels") == "auto" and not changes_nothing(self.spec, self.options)
+
+    @property
+    def averages_frames(self) -> bool:
+        """Whether frames of clips are averaged where they show the same, once denoised (`temporal="auto"`)."""
+        from restore.inference.runner import changes_nothing
+
+        return self.settings.get("temporal") == "auto" and not changes_nothing(self.spec, self.options)
 
     @overload
     def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
@@ -142,6 +150,40 @@ class Restorer:
             return
         for window in windows(map(python_names(opened), pictures), self.spec.window):
             yield self._restored(window, condition)
+
+    @python_names
+    def clip(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        measure: Literal["auto", "each", "once"] = "auto",
+        progress: Callable[[float], None] | None = None,
+        **options: Any,
+    ) -> FileRecord:
+        """Restore a clip, or a folder of numbered frames, into a clip or a folder of numbered frames.
+
+        Args:
+            source, target: a clip (`.mp4`, `.mkv`, …), or the folder of its frames.
+            resume: go on from the segments that a stopped run of the same work left beside the target.
+            measure: each frame, or once for each shot ("auto").
+            progress: called with the finished share, 0..1.
+            options: fields of `restore.io.options.ReadOptions` (start, end, count, salvage, …) and `SaveOptions`
+                (codec, crf, fps, depth, …).
+        Returns:
+            what was done: `decisions`, `warnings`, and of `outputs` size and hash.
+        Raises:
+            RestoreError: nothing is under the target's name then.
+        """
+        from restore.inference.one_job import clip_options, do_job, job_for
+        from restore.io.clip.names import names_clip
+
+        batch = clip_options(options, overwrite=overwrite, measure=measure)
+        source, target = Path(source), Path(target)
+        job = job_for(self, source, target, sequence=source.is_dir() or not names_clip(target))
+        return do_job(self, job, batch, resume=resume, progress=progress)
 
     def _frames_of(self, path: Path, condition: Condition | None) -> Iterator[Result]:
         """Restore the frames of a file or folder. Raises errors with the names of Python's options."""

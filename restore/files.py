@@ -61,12 +61,17 @@ def read_frames(path: str | Path, **options: Any) -> Iterator[Picture]:
 
 
 def frames_of(path: Path, **options: Any) -> FrameSource:
-    """The pages of a TIFF stack, or the numbered frames of a folder, read one at a time; `options` as in `read`."""
+    """The frames of a clip, pages of a TIFF stack, or numbered frames of a folder, read one at a time; `options` as in
+    `read`."""
+    from restore.io.clip.names import is_clip
+    from restore.io.clip.reader import ClipFile
     from restore.io.frames import FrameFolder, StackFrames
     from restore.io.options import ReadOptions
     from restore.io.picture_file import PictureFile
 
     reading = ReadOptions(**_known(options, ReadOptions))
+    if is_clip(path):
+        return ClipFile(path, reading)
     return FrameFolder(path, reading) if path.is_dir() else StackFrames(PictureFile(path, reading))
 
 

@@ -148,7 +148,7 @@ class Bar:
     def __init__(self, *, quiet: bool, plain_every: float = 10.0) -> None:
         self._quiet, self._every = quiet, plain_every
         self._next = time.monotonic() + plain_every
-        self._name = ""
+        self._name, self._frames, self._began = "", 0, 0.0
         self._rich: Progress | None = None
 
     def __enter__(self) -> Bar:
@@ -162,9 +162,9 @@ class Bar:
         if self._rich is not None:
             self._rich.stop()
 
-    def start(self, name: str) -> None:
-        """A new file begins."""
-        self._name = name
+    def start(self, name: str, frames: int = 0) -> None:
+        """A new file begins; of a sequence its number of frames is told, too."""
+        self._name, self._frames, self._began = name, frames, time.monotonic()
         if self._rich is not None:
             self._rich.reset(self._task, description=name.replace("[", r"\["))
         self.update(0.0)
@@ -172,10 +172,23 @@ class Bar:
     def update(self, share: float) -> None:
         """`share` (0..1) of the current file is done."""
         if self._rich is not None:
-            self._rich.update(self._task, completed=share)
+            self._rich.update(
+                self._task, completed=share, description=(self._name + self._pace(share)).replace("[", r"\[")
+            )
         elif not self._quiet and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
-            say(f"{self._name}: {share:.0%}")
+            say(f"{self._name}: {share:.0%}{self._pace(share)}")
+
+    def _pace(self, share: float) -> str:
+        """Of a sequence: frames, frames a second and what is left."""
+        seconds = time.monotonic() - self._began
+        if not self._frames or not share or seconds < 1:
+            return ""
+        left = seconds * (1 - share) / share
+        rate = share * self._frames / seconds
+        minutes, rest = divmod(round(left), 60)
+        at = f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+        return f", frame {int(share * self._frames)} of {self._frames}, {rate:.2g} a second, {at} left"
 
 
 def _rich_progress() -> Progress:

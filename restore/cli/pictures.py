@@ -229,9 +229,9 @@ class Reporter:
         self._bar, self._report, self._json = bar, report, json
         self._single, self._total, self._count = total == 0, total, 0
 
-    def started(self, job: Job) -> None:
+    def started(self, job: Job, frames: int = 0) -> None:
         count = "" if self._single else f"{self._count + 1}/{self._total} "
-        self._bar.start(f"{count}{one_line(job.source)}")
+        self._bar.start(f"{count}{one_line(job.source)}", frames)
 
     def progress(self, done: float) -> None:
         self._bar.update(done)

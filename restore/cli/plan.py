@@ -125,8 +125,8 @@ class Plan:
             if skip or problem:
                 yield Job(sources, {}, tuple(map(str, sources)), {}, skip=skip, problem=problem)
                 continue
-            moves = sources[0].is_dir() or is_clip(sources[0])
-            is_folder = self.frames_dir and moves and not names_clip(target)
+            sequence = self.frames_dir and (sources[0].is_dir() or is_clip(sources[0]))
+            is_folder = sequence and not names_clip(target)
             targets = self._targets(target, is_folder=is_folder)
             main = next(iter(targets.values()))
             yield Job(
@@ -134,7 +134,7 @@ class Plan:
                 {name: _relative(path, self.folder) for name, path in targets.items()},
                 in_place=self.out is None,
                 compare=_named(main, "compare", is_folder=is_folder, suffix=".png") if self.compare else None,
-                sequence=self.frames_dir and sources[0].is_dir(), into_folders=is_folder,
+                sequence=sequence,
             )  # fmt: skip
 
     def _targets(self, target: Path, *, is_folder: bool) -> dict[str, Path]:

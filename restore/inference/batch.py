@@ -24,7 +24,8 @@ from restore.io.header import SALVAGED
 class Watcher(Protocol):
     """Is notified of what happens, always from the calling thread."""
 
-    def started(self, job: Job) -> None: ...
+    def started(self, job: Job, frames: int = 0) -> None:
+        """A job begins; `frames` of a sequence, 0 for a picture."""
 
     def progress(self, done: float) -> None: ...
 
@@ -171,7 +172,8 @@ class _Batch:
     def compute(self, work: Work) -> Work:
         watcher = self.recorder.watcher
         if watcher and work.record is None:
-            watcher.started(work.job)
+            sequence = work.contents is not None and work.contents.sequence
+            watcher.started(work.job, work.contents.frames if sequence else 0)  # type: ignore[union-attr]
         self.worker.compute(work, watcher.progress if watcher else None)
         return work
 

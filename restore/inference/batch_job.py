@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from restore.errors import FileError
 from restore.io.atomic import AtomicFile
-from restore.io.clip.names import is_clip
+from restore.io.clip.names import is_clip, names_clip
 from restore.io.options import ReadOptions, SaveOptions
 from restore.models.spec import ModelSpec
 from restore.picture import PictureInfo, PictureSink, PictureSource
@@ -51,6 +51,11 @@ class Restores(Protocol):
         """Whether sequences lose the hot sites of their sensor first (`restore.analysis.hot_sites`)."""
         ...
 
+    @property
+    def averages_frames(self) -> bool:
+        """Whether frames that follow each other in time are averaged where they show the same, once restored."""
+        ...
+
     def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
         """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
         ...
@@ -84,8 +89,8 @@ class Job:
         compare: where to put a before/after picture of the first input and the main output, if anywhere.
         skip: why it is left alone (not a picture), "" if it is not.
         problem: why it cannot be done and fails, if so.
-        sequence: sources may be folders, each one sequence of frames.
-        into_folders: frames are written as pictures, each output into a folder.
+        sequence: sources may be folders, each one sequence of frames; frames are written as pictures, each output into
+            a folder, unless its target names a clip.
     """
 
     sources: tuple[Path, ...]
@@ -97,7 +102,6 @@ class Job:
     skip: str = ""
     problem: FileError | None = None
     sequence: bool = False
-    into_folders: bool = False
 
     @property
     def source(self) -> Path:
@@ -128,6 +132,11 @@ class Job:
     def replaces_source(self, name: str) -> bool:
         """Whether this output takes the first source's place."""
         return self.in_place and name == self.main
+
+    @cached_property
+    def into_folders(self) -> bool:
+        """Whether frames are written as pictures, each output into a folder."""
+        return self.sequence and self.in_time and not names_clip(self.target)
 
     @cached_property
     def in_time(self) -> bool:

@@ -81,6 +81,8 @@ class Condition:
             conditions of equal cost share one measurement.
         scope: what it holds for: the one picture, every frame of a clip, every picture of a folder.
         kept: what of the pictures is left as it is (`restore.analysis.colours`).
+        noise_level: std of the noise of the pictures, 8-bit units, where it was measured: by how much frames that show
+            the same may differ.
         accept: is given the header of every file that will be written, before anything is computed: gives decisions
             and warnings about it, or raises.
     """
@@ -92,6 +94,7 @@ class Condition:
     cost: str = ""
     scope: Scope = "picture"
     kept: Kept = field(default_factory=Kept)
+    noise_level: float = 0.0
     accept: Callable[[PictureInfo], tuple[dict[str, str], list[str]]] | None = None
 
 

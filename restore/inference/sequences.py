@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, is_dataclass, replace
 from itertools import pairwise
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from restore.errors import FileError, RestoreError, counted
 from restore.inference.batch_job import CreateSink, Progress, Report, Restores
 from restore.picture import FrameSource, PictureInfo, PictureSource
+
+if TYPE_CHECKING:
+    from restore.inference.averaging import Averaging
 
 MEASURED_FRAMES = 16
 """Frames, spread over a sequence, that one measurement for all of it uses."""
@@ -44,6 +47,7 @@ def restore_sequence(
     *,
     first: int = 0,
     once: bool = False,
+    in_time: bool = False,
     progress: Progress | None = None,
 ) -> SequenceReport:
     """Restore frame after frame, holding no more than a window of them.
@@ -54,6 +58,7 @@ def restore_sequence(
         create_sink: makes the sink of the next frame of an output.
         first: frame to begin with; an earlier run has made those before it.
         once: measure all frames of a shot together (`restore.analysis.shots`), instead of each by itself.
+        in_time: they follow each other in time, and may be averaged (`Restores.averages_frames`) if measured once.
         progress: called with the finished share of the whole sequence; a common measurement counts as one frame.
     Raises:
         RestoreError: whatever stops one frame stops the sequence, and names the frame.
@@ -65,27 +70,23 @@ def restore_sequence(
         first_input, found = healed(inputs[0])
         inputs = [first_input, *inputs[1:]]
     shots = [shot for shot in _shots(inputs[0], count, once) if shot.stop > first]
-    parts = _Parts(progress, count - first + once * len(shots))
-    reports: list[Report] = []
-    noticed: dict[str, None] = {}
+    run = _Run(inputs, restorer, _Parts(progress, count - first + once * len(shots)))
+    averages = in_time and once and restorer.averages_frames
     for shot in shots:
-        condition = _measured_once(inputs, shot, restorer, parts.next()) if once else None
+        condition = _measured_once(inputs, shot, restorer, run.parts.next()) if once else None
         begin = max(first, shot.start)
-        with closing(_groups(inputs, shot, begin, restorer.spec.window)) as groups:
-            for index, group in enumerate(groups, begin):
-                part = parts.next()
-                notes = _notes(_restored_frames(group, restorer.spec.window), inputs, index)
-                try:
-                    if once:
-                        report = restorer.apply(condition, group, create_sink, part)
-                    else:
-                        report = restorer.run(group, create_sink, part)
-                except RestoreError as error:
-                    raise error.at(inputs[0].where(index)) from error.__cause__
-                noticed |= dict.fromkeys((*notes, *report.warnings))
-                if index == begin:
-                    reports.append(report)
-                del group  # before the next is decoded: no more frames in memory than a window has
+        if averages and condition is not None and condition.noise_level > 0:
+            from restore.inference.averaging import LEAD, NOTE, Averaging
+
+            averaging = Averaging(restorer.spec.outputs[0].name, condition, create_sink, begin)
+            lead = max(begin - LEAD, shot.start)
+            averaging.write(run.restored(shot, lead, condition, averaging.create_sink, averaging))
+            found["temporal"] = NOTE
+        else:
+            for _ in run.restored(shot, begin, condition, create_sink):
+                pass
+    _check_ended(inputs[0], count)
+    reports = run.reports
     decisions = {**reports[0].decisions, "frames": str(count), **found}
     if once:
         decisions["measured"] = _in_words(shots)
@@ -94,7 +95,59 @@ def restore_sequence(
         if changed and number <= _SHOTS_TOLD:
             about = "; ".join(f"{name} {text}" for name, text in changed.items())
             decisions[f"from frame {shot.start + 1}"] = about
-    return SequenceReport(decisions, _shortened(list(noticed)), reports[0].as_dict())
+    return SequenceReport(decisions, _shortened(list(run.noticed)), reports[0].as_dict())
+
+
+class _Run:
+    """The frames of a sequence through the restorer.
+
+    Attributes:
+        reports: of the first frame of each shot.
+        noticed: notes and warnings of all frames.
+    """
+
+    def __init__(self, inputs: Sequence[FrameSource], restorer: Restores, parts: _Parts) -> None:
+        self._inputs, self._restorer, self.parts = inputs, restorer, parts
+        self.reports: list[Report] = []
+        self.noticed: dict[str, None] = {}
+
+    def restored(
+        self, shot: range, begin: int, condition: Any, create_sink: CreateSink, averaging: Averaging | None = None
+    ) -> Iterator[int]:
+        """Restore the frames of a shot from one on, and give the index of each when it is done."""
+        window, first = self._restorer.spec.window, self._inputs[0]
+        with closing(_groups(self._inputs, shot, begin, window)) as groups:
+            index = begin - 1
+            for group in groups:  # enumerate() would hold on to a group
+                part, index = self.parts.next(), index + 1
+                if averaging is not None:
+                    averaging.index = index
+                notes = _notes(_restored_frames(group, window), self._inputs, index)
+                try:
+                    if condition is not None:
+                        report = self._restorer.apply(condition, group, create_sink, part)
+                    else:
+                        report = self._restorer.run(group, create_sink, part)
+                except RestoreError as error:
+                    raise error.at(first.where(index)) from error.__cause__
+                self.noticed |= dict.fromkeys((*notes, *report.warnings))
+                if index == begin:
+                    self.reports.append(report)
+                del group  # before the next is decoded: no more frames in memory than a window has
+                yield index
+
+
+def _check_ended(frames: FrameSource, count: int) -> None:
+    """Raise `FileError` where there are more frames than were counted."""
+    try:
+        frames.frame(count).close()
+    except IndexError:
+        return
+    raise _changed()
+
+
+def _changed() -> FileError:
+    return FileError("the file changed while it was read", fix="Run it again when it is complete")
 
 
 def _shots(frames: FrameSource, count: int, once: bool) -> list[range]:
@@ -227,9 +280,10 @@ def _groups(
     lead = min(window // 2, begin - shot.start)
     around = windows((_frame(inputs[0], index) for index in range(begin - lead, shot.stop)), window)
     with closing(around):
-        for number, group in enumerate(around):
-            if number >= lead:
+        for group in around:
+            if lead == 0:
                 yield group
+            lead = max(0, lead - 1)
             del group
 
 
@@ -238,7 +292,7 @@ def _frame(frames: FrameSource, index: int) -> PictureSource:
     try:
         return frames.frame(index)
     except IndexError as error:
-        raise FileError("the file changed while it was read", fix="Run it again when it is complete") from error
+        raise _changed() from error
 
 
 def _side_by_side(inputs: Sequence[FrameSource], indices: range) -> Generator[tuple[PictureSource, ...], None, None]:

@@ -275,7 +275,7 @@ class Worker:
         try:
             work.report = restore_sequence(
                 inputs.frames(), contents.frames, self.restorer, next_frame,
-                first=first, once=self.options.measures_once(job), progress=progress,
+                first=first, once=self.options.measures_once(job), in_time=job.in_time, progress=progress,
             )  # fmt: skip
             for sink in sinks.values():
                 sink.commit()

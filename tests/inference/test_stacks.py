@@ -231,13 +231,13 @@ class Counted:
     def where(self, index: int) -> str:
         return f"frame {index}"
 
-    def __iter__(self):
-        for seed in range(self.number):
-            assert all(one() is None for one in self.alive), "the frame before is still held"
-            source = Picture.from_array(corpus.pattern(8, 8, 1, seed=seed))
-            self.alive.append(weakref.ref(source))
-            yield source
-            del source
+    def frame(self, index: int):
+        if index >= self.number:
+            raise IndexError(index)
+        assert all(one() is None for one in self.alive), "the frame before is still held"
+        source = Picture.from_array(corpus.pattern(8, 8, 1, seed=index))
+        self.alive.append(weakref.ref(source))
+        return source
 
 
 class Plain(Negative):

@@ -37,6 +37,7 @@ class Negative:
 
     spec = ModelSpec("toy")
     heals_sites = False
+    averages_frames = False
 
     def __init__(self, fingerprint="negative-1", fails=None):
         self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
@@ -79,6 +80,7 @@ class Computes:
     """
 
     heals_sites = False
+    averages_frames = False
 
     def __init__(
         self,

@@ -103,7 +103,10 @@ class ClassicalEngine:
         scale = find_scale(source)
         noise = measure_noise(source, scale, self._sigma)
         decisions = {"noise": describe_noise(noise, self._sigma is not None), "method": f"classical {self._name}"}
-        return Condition(scale, noise.sigma, decisions, kept=left_alone(source, scale, noise.sigma, self._hot_pixels))
+        return Condition(
+            scale, noise.sigma, decisions, noise_level=255 * noise.sigma,
+            kept=left_alone(source, scale, noise.sigma, self._hot_pixels),
+        )  # fmt: skip
 
     def cast(self, dtype: torch.dtype, device: torch.device) -> ClassicalEngine:
         return self

@@ -48,8 +48,9 @@ class DenoisingNetwork(NetworkEngine):
 
     def prepare(self, sources: Mapping[str, PictureSource], options: EngineOptions) -> Condition:
         condition = super().prepare(sources, options)
-        sigma = 0.0 if condition.data is None or not self.spec.conditions else level_of(condition.data) / 255
-        return replace(condition, kept=left_alone(sources["picture"], condition.scale, sigma, self.hot_pixels))
+        level = 0.0 if condition.data is None or not self.spec.conditions else level_of(condition.data)
+        kept = left_alone(sources["picture"], condition.scale, level / 255, self.hot_pixels)
+        return replace(condition, kept=kept, noise_level=level if self.sigma or level >= HARDLY_ANY else 0.0)
 
     def measure(self, source: PictureSource, scale: ValueScale) -> tuple[Any, dict[str, str]]:
         if not self.spec.conditions:

@@ -127,7 +127,7 @@ class DiagnosingDenoiser:
         scale = ValueScale.nominal(diagnosis.info) if diagnosis.level.negligible else diagnosis.scale
         kept = left_alone(sources["picture"], diagnosis.scale, diagnosis.level.noise.sigma, self._general.hot_pixels)
         data = diagnosis.level.noise if diagnosis.method == PRINT else (diagnosis.white, diagnosis.level.curve)
-        return Condition(scale, data, diagnosis.decisions, kept=kept)
+        return Condition(scale, data, diagnosis.decisions, kept=kept, noise_level=diagnosis.level.value)
 
     def diagnose(self, source: PictureSource, device: torch.device) -> Diagnosis:
         """The noise of a picture and the network for it, after it was tried what that network takes away."""

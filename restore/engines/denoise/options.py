@@ -32,6 +32,10 @@ class DenoiseOptions(Options):
     """Single samples that stand out from their neighbours (hot pixels, and stars of one pixel): kept as they are, or
     replaced; auto replaces those that stand out at the same place in every frame of a sequence of four or more."""
 
+    temporal: Annotated[str, OneOf("auto", "off")] = "auto"
+    """Clips and numbered frames: auto averages what neighbouring frames show alike, once each was denoised, and leaves
+    alone what does not match; off denoises every frame by itself."""
+
     @property
     def level_name(self) -> str:
         """A given level and what becomes of hot pixels, for fingerprints; "" where nothing is given."""

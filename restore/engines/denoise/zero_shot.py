@@ -55,7 +55,10 @@ class ZeroShotEngine:
         if self._pd == 1:
             noise = noise.as_white()
         decisions["method"] = method + self._kind(noise)
-        return Condition(scale, noise, decisions, kept=left_alone(source, scale, noise.sigma, self._hot_pixels))
+        return Condition(
+            scale, noise, decisions, noise_level=255 * noise.sigma,
+            kept=left_alone(source, scale, noise.sigma, self._hot_pixels),
+        )  # fmt: skip
 
     def _kind(self, noise: NoiseModel) -> str:
         if self._pd is None:

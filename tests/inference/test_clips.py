@@ -232,7 +232,7 @@ def test_frames_into_a_clip_and_a_clip_into_frames(tmp_path):
     assert run(one, averaging(1), save=SaveOptions(codec="ffv1", fps=12.5)).ok == 1
     assert np.array_equal(read(tmp_path / "out.mkv"), grey[..., None].repeat(3, -1))
     assert times(tmp_path / "out.mkv") == [Fraction(80 * index, 1000) for index in range(6)]
-    one = job(tmp_path / "out.mkv", tmp_path / "again", into_folders=True)
+    one = job(tmp_path / "out.mkv", tmp_path / "again", sequence=True)
     assert run(one, averaging(1), save=SaveOptions()).failures == []
     import cv2
 

@@ -239,13 +239,16 @@ def packets(path: Path, kind: str = "audio") -> list[tuple[Fraction, bytes]]:
         return [(packet.pts * packet.time_base, bytes(packet)) for packet in container.demux(stream) if packet.size]
 
 
-def break_packet(path: Path, number: int) -> None:
-    """Overwrite the inside of a packet of the pictures, in the order of decoding."""
+def break_packet(path: Path, number: int, *, lightly: bool = False) -> None:
+    """Overwrite the inside of a packet of the pictures, in the order of decoding; or a few bytes in its middle."""
     with av.open(str(path)) as container:
         found = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     at, size = found[number]
     data = bytearray(path.read_bytes())
-    data[at + 5 : at + size] = np.random.default_rng(0).integers(0, 256, size - 5, np.uint8).tobytes()
+    if lightly:
+        data[at + size // 2 : at + size // 2 + 8] = bytes(8)
+    else:
+        data[at + 5 : at + size] = np.random.default_rng(0).integers(0, 256, size - 5, np.uint8).tobytes()
     path.write_bytes(data)
 
 

@@ -207,7 +207,7 @@ def test_a_dry_run_names_no_method_that_only_the_picture_can_choose(restore):
 def test_frames_dir_is_for_folders(restore):
     write("a.png")
     ran = restore("window", "a.png", "o.png", "--frames-dir")
-    says = "--frames-dir is for folders of numbered frames, and a.png is a file. Name the folder, or leave --frames-dir"
+    says = "--frames-dir is for clips and folders of numbered frames, and a.png is neither. Name one, or leave --frames"
     assert ran.code == 2 and ran.err.startswith(f"restore: error: {says}")
 
 

@@ -8,7 +8,7 @@ import pytest
 from restore.errors import DecodeError, FileError, TruncatedError, UnsupportedError
 from restore.io.clip.reader import ClipFile
 from restore.io.options import ReadOptions
-from tests.clips import break_packet, cut, make
+from tests.clips import break_packet, cut, decoded, make, scene
 
 from .test_reader import pixels
 
@@ -111,6 +111,16 @@ def test_a_broken_packet(tmp_path, name, number):
     shown = [pixels(source) for source in found]
     assert np.array_equal(shown[number], whole[number - 1])
     assert all(np.array_equal(shown[index], whole[index]) for index in range(20) if index != number)
+
+
+def test_damage_that_a_decoder_conceals(tmp_path):
+    """A few bytes: players show something in their place and say nothing."""
+    made = make(tmp_path / "a.mp4", scene(9, 128, 160, noise=20), options={"x264-params": "keyint=1"})
+    break_packet(made.path, 5, lightly=True)
+    assert len(decoded(made.path)) == 9
+    with pytest.raises(DecodeError, match=r"a.mp4, frame 6 at 0:00.200: this frame (cannot be decoded|is damaged)"):
+        for source in ClipFile(made.path):
+            source.close()
 
 
 def test_the_first_packet_is_broken(tmp_path):

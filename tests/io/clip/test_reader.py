@@ -142,6 +142,14 @@ def test_a_cover_is_not_the_picture_and_a_second_track_is_named(tmp_path):
     assert ClipFile(made.path).notes == ("1 more video track not carried: only the first is restored",)
 
 
+def test_frames_that_an_edit_list_leaves_out_are_left_out(tmp_path):
+    """Frames before 0: stored, because others refer to them, and not shown."""
+    made = make(tmp_path / "a.mp4", 20, times=[40 * index - 120 for index in range(20)])
+    clip = ClipFile(made.path)
+    assert clip.count == len(decoded(made.path)) == 17 and clip.time(16) == pytest.approx(0.64)
+    assert np.abs(pixels(clip.frame(0)).astype(float) - made.frames[3]).mean() < 10
+
+
 def test_one_frame(tmp_path):
     made = make(tmp_path / "a.mp4", 1)
     clip = ClipFile(made.path)

@@ -116,13 +116,14 @@ def done(made, target, *, resume: bool = True, **options) -> int:
 
 
 class TestSegments:
-    def test_the_same_bytes_whether_or_not_it_was_stopped(self, tmp_path, short):
+    @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+    def test_the_same_bytes_whether_or_not_it_was_stopped(self, tmp_path, short, name):
         made = make(tmp_path / "in.mp4", 14, sound="aac")
-        whole, _ = copied(made, tmp_path / "whole" / "out.mp4")
-        again, _ = copied(made, tmp_path / "again" / "out.mp4")
+        whole, _ = copied(made, tmp_path / "whole" / name)
+        again, _ = copied(made, tmp_path / "again" / name)
         assert again.read_bytes() == whole.read_bytes()
         frames = read(made.path)
-        target = tmp_path / "stopped" / "out.mp4"
+        target = tmp_path / "stopped" / name
         for stop, done in ((6, 0), (3, 4), (9, 4)):  # frames that each run adds, and those that it begins with
             sink = sink_of(made, target, resume=True)
             assert sink.done == done
@@ -133,7 +134,7 @@ class TestSegments:
         assert sink.done == 12
         finish(put(sink, frames[12:]))
         assert target.read_bytes() == whole.read_bytes()
-        assert [path.name for path in target.parent.iterdir()] == ["out.mp4"]
+        assert [path.name for path in target.parent.iterdir()] == [name]
 
     def test_what_is_half_written_is_not_used(self, tmp_path, short):
         made = make(tmp_path / "in.mp4", 9)

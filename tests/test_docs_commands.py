@@ -15,6 +15,7 @@ import tifffile
 
 from restore.cli.main import main, parse
 from restore.errors import ConfigError
+from tests.clips import make
 from tests.data.conftest import save, scene
 from tests.documents import PAGES, ROOT, blocks, mentions, restore_lines
 
@@ -106,6 +107,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("kernels/0.npy", "kernels/1.npy"):
         (folder / name).parent.mkdir(exist_ok=True)
         np.save(folder / name, blur)
+    moving = np.stack([noisy(9), noisy(9), noisy(9)])
+    make(folder / "clip.mp4", moving, sound="aac")
+    make(folder / "phone.mp4", moving, times=[0, 30, 80])
+    make(folder / "hdr.mov", moving.astype(np.uint16) * 257, codec="hevc", pixel_format="yuv420p10le")
     (folder / "examples").symlink_to(ROOT / "examples")
     shutil.copy(ROOT / "restore" / "zoo" / "denoise.safetensors", folder / "mine.safetensors")
     return folder

@@ -317,7 +317,7 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
                     entry |= {"status": "skipped", "reason": "already done"}
                 else:
                     crop_box(restorer.options.crop, contents.info)
-                    entry |= {"size": _size(contents, restorer), "method": request.chosen_in_words}
+                    entry |= {"size": _size(contents, restorer, job), "method": request.chosen_in_words}
         except Exception as error:
             refused, entry["status"], entry["reason"] = True, "refused", str(explain(error, job.source))
         if json:
@@ -327,9 +327,10 @@ def _dry_run(request: Request, plan: Plan, restorer: Restorer, options: BatchOpt
     return ExitCode.SOME_FAILED if refused else ExitCode.OK
 
 
-def _size(contents: Contents, restorer: Restorer) -> str:
+def _size(contents: Contents, restorer: Restorer, job: Job) -> str:
     """Sides of the (first) picture, of what becomes of it where that is another size, and its samples."""
-    info, pages = contents.info, f"{contents.frames} pages of " if contents.frames > 1 else ""
+    info, noun = contents.info, "frames" if job.in_time else "pages"
+    pages = f"{contents.frames} {noun} of " if contents.frames > 1 else ""
     height, width = restorer.spec.output_size(info.height, info.width)
     same = (height, width) == (info.height, info.width) or restorer.options.crop is not None
     becomes = "" if same else f" -> {width} x {height}"

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from restore.cli.plan_check import check_clip_names, find_problems
 from restore.errors import ConfigError, ExitCode, FileError, counted
 from restore.inference.history import History
 from restore.inference.records import LEDGER_NAME
@@ -109,8 +110,6 @@ class Plan:
 
         Raises `FileError` where that is the only picture.
         """
-        from restore.cli.plan_check import find_problems
-
         total, problems = find_problems(self)
         if problems and self.single:
             raise next(iter(problems.values()))
@@ -319,6 +318,7 @@ def plan_work(
         frames_dir, given is not None, replaces and not frames_dir,
     )  # fmt: skip
     _check_outputs(plan)
+    check_clip_names(plan)
     return plan
 
 

@@ -7,7 +7,8 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restore.errors import FileError
+from restore.errors import ConfigError, FileError
+from restore.io.clip.names import names_clip
 from restore.io.paths import same_file
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ def find_problems(plan: Plan) -> tuple[int, dict[Path, FileError]]:
         targets = _Targets(plan, frozenset(targets.meeting))
         targets.search()
     return count, targets.problems
+
+
+def check_clip_names(plan: Plan) -> None:
+    """Refuse a folder's results in a new folder that is called like a clip. Raises `ConfigError`."""
+    folder = next((path for path in plan.inputs if path.is_dir()), None)
+    if folder is None or plan.frames_dir or plan.out is None or not names_clip(plan.out) or plan.out.exists():
+        return
+    raise ConfigError(
+        f"{plan.out} names a clip, and {folder} is a folder",
+        fix="Add --frames-dir if it holds the numbered frames of one, or name an output folder",
+    )
 
 
 class _Targets:

@@ -75,6 +75,8 @@ def to_pixels(frame: Any, tags: ColourTags, info: PictureInfo) -> np.ndarray:
             src_color_range=FULL if frame.format.is_rgb else _range_of(frame, tags), dst_color_range=FULL,
             interpolation=_accurate(), threads=1,
         ).to_ndarray()  # fmt: skip
+    if info.channels == 1 and tags.range == LIMITED:
+        pixels = _full_range(pixels, info)  # libswscale takes every grey for full range
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
@@ -99,6 +101,13 @@ def small_grey(frame: Any, height: int, width: int) -> np.ndarray:
     from av.video.reformatter import Interpolation
 
     return frame.reformat(width, height, "gray", interpolation=Interpolation.AREA, threads=1).to_ndarray()
+
+
+def _full_range(luma: np.ndarray, info: PictureInfo) -> np.ndarray:
+    """16..235, or the same of a deeper format, as the whole range of its type."""
+    unit = 2 ** (info.bits - 8)
+    full = (luma.astype(np.float32) - 16 * unit) * (info.white / (219 * unit))
+    return np.rint(np.clip(full, 0, info.white)).astype(info.dtype)
 
 
 def _packed(info: PictureInfo) -> str:

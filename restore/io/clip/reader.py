@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from restore.errors import DecodeError, FileError, RestoreError, TruncatedError, UnsupportedError, counted
 from restore.io.clip.pixels import ColourTags, depth_of, small_grey, to_pixels
+from restore.io.clip.pyav import av_error, import_av, unreadable, why_of
 from restore.io.clip.side_data import display_matrix, not_carried, other_pictures, pictures_of
 from restore.io.clip.tracks import plain_time
 from restore.io.hashes import file_sha256
@@ -24,8 +27,7 @@ from restore.picture import PictureInfo, PictureSource
 _DEINTERLACE = "Deinterlace it first, for example: ffmpeg -i IN -vf bwdif OUT.mkv"
 _SALVAGE = "Copy it again from where it came, or use --salvage for what can be decoded of it"
 _LOOKED_AT = 3  # frames that must decode before any work starts
-_TRACE = 24  # frames that may be missing at the end of a file that is whole: an encoder's delay
-_SLACK = Fraction(1, 2)  # seconds that the same may be shorter than it says
+_SLACK = Fraction(1, 2)  # seconds that a file that is whole may be shorter than it says
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class ClipFacts:
     Attributes:
         path: the file.
         time_base: unit of `times`, seconds.
-        times: of its frames that are read, in order; None where the file has none.
+        times: of its frames that are read, in order; without times in the file, as evenly as they are played.
+        end: when the last of them is no longer shown, in the same unit.
         rate: frames a second, in the mean.
         first, last: what of the file is read, seconds from its beginning; None: up to the end.
         aspect: of a pixel, width / height; None: not declared.
@@ -47,9 +50,10 @@ class ClipFacts:
     path: Path
     time_base: Fraction
     times: tuple[int, ...]
+    end: int
     rate: Fraction
-    first: float | None = None
-    last: float | None = None
+    first: Fraction | None = None
+    last: Fraction | None = None
     aspect: Fraction | None = None
     matrix: tuple[int, ...] | None = None
     tags: ColourTags = field(default_factory=ColourTags)
@@ -169,12 +173,12 @@ class ClipFile:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         first, last = self._window(times, stream.time_base)
         self._all, self._first = times, first
-        keys = [key for key in keys if key in set(times)]
+        self._keys = sorted(keys)
         self._group = max(1, len(times) // max(1, len(keys)))
         matrix = self._look_at_first(container, stream)
-        options, base = self.options, float(stream.time_base)
+        options, base = self.options, stream.time_base
         self.facts = ClipFacts(
-            self.path, stream.time_base, tuple(times[first:last]), rate,
+            self.path, stream.time_base, tuple(times[first:last]), [*times, times[-1] + self._lasts][last], rate,
             times[first] * base if options.start or options.end or options.count else None,
             times[last] * base if last < len(times) else None,
             stream.sample_aspect_ratio or None, matrix, tags, codec.format.name,
@@ -183,8 +187,7 @@ class ClipFile:
 
     def _times(self, container: Any, stream: Any) -> tuple[list[int], list[int]]:
         """When frames are shown, in units of the stream's time base, and those that stand by themselves."""
-        times, keys, order, end = [], [], 0, Fraction(0)
-        declared = int(stream.frames)
+        times, keys, order, end, lengths = [], [], 0, Fraction(0), {}
         try:
             for packet in container.demux():
                 if packet.size and packet.pts is not None:
@@ -192,21 +195,26 @@ class ClipFile:
                 if packet.stream_index != stream.index or not packet.size or packet.is_discard:
                     continue
                 times.append(packet.pts)
+                lengths[packet.pts] = packet.duration
                 order += 1
                 if packet.is_keyframe and packet.pts is not None:
                     keys.append(packet.pts)
-        except _av_error() as error:
-            self._salvaged(f"it cannot be read after frame {order}: {_why(error)}", error)
+        except av_error() as error:
+            self._salvaged(f"it cannot be read after frame {order}: {why_of(error)}", error)
         missing = Fraction(container.duration or 0, 1_000_000) - end
         if container.format.name.startswith("matroska") and missing > _SLACK:
             self._salvaged(
                 f"it says it is {plain_time(float(missing + end))} long, and ends at {plain_time(float(end))}"
             )
-        elif "mov" in container.format.name and declared - order > _TRACE:
-            self._salvaged(f"{counted(order, 'frame')} of {declared} are there")
-        self._timed = None not in times and len(set(times)) == len(times)
+        elif "mov" in container.format.name:
+            beyond = sum(entry.pos + entry.size > container.size for entry in stream.index_entries)
+            if beyond:
+                self._salvaged(f"{beyond} of {counted(len(stream.index_entries), 'frame')} lie beyond its end")
+        by_storage = container.format.name == "avi" and stream.codec_context.has_b_frames  # not as they are shown
+        self._timed = None not in times and len(set(times)) == len(times) and not by_storage
+        step = 1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * stream.time_base)
+        self._lasts = (lengths[max(times)] if self._timed and times else 0) or max(1, round(step))
         if not self._timed:
-            step = 1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * stream.time_base)
             return [round(index * step) for index in range(order)], []
         return sorted(times), keys
 
@@ -234,7 +242,7 @@ class ClipFile:
 
     def _look_at_first(self, container: Any, stream: Any) -> tuple[int, ...] | None:
         """Decode a few frames; the display matrix they come with."""
-        with contextlib.suppress(_av_error()):
+        with contextlib.suppress(av_error()):
             container.seek(0)
         matrix = None
         for number, (_, frame) in enumerate(self._decoded(container, stream)):
@@ -254,6 +262,7 @@ class ClipFile:
         import_av()
         import av
 
+        failed = av_error()  # now: at the end of the interpreter nothing is imported any more
         try:
             with av.open(str(self.path), metadata_errors="replace") as container:
                 index = pictures_of(container)
@@ -267,34 +276,53 @@ class ClipFile:
                 codec.thread_count = 1  # frames decode side by side would be held in memory
                 codec.options = {"err_detect": "explode"}  # rather than to conceal what is damaged, unsaid
                 yield container, stream
-        except _av_error() as error:
-            raise _unreadable(error) from error
+        except failed as error:
+            raise unreadable(error) from error
 
     def _frames(self, index: int) -> Iterator[PictureSource]:
         """Frames from one on, each in its turn."""
-        wanted = self.facts.times
+        wanted = self.facts.times[index]
         try:
-            with self._opened() as (container, stream):
-                if index or self._first:
-                    self._seek(container, stream, wanted[index])
-                last: Any = None
-                decoded = self._in_turn(container, stream)
-                for place in range(index, len(wanted)):
-                    frame = next(decoded, None)
-                    while frame is not None and frame[0] < wanted[place]:
-                        last = frame[1]
-                        frame = next(decoded, None)
-                    info = self.info
-                    if frame is None or frame[0] > wanted[place]:
-                        decoded = _put_back(frame, decoded)
-                        last = last or (frame and frame[1])
-                        info = replace(info, notes=(self._lost(place, last),))
-                    else:
-                        last = frame[1]
-                        self._check(last, place)
-                    yield ClipFrame(last, info, self.facts.tags)
+            for start in self._starts(index):
+                with self._opened() as (container, stream):
+                    if start is not None:
+                        with contextlib.suppress(av_error()):
+                            container.seek(start, stream=stream, backward=True)
+                    decoded = self._in_turn(container, stream)
+                    first = next(decoded, None)
+                    if start is None or (first is not None and first[0] <= wanted):
+                        yield from self._shown(_put_back(first, decoded), index)
+                        return
         except RestoreError as error:
             raise error.at(self.path) from error.__cause__
+
+    def _starts(self, index: int) -> list[int | None]:
+        """From where a frame may be decoded: frames that stand by themselves, the nearest first, and the beginning.
+
+        More than one, because where a seek comes out is not certain: in a transport stream it may be later.
+        """
+        if not index and not self._first:
+            return [None]
+        return [*reversed(self._keys[: bisect_right(self._keys, self.facts.times[index])][-2:]), None]
+
+    def _shown(self, decoded: Iterator[tuple[int, Any]], index: int) -> Iterator[PictureSource]:
+        """For every time from a frame on the frame that was decoded for it. Raises where one is missing."""
+        wanted = self.facts.times
+        last: Any = None
+        for place in range(index, len(wanted)):
+            frame = next(decoded, None)
+            while frame is not None and frame[0] < wanted[place]:
+                last = frame[1]
+                frame = next(decoded, None)
+            info = self.info
+            if frame is None or frame[0] > wanted[place]:
+                decoded = _put_back(frame, decoded)
+                last = last or (frame and frame[1])
+                info = replace(info, notes=(self._lost(place, last),))
+            else:
+                last = frame[1]
+                self._check(last, place)
+            yield ClipFrame(last, info, self.facts.tags)
 
     def _in_turn(self, container: Any, stream: Any) -> Iterator[tuple[int, Any]]:
         """Decoded frames with their times; of clips without times, by their number."""
@@ -307,26 +335,21 @@ class ClipFile:
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[int | None, Any]]:
         """Frames as they come; what cannot be decoded is passed over, and missed by who waits for it."""
-        error = _av_error()
+        failed = av_error()
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
-            except error:
+            except failed:
                 packet = None
             if packet is None:
                 return
             try:
                 frames = packet.decode()
-            except error:
+            except failed:
                 continue
             for frame in frames:
                 yield frame.pts, frame
-
-    def _seek(self, container: Any, stream: Any, time: int) -> None:
-        """To a frame that stands by itself, before this one; without times, to the beginning."""
-        with contextlib.suppress(_av_error()):
-            container.seek(time if self._timed else 0, stream=stream, backward=True)
 
     def _check(self, frame: Any, place: int) -> None:
         """Refuse what is unlike the first frames, or damaged."""
@@ -348,39 +371,5 @@ class ClipFile:
         return f"{SALVAGED}: frame {number} at {at} cannot be decoded, its neighbour is shown"
 
 
-def import_av() -> None:
-    """Raises `UnsupportedError` where PyAV is not installed."""
-    try:
-        import av
-        import av.logging
-
-        av.logging.set_level(None)
-    except ImportError as error:
-        raise UnsupportedError(
-            "clips are read and written by PyAV, which is not installed",
-            fix="Run: pip install 'restore-toolkit[video]'",
-        ) from error
-
-
 def _put_back(frame: tuple[int, Any] | None, rest: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    if frame is not None:
-        yield frame
-        yield from rest
-
-
-def _av_error() -> type[Exception]:
-    from av.error import FFmpegError
-
-    return FFmpegError
-
-
-def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", "") or error)
-
-
-def _unreadable(error: Exception) -> RestoreError:
-    if isinstance(error, OSError) and not type(error).__module__.startswith("av"):
-        return FileError("cannot be read", why=_why(error), fix="Check the file")
-    return DecodeError(
-        "is no clip that can be read, or it is not whole", why=_why(error), fix="Copy it again from where it came"
-    )
+    return rest if frame is None else chain([frame], rest)

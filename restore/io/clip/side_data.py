@@ -16,6 +16,13 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def holds_chapters(stream: Any) -> bool:
+    """Whether a track is where MP4 keeps the titles of chapters, which are carried as chapters."""
+    from av.stream import Discard
+
+    return stream.type == "data" and stream.discard == Discard.all
+
+
 def other_pictures(container: Any, stream: Any) -> tuple[str, ...]:
     """Notes on tracks of pictures beside the one that is read."""
     more = [each for each in container.streams.video if each.index != stream.index and not is_cover(each)]

@@ -151,7 +151,8 @@ class ClipSink:
     def _begin(self, resume: bool) -> int:
         """Frames that are there; without `resume` none, and what other runs of this result left is removed."""
         if not resume:
-            for old in self.parts.parent.glob(f".{_escaped(self.parts.name.rsplit('.', 2)[0][1:])}.*{PARTS_SUFFIX}"):
+            name = _escaped(self.parts.name.rsplit(".", 2)[0])
+            for old in self.parts.parent.glob(f"{name}.{'[0-9a-f]' * _KEY}{PARTS_SUFFIX}"):
                 shutil.rmtree(old, ignore_errors=True)
         self.parts.mkdir(parents=True, exist_ok=True)
         number = 0
@@ -175,7 +176,10 @@ class ClipSink:
     def _join(self) -> None:
         import av
 
-        options = {"fflags": "+bitexact"}  # no random numbers
+        options = {
+            "fflags": "+bitexact",
+            "avoid_negative_ts": "disabled",
+        }  # no random numbers; sound may begin before 0
         if self.encoding.container in ("mp4", "mov"):
             options["movflags"] = "+faststart"
         with contextlib.ExitStack() as stack:
@@ -192,16 +196,16 @@ class ClipSink:
             original = source.streams[pictures_of(source) or 0]
             stream.metadata.update({name: text for name, text in original.metadata.items() if name != "DURATION"})
             streams = add_tracks(source, target, self._carried)
-            carry_chapters(source, target, facts.first or 0.0, facts.last)
+            carry_chapters(source, target, facts.first or Fraction(0), facts.last)
             others = packets_of(source, streams, facts.first, facts.last)
             _interleave(target, self._pictures(stream, times, base), others)
 
     def _times(self) -> tuple[list[int], Fraction]:
-        """When the frames are shown, and in which unit."""
+        """When the frames are shown and, one more, when the last is no longer; and in which unit."""
         if self.source is None:
             rate = self.encoding.rate
-            return [index * rate.denominator for index in range(self.count)], Fraction(1, rate.numerator)
-        times, base = self.source.times, self.source.time_base
+            return [index * rate.denominator for index in range(self.count + 1)], Fraction(1, rate.numerator)
+        times, base = [*self.source.times, self.source.end], self.source.time_base
         shift = times[0] if self.source.first is not None else 0
         return [time - shift for time in times], base
 
@@ -216,8 +220,9 @@ class ClipSink:
             packet.stream = stream
             packet.time_base = base
             packet.pts = times[place]
-            packet.dts = times[index - delay] if index >= delay else times[0] - (delay - index) * _step(times)
-            packet.duration = times[place + 1] - times[place] if place + 1 < len(times) else _step(times[-2:])
+            step = times[1] - times[0]
+            packet.dts = times[index - delay] if index >= delay else times[0] - (delay - index) * step
+            packet.duration = times[place + 1] - times[place]
             yield packet
 
     def _packets(self) -> Iterator[tuple[Any, int]]:
@@ -241,7 +246,7 @@ class ClipSink:
             found = sorted(_shown(packet) * unit for packet in result.demux(stream) if packet.size)
         times, base = self._times()
         wrong = len(found) != self.count or any(
-            abs(one - time * base) > max(unit, base) for one, time in zip(found, times, strict=False)
+            abs(one - time * base) > max(unit, base) for one, time in zip(found, times[:-1], strict=False)
         )
         if wrong:
             raise FileError("the written clip does not read back as it should", where=self.path, fix="Report this")
@@ -337,11 +342,6 @@ def _shown(packet: Any) -> int:
 def _time_of(packet: Any) -> Fraction:
     time = packet.dts if packet.dts is not None else packet.pts
     return time * packet.time_base if time is not None else Fraction(0)
-
-
-def _step(times: list[int]) -> int:
-    """How long a frame is shown, of the first two."""
-    return times[1] - times[0] if len(times) > 1 else 1
 
 
 def _escaped(name: str) -> str:

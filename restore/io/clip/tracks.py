@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.errors import UnsupportedError
-from restore.io.clip.side_data import is_cover
+from restore.io.clip.side_data import holds_chapters, is_cover
 
 _NAMES = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "cover"}
 
@@ -45,7 +45,7 @@ def choose_tracks(source: Any, pictures: int, container: str, path: Path) -> Car
     kept: list[int] = []
     notes: list[str] = []
     for stream in source.streams:
-        if stream.index == pictures or (stream.type == "video" and not is_cover(stream)):
+        if stream.index == pictures or (stream.type == "video" and not is_cover(stream)) or holds_chapters(stream):
             continue
         if _fits(stream, container):
             kept.append(stream.index)
@@ -69,7 +69,7 @@ def add_tracks(source: Any, target: Any, carried: Carried) -> dict[int, Any]:
     return {index: _copied(target, source.streams[index]) for index in carried.indices}
 
 
-def carry_chapters(source: Any, target: Any, first: float, last: float | None) -> None:
+def carry_chapters(source: Any, target: Any, first: Fraction, last: Fraction | None) -> None:
     """Chapters, as far as they lie in what is kept."""
     chapters = []
     for chapter in source.chapters():
@@ -77,14 +77,13 @@ def carry_chapters(source: Any, target: Any, first: float, last: float | None) -
         start, end = (chapter[name] * base for name in ("start", "end"))
         if end <= first or (last is not None and start >= last):
             continue
-        shift = Fraction(first).limit_denominator(1_000_000)
-        inside = max(start - shift, 0), (end if last is None else min(end, Fraction(last))) - shift
+        inside = max(start - first, 0), (end if last is None else min(end, last)) - first
         chapters.append({**chapter, "start": int(inside[0] / base), "end": int(inside[1] / base)})
     if chapters:
         target.set_chapters(chapters)
 
 
-def packets_of(source: Any, streams: dict[int, Any], first: float | None, last: float | None) -> Iterator[Any]:
+def packets_of(source: Any, streams: dict[int, Any], first: Fraction | None, last: Fraction | None) -> Iterator[Any]:
     """The packets of the tracks that are carried, in the file's order, ready for the target.
 
     Args:

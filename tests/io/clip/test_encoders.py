@@ -1,0 +1,120 @@
+"""By what a clip's pictures are encoded."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from restore.errors import ConfigError, UnsupportedError
+from restore.io.clip.encoders import CODECS, THREADS, encoding_for
+from restore.io.clip.pixels import ColourTags
+from restore.io.options import SaveOptions
+from restore.picture import PictureInfo
+
+
+def info_of(bits: int = 8, height: int = 64, width: int = 96, **fields) -> PictureInfo:
+    dtype = "float32" if bits == 32 else "uint8" if bits == 8 else "uint16"
+    return PictureInfo(height, width, **{"channels": 3, **fields}, dtype=dtype, bits=bits)
+
+
+def encoding(name: str = "a.mp4", bits: int = 8, save: SaveOptions | None = None, tags=None, **fields):
+    return encoding_for(info_of(bits, **fields), Path(name), save or SaveOptions(), Fraction(25), tags)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "codec", "pixel_format", "crf"),
+    [
+        ("a.mp4", 8, "libx264", "yuv420p", 16), ("a.m4v", 8, "libx264", "yuv420p", 16),
+        ("a.mov", 8, "libx264", "yuv420p", 16), ("a.MKV", 8, "libx264", "yuv420p", 16),
+        ("a.mp4", 10, "libx265", "yuv420p10le", 16), ("a.mkv", 12, "libx265", "yuv420p12le", 16),
+        ("a.webm", 8, "libvpx-vp9", "yuv420p", 18), ("a.webm", 10, "libvpx-vp9", "yuv420p10le", 18),
+        ("a.mp4", 16, "libx265", "yuv420p10le", 16),
+    ],
+)  # fmt: skip
+def test_defaults(name, bits, codec, pixel_format, crf):
+    found = encoding(name, bits)
+    assert (found.codec.encoder, found.pixel_format, found.crf) == (codec, pixel_format, crf)
+    assert found.info.bits == min(bits, 12 if bits < 16 else 10)
+    assert found.notes == (("16 bits a sample are written as 10",) if bits == 16 else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "pixel_format", "crf"),
+    [
+        ("a.mkv", {"codec": "ffv1"}, "bgr0", None), ("a.mov", {"codec": "prores"}, "yuv422p10le", None),
+        ("a.mp4", {"codec": "av1", "crf": 30}, "yuv420p", 30), ("a.mp4", {"crf": 0}, "yuv420p", 0),
+        ("a.mkv", {"codec": "hevc", "crf": 22}, "yuv420p", 22), ("a.mkv", {"codec": "vp9"}, "yuv420p", 18),
+    ],
+)  # fmt: skip
+def test_what_the_user_names(name, options, pixel_format, crf):
+    found = encoding(name, save=SaveOptions(**options))
+    assert (found.pixel_format, found.crf) == (pixel_format, crf)
+    if options.get("codec") == "prores":
+        assert found.notes == ("prores holds 10 bits: converted",) and found.info.bits == 10
+
+
+def test_depths_that_a_codec_lacks():
+    assert encoding("a.mp4", 12, SaveOptions(codec="h264")).notes == ("h264 holds 10 bits: converted",)
+    assert encoding("a.mkv", 10, SaveOptions(codec="ffv1")).pixel_format == "gbrp10le"
+    assert encoding("a.mp4", 10, SaveOptions(depth="8")).pixel_format == "yuv420p"
+    for bits, options in ((8, {"depth": "16"}), (8, {"depth": "float"}), (32, {})):
+        with pytest.raises(
+            UnsupportedError, match=r"a.mp4: a clip holds 8 to 12 bits a sample. Add --depth 8, or write"
+        ):
+            encoding("a.mp4", bits, SaveOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "text"),
+    [
+        ("a.mp4", {"codec": "ffv1"}, ConfigError,
+         "a.mp4: .mp4 does not hold ffv1. Use --codec h264 or hevc or av1 or vp9, or write .mkv"),
+        ("a.webm", {"codec": "h264"}, ConfigError, ".webm does not hold h264. Use --codec av1 or vp9, or write .mkv"),
+        ("a.mov", {"codec": "vp9"}, ConfigError, ".mov does not hold vp9. Use --codec h264 or hevc or prores"),
+        ("a.mkv", {"codec": "ffv1", "crf": 10}, ConfigError, "--crf is not for ffv1, which has no such quality"),
+        ("a.avi", {}, UnsupportedError, "a.avi: cannot write a clip as .avi. Use one of: .mp4 .m4v .mov .mkv .webm"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(name, options, error, text):
+    with pytest.raises(error) as raised:
+        encoding(name, save=SaveOptions(**options))
+    assert text in str(raised.value)
+
+
+@pytest.mark.parametrize("size", [(63, 96), (64, 95), (63, 95)])
+def test_odd_sides(size):
+    height, width = size
+    found = encoding(height=height, width=width)
+    assert found.pixel_format == "yuv444p"
+    assert found.notes == (f"{width} x {height} px are odd sides: 4:4:4 chroma, which some players do not show",)
+    assert encoding(bits=10, height=height, width=width).pixel_format == "yuv444p10le"
+    assert encoding("a.webm", height=height, width=width).pixel_format == "yuv420p"
+    with pytest.raises(UnsupportedError, match=r"av1 holds even sides only. Use --codec vp9 or h264"):
+        encoding(save=SaveOptions(codec="av1"), height=height, width=width)
+
+
+def test_what_a_clip_does_not_hold():
+    with pytest.raises(UnsupportedError, match=r"a clip holds no transparency. Use --frames-dir and an output folder"):
+        encoding(alpha=True)
+    with pytest.raises(UnsupportedError, match="a clip holds no 5 channels"):
+        encoding(channels=5)
+    assert encoding(channels=1).pixel_format == "yuv420p"
+
+
+def test_colours():
+    hdr = ColourTags(9, 16, 9, 1)
+    assert encoding(bits=10, tags=hdr).tags == hdr
+    assert encoding("a.mkv", 10, SaveOptions(codec="ffv1"), hdr).tags == ColourTags(9, 16, 0, 2)  # as RGB
+    assert encoding().tags == ColourTags(matrix=6, range=1) and encoding(height=720).tags.matrix == 1
+
+
+def test_threads_are_few_and_fixed_and_the_encoders_are_there():
+    """Their number is part of what is encoded: it must not depend on the machine."""
+    import av
+
+    assert THREADS == 2
+    for name, codec in CODECS.items():
+        assert codec.encoder in av.codecs_available, name
+    assert "pools=2:frame-threads=1" in CODECS["hevc"].options["x265-params"] and "lp=2" in str(CODECS["av1"].options)

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 HOST_SHARE = 0.6  # Linux kills instead of raising: leave room
 HOST_CEILING = 384 << 20  # larger tiles gain nothing on a CPU
+CLIP_CEILING = 160 << 20  # of a clip: beside its tiles frames and an encoder's take their part
 HOST_WORKSPACE = 2.0  # resident memory per byte of live tensors: operators' own buffers, freed blocks (measured)
 DEVICE_SHARE = 0.85
 

@@ -18,7 +18,15 @@ from restore.errors import ConfigError, ModelError, UnsupportedError, counted
 from restore.inference.bands import BandReader, BandWriter
 from restore.inference.engine import Condition, Engine, EngineOptions, Place, Unchanged, output_info
 from restore.inference.headers import common_info, crop_box
-from restore.inference.memory import MemoryModel, is_out_of_memory, measure, memory_budget, release_memory
+from restore.inference.memory import (
+    CLIP_CEILING,
+    HOST_CEILING,
+    MemoryModel,
+    is_out_of_memory,
+    measure,
+    memory_budget,
+    release_memory,
+)
 from restore.inference.options import RunOptions
 from restore.inference.precision import choose_dtype, resolve_device
 from restore.inference.resizing import ResizedSink
@@ -303,7 +311,7 @@ def _auto_core(tiles: TileRunner, info: PictureInfo, box: tuple[int, int, int, i
     if whole:
         check_whole(info.height, info.width, _memory_model(tiles, info), memory_budget(limit, tiles.device, most=None))
         return height, width
-    budget = memory_budget(limit, tiles.device)
+    budget = memory_budget(limit, tiles.device, most=CLIP_CEILING if tiles.condition.scope == "clip" else HOST_CEILING)
     return choose_core(height, width, tiles.spec, _memory_model(tiles, info), budget, tiles.device)
 
 

@@ -163,7 +163,7 @@ def test_progress_is_the_share_of_the_whole_stack(scans, tmp_path):
     class Watcher:
         shares: list[float] = []
 
-        def started(self, job):
+        def started(self, job, frames=0):
             self.shares.clear()
 
         def progress(self, done):

@@ -55,15 +55,15 @@ _EIGHT_TEN = {8: _PLANES[8], 10: _PLANES[10]}
 CODECS = {
     "h264": Codec(
         "libx264", _EIGHT_TEN, ("mp4", "mov", "matroska"), 16,
-        {"preset": "medium", "x264-params": "rc-lookahead=24" + _X264_SAFE},
+        {"preset": "medium", "x264-params": "rc-lookahead=8:sync-lookahead=0" + _X264_SAFE},
     ),
     "hevc": Codec(
         "libx265", _PLANES, ("mp4", "mov", "matroska"), 16,
-        {"preset": "medium", "x265-params": "pools=2:frame-threads=1:rc-lookahead=16:log-level=error"}, tag="hvc1",
+        {"preset": "medium", "x265-params": "pools=2:frame-threads=1:rc-lookahead=8:log-level=error"}, tag="hvc1",
     ),
     "av1": Codec(
         "libsvtav1", {8: ("yuv420p", "yuv420p"), 10: ("yuv420p10le", "yuv420p10le")}, ("mp4", "matroska", "webm"), 20,
-        {"preset": "6", "svtav1-params": "lp=2:lookahead=16"},
+        {"preset": "6", "svtav1-params": "lp=2:lookahead=8"},
     ),
     "vp9": Codec(
         "libvpx-vp9", _PLANES, ("webm", "matroska", "mp4"), 18, {"deadline": "good", "cpu-used": "4", "b": "0"},

@@ -192,6 +192,12 @@ def test_dry_run_and_comparison(restore, tmp_path):
     assert cv2.imread(str(tmp_path / "out_compare.png")).shape[1] >= 2 * 96
 
 
+def test_what_is_not_carried_is_said(restore, tmp_path):
+    made = make(tmp_path / "in.mkv", 3, subtitles=True)
+    ran = restore("degrade", "none", made.path, tmp_path / "out.mp4")
+    assert ran.code == 0 and "warning" in ran.err and ".mp4 cannot hold its subtitles (srt): not carried" in ran.err
+
+
 def test_existing_clips_are_kept_without_overwrite(restore, tmp_path):
     made = make(tmp_path / "in.mp4", 3)
     (tmp_path / "out.mp4").write_bytes(b"mine")

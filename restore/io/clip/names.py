@@ -27,6 +27,8 @@ _TRANSPORT = (188, 192)  # bytes of a packet; of the second kind four come befor
 
 def is_clip(path: Path) -> bool:
     """Whether a file is a clip, by its first bytes; False for what cannot be read, which reading explains."""
+    if not path.is_file():  # nor a pipe, which would be waited for
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_a_photograph_that_is_called_a_clip_is_none(tmp_path):
         path.write_bytes(corpus.encoded(name))
         assert not is_clip(path)
     assert not is_clip(tmp_path / "none.mp4") and not is_clip(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
+    assert not is_clip(tmp_path / "a.mp4") and not is_clip(tmp_path / "link.mp4")
 
 
 def test_names():

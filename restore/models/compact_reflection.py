@@ -41,6 +41,8 @@ _LEARNED = (32, 48, 64)
 _TAPS = {1: 16, 3: 24, 5: 40, 9: 112}
 """EfficientNet-Lite0's layers whose outputs are taken -> their channels, at 1/2, 1/4, 1/8 and 1/16 of the size."""
 
+_SPREAD = 6.0  # their std on photographs, 4 to 7
+
 
 class CompactReflection(nn.Module):
     """What one sees through glass, taken apart: T, R, F with B = T + R + F, and where R dominates.
@@ -200,13 +202,13 @@ class FrozenStages(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> list[Tensor]:
-        """B x 3 x H x W in [0, 1] -> 16, 24, 40 and 112 channels at 1/2, 1/4, 1/8 and 1/16."""
+        """B x 3 x H x W in [0, 1] -> 16, 24, 40 and 112 channels at 1/2, 1/4, 1/8 and 1/16, std about 1."""
         x = (255 * x - 127) / 128
         taken = []
         for number, layer in enumerate(self.layers):
             x = layer(x)
             if number in _TAPS:
-                taken.append(x)
+                taken.append(x / _SPREAD)
         return taken
 
 

@@ -133,7 +133,6 @@ class CompactReflection(nn.Module):
             multiple_of=step,
             min_size=step,
             tiling="whole",
-            dtypes=("float32", "bfloat16"),
             parameters=sum(p.numel() for p in self.parameters()),
         )
 

@@ -40,7 +40,8 @@ def test_the_total_is_the_sum_of_its_parts():
     total = sum(weight * float(losses[name].detach()) for name, weight in weights.items())
     assert float(losses["loss"].detach()) == pytest.approx(total, rel=1e-5)
     sample = learns.damaged(shown)
-    outputs = learns.restored(learns.network, sample)
+    with torch.no_grad():
+        outputs = learns.restored(learns.network, sample)
     truth = sample.targets["reflection"]
     layers = outputs["result"] + outputs["reflection"] + outputs["residual"]
     assert float((layers - sample.inputs["picture"]).abs().mean()) == pytest.approx(float(losses["reconstruction"]))

@@ -20,6 +20,7 @@ DEGRADATIONS: dict[str, str] = {
     "frame_average": "restore.degradations.frame_average:FrameAverageDegradation",
     "downscale": "restore.degradations.downscale:DownscaleDegradation",
     "real_world": "restore.degradations.real_world:RealWorldDegradation",
+    "reflection": "restore.degradations.reflection:ReflectionDegradation",
     "pairs": "restore.degradations.given:GivenPairs",
     "none": "restore.degradations.given:Undamaged",
 }

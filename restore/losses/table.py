@@ -27,6 +27,7 @@ LOSSES: dict[str, str] = {
     "tv": "restore.losses.pixel:tv_loss",
     "phase": "restore.losses.pixel:phase_loss",
     "smoothness": "restore.losses.pixel:smoothness_loss",
+    "log_mse": "restore.losses.layers_apart:log_mse_loss",
     "fft": "restore.losses.frequency:fft_loss",
     "ssim": "restore.losses.ssim:ssim_loss",
     "ms_ssim": "restore.losses.ssim:ms_ssim_loss",

@@ -38,6 +38,7 @@ MODELS: dict[str, str] = {
     "dwdn": "restore.models.dwdn:DWDN",
     "nafnet": "restore.models.nafnet:NAFNet",
     "multi_output": "restore.models.multi_output:MultiOutput",
+    "compact_reflection": "restore.models.compact_reflection:CompactReflection",
 }
 
 

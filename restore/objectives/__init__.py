@@ -25,6 +25,7 @@ OBJECTIVES: dict[str, str] = {
     "multi_output": "restore.objectives.multi_output:MultiOutputLearning",
     "adversarial": "restore.objectives.adversarial:Adversarial",
     "deconvolution": "restore.objectives.deconvolution:Deconvolution",
+    "reflection": "restore.objectives.reflection:ReflectionRemoval",
     "blind_spot": "restore.objectives.blind_spot:BlindSpot",
     "noise2void": "restore.objectives.self_supervised:Noise2Void",
     "neighbor2neighbor": "restore.objectives.self_supervised:Neighbor2Neighbor",

@@ -17,7 +17,9 @@ from restore.degradations.frame_average import FrameAverageDegradation
 from restore.degradations.given import GivenPairs, Undamaged
 from restore.degradations.noise import NoiseDegradation
 from restore.degradations.real_world import RealWorldDegradation
+from restore.degradations.reflection import ReflectionDegradation
 from restore.errors import ConfigError
+from restore.physics import reflection
 from restore.physics.color import to_luma
 from restore.physics.noise_mixture import KINDS, NoiseRecipe, degrade
 from restore.physics.random import generator_for
@@ -34,6 +36,7 @@ MAKERS = {
     "frame_average": lambda: FrameAverageDegradation(3),
     "downscale": DownscaleDegradation,
     "real_world": lambda: RealWorldDegradation(share_clean=0.3),
+    "reflection": lambda: ReflectionDegradation(weights=dict.fromkeys(reflection.KINDS, 1.0), ghost=0.5),
     "pairs": GivenPairs,
     "none": Undamaged,
 }
@@ -41,7 +44,7 @@ MAKERS = {
 
 def pictures(first: int = 0, count: int = 6) -> dict[str, torch.Tensor]:
     part = CLEAN[first : first + count]
-    return {"clean": part, "picture": part / 2}
+    return {"clean": part, "picture": part / 2, "reflection": part.flip(1)}
 
 
 def in_frames(x: torch.Tensor, role: Role) -> torch.Tensor:
@@ -72,7 +75,7 @@ def test_a_sample_is_a_function_of_seed_step_and_item(name):
     for key, x in whole.items():
         torch.testing.assert_close(torch.cat([part[key] for part in parts]), x, rtol=0, atol=2e-6, msg=key)
     assert torch.equal(before, CLEAN)
-    if name in ("noise", "blur", "camera_blur", "real_world"):
+    if name in ("noise", "blur", "camera_blur", "real_world", "reflection"):
         for other in ((5, 7, 0), (4, 8, 0), (4, 7, 1)):
             assert not torch.equal(values(damage.draw(shown, *other))["inputs.picture"], whole["inputs.picture"])
     assert set(damage.conditions) == {key.partition(".")[2] for key in whole if key.startswith("conditions")}

@@ -18,6 +18,8 @@ def test_samples_are_on_the_device(name, given):
     with pretended_cuda():
         clean = in_frames(torch.rand(6, 3, 64, 64, device=CUDA), damage.roles["clean"])
         shown = {"clean": clean} | ({"picture": torch.rand(6, 3, 64, 64, device=CUDA)} if given else {})
+        if name == "reflection":
+            shown |= {"reflection": torch.rand(6, 3, 64, 64, device=CUDA)}
         sample = damage.draw(shown, 1, 16, 0)
         for values in (sample.inputs, sample.targets, sample.conditions):
             assert {x.device for x in values.values()} <= {CUDA}

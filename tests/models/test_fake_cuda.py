@@ -17,7 +17,8 @@ from restore.models import MODELS, build
 from restore.models.probe import example
 from restore.models.spec import ModelSpec, spec_of
 
-ARGUMENTS = {"plain_unet": {"condition_channels": 1}, "wiener_unet": {"denoise": True},
+ARGUMENTS = {"compact_reflection": {"widths": (8, 12), "blocks": (1, 1, 1)},
+             "plain_unet": {"condition_channels": 1}, "wiener_unet": {"denoise": True},
              "multi_output": {"network": "compact_sr", "arguments": {"tail": "nearest"}}}  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_networks_stay_on_their_device(name, device, monkeypatch):
     with FakeTensorMode():
         net = build(name, **ARGUMENTS.get(name, {}))
         y, scale = answered(net, device), spec_of(net).scale
-        channels = 3 * spec_of(net).heads
+        channels = spec_of(net).heads * sum(output.channels_of(3) for output in spec_of(net).outputs)
         assert y.device.type == device and y.shape == (2, channels, 16 * scale, 24 * scale) and y.requires_grad
         if device == "meta" or torch.cuda.is_available():
             y.square().mean().backward()

@@ -41,6 +41,7 @@ UNETS = [
     Case("compact_deblur", 1_307_084),
 ]
 SMALL_RRDB = {"width": 4, "growth": 2, "blocks": 1}
+SMALL_REFLECTION = {"widths": (8, 12), "blocks": (1, 2, 1)}
 UPSCALERS = [
     Case("compact_sr", 620_336),
     Case("compact_sr", 607_139, {"tail": "nearest"}),
@@ -87,6 +88,10 @@ CASES = [
     Case("rrdb", 16_697_987),
     Case("rrdb", 16_703_171, {"scale": 2}),
     Case("rrdb", 4_467_779, {"blocks": 6}),
+    Case("compact_reflection", 1_376_820),
+    Case("compact_reflection", 1_370_484, {"embedding": "none"}),
+    Case("compact_reflection", 194_924, {"embedding": "learned", **SMALL_REFLECTION}),
+    Case("compact_reflection", 376_048, {"embedding": "efficientnet_lite0", **SMALL_REFLECTION}),
     Case("nafnet", 17_111_907),
     Case("nafnet", 6_471, {"width": 4, "encoder_blocks": (1, 2), "decoder_blocks": (1, 1), "local_side": 8}),
 ]
@@ -139,7 +144,8 @@ def test_odd_sizes_through_padding(case, height, width):
     spec = net.spec()
     sides = (-(-max(side, spec.min_size) // spec.multiple_of) * spec.multiple_of for side in (height, width))
     y = call(net, shown(net, *sides))[..., : spec.scale * height, : spec.scale * width]
-    assert y.shape == (1, spec.heads * spec.channels, spec.scale * height, spec.scale * width)
+    channels = spec.heads * sum(output.channels_of(spec.channels) for output in spec.outputs)
+    assert y.shape == (1, channels, spec.scale * height, spec.scale * width)
     assert torch.isfinite(y).all()
 
 

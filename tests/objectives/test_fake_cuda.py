@@ -23,6 +23,7 @@ from restore.objectives.deconvolution import Deconvolution
 from restore.objectives.discriminator import PatchDiscriminator
 from restore.objectives.multi_output import MultiOutputLearning
 from restore.objectives.objective import Objective
+from restore.objectives.reflection import ReflectionRemoval
 from restore.objectives.self_supervised import Blind2Unblind, Neighbor2Neighbor, Noise2Void
 from restore.objectives.supervised import Supervised
 from restore.physics.noise_mixture import KINDS
@@ -62,6 +63,9 @@ MAKERS: dict[str, Callable[[], Objective]] = {
     ),
     "BlindSpot": lambda: BlindSpot(build("cbsn", width=4), noise(), pd=2, ramp=1),
     "Deconvolution": lambda: Deconvolution(wiener(), degradation=BlurDegradation(regime="low-light", bank=6)),
+    "ReflectionRemoval": lambda: ReflectionRemoval(
+        build("compact_reflection", widths=(8, 12), blocks=(1, 1, 1)), exclusion=0.1
+    ),
     "Noise2Void": lambda: Noise2Void(unet(), noise()),
     "Neighbor2Neighbor": lambda: Neighbor2Neighbor(unet(), noise()),
     "Blind2Unblind": lambda: Blind2Unblind(unet(), noise()),
@@ -83,7 +87,8 @@ def test_every_objective_has_an_entry():
 
 
 def batch() -> Batch:
-    return Batch({"clean": torch.rand(6, 3, 64, 64, device=CUDA)}, seed=1, step=STEP, first_index=0)
+    pictures = {role: torch.rand(6, 3, 64, 64, device=CUDA) for role in ("clean", "reflection")}
+    return Batch(pictures, seed=1, step=STEP, first_index=0)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -38,6 +38,7 @@ from restore.physics import (
     random,
     random_blur,
     real_world,
+    reflection,
     resample,
     shake,
 )  # fmt: skip
@@ -87,6 +88,10 @@ def planned(count: int) -> noise.NoisePlan:
 
 def wild(item: int) -> real_world.RealWorldPlan:
     return real_world.plan_real_world(real_world.RealWorldRecipe(), torch.Generator().manual_seed(item))
+
+
+def _host_generators(count: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(i) for i in range(count)]
 
 
 def curve_of(cuda: Inputs) -> Tensor:
@@ -161,6 +166,11 @@ DIFFERENTIABLE: dict[str, Callable[[Inputs], Any]] = {
     ),
     "operators.ZeroBlur": lambda cuda: both(operators.ZeroBlur(cuda(5, 5), cuda(1, 3, 20, 18)), cuda(1, 3, 20, 18)),
     "random.poisson": lambda cuda: random.poisson(cuda(2, 3, 4, 5), cuda.generators(2)),
+    "reflection.gaussian_each": lambda cuda: reflection.gaussian_each(
+        cuda(2, 3, 20, 17), cuda(2), torch.tensor([2.0, 3.0])
+    ),
+    "reflection.vignette": lambda cuda: reflection.vignette((20, 17), cuda(2), cuda(2), cuda(2)),
+    "reflection.excess": lambda cuda: reflection.excess(2 * cuda(2, 3, 20, 17), (2, 3)),
     "resample.enlarge": lambda cuda: resample.enlarge(cuda(2, 3, 9, 8), 3),
     "resample.enlarge_each": lambda cuda: resample.enlarge_each(
         cuda(2, 3, 20, 17), cuda(2), (cuda(2), cuda(2)), (16, 14)
@@ -206,6 +216,25 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
     ),
     "real_world.poisson_noise": lambda cuda: real_world.poisson_noise(cuda.plain(1, 3, 9, 8), cuda.generator()),
     "camera.add_camera": lambda cuda: camera.add_camera(cuda(2, 3, 24, 30), cuda.camera(2), cuda.generators(2)),
+    "reflection.draw_mixtures": lambda cuda: list(
+        reflection.draw_mixtures(
+            cuda.plain(12, 3, 40, 48),
+            cuda.plain(12, 3, 40, 48),
+            reflection.ReflectionRecipe(dict.fromkeys(reflection.KINDS, 1.0), ghost=0.5),
+            0,
+            1,
+            0,
+        )[0]
+    ),
+    "reflection.mixed": lambda cuda: list(
+        reflection.mixed(
+            cuda.plain(2, 3, 40, 48),
+            cuda.plain(2, 3, 40, 48),
+            reflection.plan_reflections(
+                reflection.ReflectionRecipe({"zhang": 1.0}, ghost=1.0), _host_generators(2), 40
+            ),
+        )
+    ),
     "frame_average.average_frames": lambda cuda: frame_average.average_frames(
         cuda.plain(2, 3, 3, 20, 17), frame_average.FrameAverageRecipe(), 0, 1, 0
     ),
@@ -236,7 +265,7 @@ ON_THE_HOST = {
     "blur_kernels.between", "blur_kernels.check_range", "blur_kernels.check_share", "blur_kernels.choice",
     "blur_kernels.draw_kernel", "real_world.plan_real_world", "resample.resize_taps",
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",
-    "noise_mixture.plan_noise", "filters.gaussian_taps", "dct.dct_matrix",
+    "noise_mixture.plan_noise", "reflection.plan_reflections", "filters.gaussian_taps", "dct.dct_matrix",
     "operators.grid_maps", "fourier.fast_size", "random.generator_for", "random.hash_seed", "random.of_samples",
     "psf.described", "psf.disc", "psf.gauss", "psf.motion", "psf.sanitised", "psf.without_background",
 }  # fmt: skip

@@ -61,6 +61,9 @@ SMALL = {
         "decoder_blocks: [1, 1]}}",
         "data.crop=80",
     ],
+    "dereflect/compact": [
+        "model.arguments={embedding: efficientnet_lite0, widths: [8, 12], blocks: [1, 1, 1]}",
+    ],
     "upscale/esrgan": ["model.arguments={width: 8, blocks: 1, growth: 4}", "data.crop=128"],
 }
 """Of configs at a paper's size; shipped recipes keep their networks, and so do those that cannot be smaller."""
@@ -126,6 +129,7 @@ def random_features(monkeypatch):
         return load_features(name, **{**options, "weights": "random"})
 
     monkeypatch.setattr("restore.losses.perceptual.load_features", load)
+    monkeypatch.setattr("restore.objectives.reflection.load_features", load)
 
 
 @pytest.mark.parametrize("config", packaged())

@@ -19,7 +19,7 @@ from restore.io.clip.reader import import_av
 from restore.io.options import SaveOptions
 from restore.picture import PictureInfo
 
-THREADS = 2
+THREADS = 1
 _X264_SAFE = ":asm=SSE4.2" if platform.machine().lower() in ("x86_64", "amd64") else ""
 """With AVX-512 the macroblock tree of x264 differs from run to run (seen with the x264 of PyAV 18); without, never."""
 

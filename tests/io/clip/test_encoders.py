@@ -114,7 +114,7 @@ def test_threads_are_few_and_fixed_and_the_encoders_are_there():
     """Their number is part of what is encoded: it must not depend on the machine."""
     import av
 
-    assert THREADS == 2
+    assert THREADS == 1
     for name, codec in CODECS.items():
         assert codec.encoder in av.codecs_available, name
     assert "pools=2:frame-threads=1" in CODECS["hevc"].options["x265-params"] and "lp=2" in str(CODECS["av1"].options)

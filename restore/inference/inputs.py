@@ -247,15 +247,33 @@ def _picture(file: PictureFile | Frames) -> PictureSource:
 
 
 def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> PictureFile | Frames:
-    if is_clip(path):
-        return ClipFile(path, read, hashed=hashed)
+    file = None
+    if not (job.sequence and path.is_dir()):
+        file = _picture_file(path, read)
+        if file is None:
+            return ClipFile(path, read, hashed=hashed)
     for name in ("start", "end", "count"):
         if getattr(read, name) is not None:
+            if file is not None:
+                file.close()
             raise ConfigError(f"{flag(name)} is for clips", where=path, fix="Leave it out")
-    if job.sequence and path.is_dir():
+    if file is None:
         return FrameFolder(path, read, hashed=hashed)
-    file = PictureFile(path, read)
     return StackFrames(file) if read.frames == "all" else file
+
+
+def _picture_file(path: Path, read: ReadOptions) -> PictureFile | None:
+    """The file, opened once; None for a clip, for which the limit of bytes is not meant."""
+    try:
+        file = PictureFile(path, read)
+    except LimitError:
+        if is_clip(path):
+            return None
+        raise
+    if not file.is_clip:
+        return file
+    file.close()
+    return None
 
 
 def inspect(job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:

@@ -18,6 +18,7 @@ import numpy as np
 from restore.closing import Closing
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, SeveralPicturesError, UnsupportedError
 from restore.io import tiff
+from restore.io.clip.names import HEAD_BYTES, is_clip_head
 from restore.io.formats import kind_of, read_header
 from restore.io.header import ONLY_FIRST, SALVAGED, Header, decoding
 from restore.io.metadata import upright
@@ -44,6 +45,13 @@ class PictureFile(Closing):
         with reading(self.path):
             self._file = _open(self.path, self.options)
             self.stamp = stamp_of(os.fstat(self._file.fileno()))
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it holds a clip, of which there is no picture here."""
+        with reading(self.path):
+            self._file.seek(0)
+            return is_clip_head(self._file.read(HEAD_BYTES))
 
     def close(self) -> None:
         """Release the file; pictures read by rows end with it. Safe to call twice."""

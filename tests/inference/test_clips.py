@@ -260,6 +260,11 @@ def test_what_is_found_before_any_work(tmp_path):
             looked(target, **options)
 
 
+def test_the_limit_of_bytes_is_for_pictures(tmp_path):
+    made = exact(tmp_path / "in.mkv", 5)
+    assert run(job(made.path, tmp_path / "out.mkv"), averaging(1), read=ReadOptions(max_bytes=1000)).ok == 1
+
+
 def test_a_clip_is_replaced_in_place(tmp_path):
     made = exact(tmp_path / "in.mkv", 6, sound="aac")
     sound = packets(made.path)

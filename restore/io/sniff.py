@@ -22,7 +22,7 @@ _MAGIC = {
 }
 
 _RAW_FIX = "Develop it to a 16-bit TIFF with a raw converter (darktable, RawTherapee, dcraw -T -6) first"
-_CLIP_FIX = "Give it to a command that takes clips, such as restore denoise"
+_CLIP_FIX = "Use a command that takes clips, such as restore denoise"
 _RASTER_FIX = "Export it as a PNG or TIFF picture first"
 _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"IIU\0": ("a camera RAW file (Panasonic)", _RAW_FIX),

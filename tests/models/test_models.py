@@ -144,7 +144,8 @@ def test_odd_sizes_through_padding(case, height, width):
     spec = net.spec()
     sides = (-(-max(side, spec.min_size) // spec.multiple_of) * spec.multiple_of for side in (height, width))
     y = call(net, shown(net, *sides))[..., : spec.scale * height, : spec.scale * width]
-    channels = spec.heads * sum(output.channels_of(spec.channels) for output in spec.outputs)
+    outputs = sum(output.channels_of(spec.channels) for output in spec.outputs)
+    channels = spec.heads * spec.channels if spec.heads > 1 else outputs
     assert y.shape == (1, channels, spec.scale * height, spec.scale * width)
     assert torch.isfinite(y).all()
 

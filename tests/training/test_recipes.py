@@ -29,7 +29,7 @@ loaded = functools.cache(load_settings)
 SHIPPED = sorted(path.stem for path in PACKAGED.glob("*.safetensors"))
 BEGINS = {
     "cbsn": "", "deblur": "", "deconv": "deconv_prior", "deconv_low_light": "denoise", "deconv_prior": "denoise_white",
-    "denoise": "", "denoise_white": "denoise", "upscale_x2": "upscale_x4", "upscale_x4": "",
+    "denoise": "", "denoise_white": "denoise", "dereflect": "", "upscale_x2": "upscale_x4", "upscale_x4": "",
     "upscale_x4_gan": "upscale_x4", "upscale_x4_real": "upscale_x4",
 }  # fmt: skip
 """What the cards' commands name behind --init-from and --denoiser; of `denoise` that is its own first stage."""
@@ -78,7 +78,7 @@ def test_one_config_makes_each_shipped_file(name):
     assert (settings.model.name, settings.model.arguments) == (label.model, label.arguments)
     stages = load_stages(made_by[0])
     assert (stages[-1].model, stages[-1].data) == (settings.model, settings.data)
-    own = name in ("deblur", "denoise")  # whose stages grow, or show pictures at other sizes
+    own = name in ("deblur", "denoise", "dereflect")  # whose stages grow, or show pictures at other sizes
     assert own or all((each.model, each.data) == (settings.model, settings.data) for each in stages)
     assert settings.begin == BEGINS[name]
     assert not settings.begin or f"{settings.begin}.safetensors" in label.card.command or name == "denoise_white"

@@ -127,6 +127,18 @@ def deblurred(weights: str, picture: Array) -> Array:
     return restore.load("deblur", device="cpu", **load)(picture)
 
 
+def behind_glass() -> Array:
+    """Less of the scene, and over it a soft picture of something else."""
+    return as_file(0.9 * scene() + 0.5 * _blurred(scene()[::-1, ::-1], _gauss(2.5)) ** 2)
+
+
+def without_reflection(picture: Array) -> Array:
+    net = restore.zoo.load("dereflect", "dereflect").net
+    x = torch.from_numpy(picture).movedim(-1, 0)[None] / 255
+    with torch.inference_mode():
+        return as_file(net(x[..., :96, :96])[0, :3].movedim(0, -1).double().numpy())
+
+
 class Golden(NamedTuple):
     """What is damaged how, what the weights make of it, and PSNR in dB before and after."""
 
@@ -150,6 +162,9 @@ GOLDENS: dict[str, Golden] = {
         lambda: blurred(7.65), lambda x: deconvolved("deconv_prior", x, "pnp", noise=7.65), 26.249, 31.336
     ),
     "deblur": Golden(soft, lambda x: deblurred("deblur", x), 31.209, 30.977),
+    "dereflect": Golden(
+        behind_glass, without_reflection, 20.172, 22.141, lambda: scene()[:, :96], shown=lambda damaged: damaged[:, :96]
+    ),
     "upscale_x4": Golden(lambda: smaller(4), lambda x: upscaled("upscale_x4", x, 4), 27.960, 29.523, shown=plain),
     "upscale_x4_gan": Golden(
         lambda: smaller(4), lambda x: upscaled("upscale_x4_gan", x, 4), 27.960, 28.945, shown=plain

@@ -15,7 +15,7 @@ from restore.zoo import resolver
 
 NAMES = {"cbsn": "denoise", "deblur": "deblur", "deconv": "deconv", "deconv_low_light": "deconv",
          "deconv_prior": "denoise", "denoise": "denoise", "denoise_white": "denoise",
-         "upscale_x2": "upscale", "upscale_x4": "upscale", "upscale_x4_gan": "upscale",
+         "dereflect": "dereflect", "upscale_x2": "upscale", "upscale_x4": "upscale", "upscale_x4_gan": "upscale",
          "upscale_x4_real": "upscale"}  # fmt: skip
 State = dict[str, Tensor]
 

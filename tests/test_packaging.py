@@ -13,7 +13,7 @@ import pytest
 from restore.training.config import PACKAGED
 
 ROOT = Path(__file__).resolve().parents[1]
-SDIST = ("restore", "configs", "tests", "docs", "examples", "tools", "README.md", "CHANGELOG.md", "LICENSE",
+SDIST = ("restore", "configs", "tests", "docs", "examples", "tools", "README.md", "CHANGELOG.md", "LICENSE", "NOTICE",
          "pyproject.toml")  # fmt: skip
 
 if not (ROOT / ".git").exists():
@@ -60,7 +60,8 @@ def test_the_wheel_holds_what_git_lists(tmp_path):
     with zipfile.ZipFile(built) as archive:
         names = set(archive.namelist())
     assert {name for name in names if ".dist-info/" not in name} == in_wheel()
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    for text in ("LICENSE", "NOTICE"):
+        assert any(name.endswith(f".dist-info/licenses/{text}") for name in names)
 
 
 def test_the_sdist_holds_what_git_lists(tmp_path):

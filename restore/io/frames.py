@@ -19,6 +19,15 @@ from restore.picture import PictureInfo, PictureSource
 _NAMED = 5  # files that are left out are named up to this number
 
 
+def pass_to(ahead: Iterator[PictureSource], number: int) -> PictureSource:
+    """The frame after so many of an iterator, which are closed. Raises `IndexError` where it ends before."""
+    for place, source in enumerate(ahead):
+        if place == number:
+            return source
+        source.close()
+    raise IndexError(f"there is no frame {number} further on")
+
+
 class StackFrames:
     """The pictures of an open file as a `FrameSource`; closing it closes the file."""
 
@@ -70,12 +79,9 @@ class StackFrames:
         """One page. Going on from the last one that was asked for passes over those between; else it begins anew."""
         if self._ahead is None or index < self._next:
             self._ahead, self._next = self.file.frames(), 0
-        for source in self._ahead:
-            self._next += 1
-            if self._next > index:
-                return source
-            source.close()
-        raise IndexError(f"frame {index} of {self._next}")
+        source = pass_to(self._ahead, index - self._next)
+        self._next = index + 1
+        return source
 
     def close(self) -> None:
         self._ahead = None

@@ -18,6 +18,7 @@ from restore.io.clip.pixels import ColourTags, depth_of, small_grey, to_pixels
 from restore.io.clip.pyav import av_error, import_av, unreadable, why_of
 from restore.io.clip.side_data import display_matrix, not_carried, other_pictures, pictures_of
 from restore.io.clip.tracks import plain_time
+from restore.io.frames import pass_to
 from restore.io.hashes import file_sha256
 from restore.io.header import SALVAGED
 from restore.io.options import ReadOptions
@@ -141,12 +142,9 @@ class ClipFile:
         """One frame. Going on from the last one that was asked for passes over those between; else it seeks."""
         if self._ahead is None or not self._next <= index < self._next + self._group:
             self._ahead, self._next = self._frames(index), index
-        for source in self._ahead:
-            self._next += 1
-            if self._next > index:
-                return source
-            source.close()
-        raise IndexError(f"frame {index} of {self._next}")
+        source = pass_to(self._ahead, index - self._next)
+        self._next = index + 1
+        return source
 
     def close(self) -> None:
         self._ahead = None

@@ -117,7 +117,7 @@ def _fits(stream: Any, container: str) -> bool:
             _copied(target, stream)
             target.start_encoding()
         return True
-    except (FFmpegError, ValueError, RuntimeError, NotImplementedError):
+    except (FFmpegError, ValueError):
         return False
 
 

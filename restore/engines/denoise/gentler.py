@@ -29,7 +29,7 @@ _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse order
 _FINER = 3.0  # times that of the noise itself
 _UNEVEN = 0.25  # of the most that is taken from a part: noise leaves no part with less
 _CLIPPED = 0.2  # share of a part's samples
-_LITTLE = 0.66  # of the noise's std: of noise that is there more is taken away
+_LITTLE = 0.54  # of the noise's std: of noise that is there more is taken away
 
 
 def gentler(

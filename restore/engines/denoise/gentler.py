@@ -19,7 +19,7 @@ from restore.physics.level import level_map
 
 _CLEAR = 5.0  # of 255: stronger white noise is no less than its level
 _FACTORS = (1.0, 0.5, 0.25)  # of the measured level
-_EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
+_EXCESS, _EXCESS_COARSE = 1.08, 1.0  # times the level, that what is taken away may be, of white and of coarse noise
 _EXCEEDED = "more than the noise would be taken away at"
 _CERTAIN = 0.4  # more, where what was measured is noise for certain
 _REPEATS, _SURE = 0.1, 0.5  # share of what is taken away, and confidence from which on it is noise all the same

@@ -206,7 +206,7 @@ class ClipSink:
             rate = self.encoding.rate
             return [index * rate.denominator for index in range(self.count + 1)], Fraction(1, rate.numerator)
         times, base = [*self.source.times, self.source.end], self.source.time_base
-        shift = times[0] if self.source.first is not None else 0
+        shift = round((self.source.first or 0) / base)
         return [time - shift for time in times], base
 
     def _pictures(self, stream: Any, times: list[int], base: Fraction) -> Iterator[Any]:

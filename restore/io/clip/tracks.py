@@ -87,8 +87,8 @@ def packets_of(source: Any, streams: dict[int, Any], first: Fraction | None, las
     """The packets of the tracks that are carried, in the file's order, ready for the target.
 
     Args:
-        first, last: seconds of the file that are kept; packets that begin there are, and their times count from
-            `first`. None: all, at their own times.
+        first, last: seconds of the file's own times that are kept; packets that begin there are, and their times count
+            from `first`. None: all, at their own times.
     """
     if not streams:
         return

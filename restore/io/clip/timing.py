@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from restore.errors import counted
@@ -59,7 +60,7 @@ def times_of(container: Any, stream: Any) -> FrameTimes:
         stream: its pictures.
     """
     found: list[int | None] = []
-    keys, end, lengths, damage = [], Fraction(0), {}, []
+    keys, stored, end, lengths, damage = [], [], Fraction(0), {}, []
     try:
         for packet in container.demux():
             if packet.size and packet.pts is not None:
@@ -67,6 +68,7 @@ def times_of(container: Any, stream: Any) -> FrameTimes:
             if packet.stream_index != stream.index or not packet.size or packet.is_discard:
                 continue
             found.append(packet.pts)
+            stored.append(packet.dts)
             lengths[packet.pts] = packet.duration
             if packet.is_keyframe and packet.pts is not None:
                 keys.append(packet.pts)
@@ -74,27 +76,48 @@ def times_of(container: Any, stream: Any) -> FrameTimes:
         damage.append((f"it cannot be read after frame {len(found)}: {why_of(error)}", error))
     damage += [(what, None) for what in _missing(container, stream, end)]
     step = 1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * stream.time_base)
-    reordered = stream.codec_context.has_b_frames
-    notes: tuple[str, ...] = ()
-    if not any(time is not None for time in found) or (
-        reordered and (container.format.name == "avi" or None in found)
-    ):  # of AVI times are those of storage
-        given: list[int | None] = [None] * len(found)
-        times = [round(index * step) for index in range(len(found))]
-    else:
-        given = _in_order(found)
-        times = placed(given, step)
-        moved = sum(time != own for time, own in zip(times, given, strict=True))
-        one = moved == 1
-        if moved:
-            text = f"{counted(moved, 'frame')} {'has' if one else 'have'} no time of {'its' if one else 'their'} own"
-            notes = (f"{text}; placed between {'its' if one else 'their'} neighbours",)
+    reordered = bool(stream.codec_context.has_b_frames)
+    if reordered and container.format.name == "avi":
+        found = [None] * len(found)  # AVI has times of storage only
+    given, times, notes = _arranged(found, stored, step, reordered=reordered)
     own = times == given
     lasts = (lengths[times[-1]] if own and times else 0) or max(1, round(step))
     origin = min([_origin(container), *(time * stream.time_base for time in times[:1])])
     return FrameTimes(
         tuple(times), tuple(given), tuple(sorted(keys)) if own else (), lasts, origin, notes, tuple(damage)
     )
+
+
+def _arranged(
+    found: Sequence[int | None], stored: Sequence[int | None], step: Fraction, *, reordered: bool
+) -> tuple[list[int | None], list[int], tuple[str, ...]]:
+    """What the file says of each frame in the order in which they are shown, when they are shown, and notes.
+
+    Args:
+        found, stored: times of showing and of decoding, in the order of storage.
+        reordered: whether that may be another than the order of showing.
+    """
+    known = {time for time in found if time is not None}
+    doubt = _doubt(found, stored, reordered=reordered) if len(known) < len(found) else ""
+    if doubt or not known:
+        begin = min(known, default=0)
+        notes = (f"its times are not used, because {doubt}: all frames are shown evenly",) if doubt else ()
+        return [None] * len(found), [begin + round(index * step) for index in range(len(found))], notes
+    given = _in_order(found)
+    times = placed(given, step)
+    moved = sum(time != own for time, own in zip(times, given, strict=True))
+    have, their = ("has", "its") if moved == 1 else ("have", "their")
+    text = f"{counted(moved, 'frame')} {have} no time of {their} own; placed between {their} neighbours"
+    return given, times, (text,) if moved else ()
+
+
+def _doubt(found: Sequence[int | None], stored: Sequence[int | None], *, reordered: bool) -> str:
+    """Why times of which some are missing or doubled do not tell the order of the frames; "": they do."""
+    known = [time for time in stored if time is not None]
+    if any(after < before for before, after in pairwise(known)):
+        return "they begin again in the middle"
+    some = any(time is not None for time in found)
+    return "some are missing and frames are stored in another order" if some and reordered and None in found else ""
 
 
 def placed(given: Sequence[int | None], step: Fraction) -> list[int]:

@@ -68,6 +68,19 @@ def test_two_frames_of_one_time_leave_all_others_where_they_are(tmp_path):
     assert packets(out) == packets(path), "and the sound"
 
 
+def test_times_that_begin_again_are_not_used_and_that_is_said(tmp_path):
+    """A transport stream, twice: by its times the halves would be shuffled."""
+    made = make(tmp_path / "in.ts", 6, options={"bf": "0"})
+    (tmp_path / "twice.ts").write_bytes(made.path.read_bytes() * 2)
+    clip = ClipFile(tmp_path / "twice.ts")
+    assert clip.notes == (
+        "its times are not used, because they begin again in the middle: all frames are shown evenly",
+    )
+    assert [round(1000 * clip.time(index)) for index in range(12)] == [40 * index for index in range(12)]
+    found = [pixels(one) for one in clip]
+    assert all(np.array_equal(one, other) for one, other in zip(found[:6], found[6:], strict=True))
+
+
 def late(path: Path) -> Made:
     """Sound from 0, pictures from 2 s on."""
     return make(path, 12, times=[2000 + 40 * index for index in range(12)], sound="aac")

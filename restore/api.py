@@ -211,6 +211,12 @@ class Restorer:
         report = self.apply(condition, sources, create)
         return self._result(report, {name: sink.picture for name, sink in sinks.items()})
 
+    def output_headers(self, info: PictureInfo) -> dict[str, PictureInfo]:
+        """The header of each output of a picture like `info`, by its name: of the crop's size for a crop."""
+        from restore.inference.runner import output_headers
+
+        return output_headers(self.spec, info, self.options)
+
     def prepare(self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None) -> Condition:
         """What is measured, chosen or learned, once, for one source of each named input."""
         from restore.inference.runner import prepare

@@ -56,6 +56,13 @@ class Restores(Protocol):
         """Whether frames that follow each other in time are averaged where they show the same, once restored."""
         ...
 
+    def output_headers(self, info: PictureInfo) -> dict[str, PictureInfo]:
+        """The header of each output of a picture like `info`, by its name, and no larger than what is restored of it.
+
+        Raises `UnsupportedError` if what is to be restored is not inside the picture.
+        """
+        ...
+
     def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
         """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
         ...

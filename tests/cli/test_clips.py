@@ -233,3 +233,25 @@ def test_killed_half_way_and_resumed(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert out.read_bytes() == whole.read_bytes()
     assert names(tmp_path) == ["in.mp4", "out.mp4", LEDGER_NAME, "whole.mp4"]
+
+
+@pytest.mark.parametrize("task", [("degrade", "none"), ("denoise", "--strength", "0"), ("upscale", "--scale", "2")])
+def test_a_crop_is_a_clip_of_its_own_size(restore, tmp_path, task):
+    """Neither stretched nor of another shape; with odd sides in all of the chroma, as a clip of odd sides."""
+    path = make(tmp_path / "in.mkv", 3, aspect=Fraction(4, 3)).path
+    factor = 2 if task[0] == "upscale" else 1
+    for crop, (x, y, width, height), odd in (("8,6,40,32", (8, 6, 40, 32), False), ("3,5,31,33", (3, 5, 31, 33), True)):
+        out = tmp_path / f"{width}.mkv"
+        codec = () if odd else ("--codec", "ffv1")
+        ran = restore(*task, path, out, "--crop", crop, *codec)
+        assert ran.code == 0, ran.err
+        assert ("odd sides" in ran.err) == (odd and factor == 1)
+        found = read(out)
+        assert found.shape == (3, factor * height, factor * width, 3)
+        assert not odd or ClipFile(out).facts.aspect == Fraction(4, 3)
+        if factor == 1:
+            error = np.abs(found - read(path)[:, y : y + height, x : x + width].astype(float)).mean()
+            assert error < 3 if odd else error == 0
+    ran = restore(*task, path, tmp_path / "no.mkv", "--crop", "80,0,40,32")
+    assert ran.code == 1 and "the crop 80,0,40,32 is not inside the picture of 96 x 64" in ran.err
+    assert names(tmp_path) == ["31.mkv", "40.mkv", "in.mkv"]

@@ -12,6 +12,8 @@ import numpy as np
 from restore.inference.batch import Job
 from restore.inference.history import read_ledger
 from restore.inference.ledger import LEDGER_NAME
+from restore.inference.options import RunOptions
+from restore.inference.runner import output_headers
 from restore.models.spec import ModelSpec, Output
 
 
@@ -44,6 +46,9 @@ class Negative:
 
     def run(self, sources, create_sink, progress=None):
         return self.apply(self.prepare(sources), sources, create_sink, progress)
+
+    def output_headers(self, info):
+        return output_headers(self.spec, info, RunOptions())
 
     def prepare(self, sources, progress=None):
         return None
@@ -93,6 +98,9 @@ class Computes:
         self.prepared: list[list[np.ndarray]] = []
         self.applied: list[Measured] = []
         self.calls: list[tuple[str, ...]] = []
+
+    def output_headers(self, info):
+        return output_headers(self.spec, info, RunOptions())
 
     def prepare(self, sources, progress=None):
         assert len(sources) == len(self.spec.inputs)

@@ -107,6 +107,10 @@ class ClipSink:
         """A sink for the next frame, whose pixels are converted to the clip's depth."""
         if self._frames >= self.count:
             raise ValueError(f"more than {self.count} frames were written")
+        if (info.height, info.width) != (self.info.height, self.info.width):
+            raise ValueError(
+                f"a frame of {info.width} x {info.height} px in a clip of {self.info.width} x {self.info.height} px"
+            )
         return _FrameSink(self, info)
 
     def add(self, pixels: np.ndarray) -> None:

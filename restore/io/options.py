@@ -75,7 +75,8 @@ class SaveOptions(Options):
     depth: Annotated[Literal["auto", "8", "16", "float"], OneOf("auto", "8", "16", "float")] = "auto"
     """Convert the sample depth; `auto` keeps it, and refuses formats that cannot hold it."""
     strip_metadata: bool = False
-    """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay."""
+    """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay. Of clips: all tags but
+    languages and titles of chapters, and tracks of data."""
     codec: Annotated[str, OneOf("auto", "h264", "hevc", "av1", "vp9", "ffv1", "prores")] = "auto"
     """Clips: `auto` is H.264 (x264) for 8 bits, HEVC (x265) for more, VP9 in .webm; ffv1 is lossless, for .mkv."""
     crf: Annotated[int | None, Number(0, 63, whole=True)] = None

@@ -23,6 +23,7 @@ from restore.errors import FileError
 from restore.io.atomic import AtomicFile, StagedFile, check_replaceable, sync_folder, write_error
 from restore.io.clip.encoders import Encoding
 from restore.io.clip.pixels import to_frame
+from restore.io.clip.pyav import why_of
 from restore.io.clip.reader import ClipFacts
 from restore.io.clip.side_data import pictures_of
 from restore.io.clip.tracks import Carried, add_tracks, carry_chapters, carry_tags, choose_tracks, packets_of
@@ -263,8 +264,8 @@ class ClipSink:
         try:
             yield
         except FFmpegError as error:
-            why = getattr(error, "strerror", "") or str(error)
-            raise FileError("the clip cannot be written", where=self.path, why=why, fix="Check the disk") from error
+            fix = "Check the disk" if isinstance(error, OSError) else "Name another --codec"
+            raise FileError("the clip cannot be written", where=self.path, why=why_of(error), fix=fix) from error
 
 
 class _Segment:

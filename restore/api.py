@@ -76,6 +76,15 @@ class Restorer:
 
         return self.settings.get("temporal") == "auto" and not changes_nothing(self.spec, self.options)
 
+    @property
+    def strength(self) -> float:
+        """How far results are from their inputs, 0 to 1 (`strength`)."""
+        return self.options.strength
+
+    def with_strength(self, strength: float) -> Restorer:
+        """The same with another strength."""
+        return Restorer(self.task, self.engine, replace(self.options, strength=strength), self.settings)
+
     @overload
     def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
 

@@ -255,3 +255,18 @@ def test_a_crop_is_a_clip_of_its_own_size(restore, tmp_path, task):
     ran = restore(*task, path, tmp_path / "no.mkv", "--crop", "80,0,40,32")
     assert ran.code == 1 and "the crop 80,0,40,32 is not inside the picture of 96 x 64" in ran.err
     assert names(tmp_path) == ["31.mkv", "40.mkv", "in.mkv"]
+
+
+def test_a_strength_mixes_what_was_averaged_with_the_input(restore, tmp_path):
+    """Not what was mixed is averaged: the grain that is kept would be gone."""
+    path = make(tmp_path / "in.mkv", noisy(scene(7)[:1].repeat(7, 0), 20), codec="ffv1", pixel_format="bgr0").path
+    crop = ("--crop", "8,4,64,48", "--codec", "ffv1")
+    for strength in ("1", "0.6"):
+        ran = restore("denoise", path, tmp_path / f"{strength}.mkv", "--strength", strength, *crop)
+        assert ran.code == 0 and "temporal: what 5 frames show alike is averaged" in ran.err, ran.err
+    before, full = read(path)[:, 4:52, 8:72].astype(float), read(tmp_path / "1.mkv").astype(float)
+    expected = before + 0.6 * (full - before)
+    assert np.abs(read(tmp_path / "0.6.mkv") - expected).max() <= 0.5 + 1e-4
+    assert np.abs(before - full).mean() > 8
+    ran = restore("denoise", path, tmp_path / "off.mkv", "--strength", "0.6", "--temporal", "off", *crop)
+    assert ran.code == 0 and np.abs(read(tmp_path / "off.mkv") - expected).max() > 1, "averaging matters here"

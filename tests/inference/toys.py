@@ -40,6 +40,7 @@ class Negative:
     spec = ModelSpec("toy")
     heals_sites = False
     averages_frames = False
+    strength = 1.0
 
     def __init__(self, fingerprint="negative-1", fails=None):
         self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
@@ -86,6 +87,7 @@ class Computes:
 
     heals_sites = False
     averages_frames = False
+    strength = 1.0
 
     def __init__(
         self,

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import ConfigError, FileError, LimitError, UnsupportedError, counted
+from restore.errors import ConfigError, DecodeError, FileError, LimitError, RestoreError, UnsupportedError, counted
 from restore.inference.batch_job import BatchOptions, Job, Restores
 from restore.inference.clips import clip_encoding
 from restore.inference.headers import common_info
 from restore.inference.history import History
 from restore.inference.records import OutputFiles
-from restore.io.clip.names import is_clip, names_clip
+from restore.io.clip.names import READABLE, is_clip, means_clip, names_clip
 from restore.io.clip.reader import ClipFile
 from restore.io.codecs import bytes_to_write, check_stack, target_info
 from restore.io.frame_folder import check_folder
@@ -23,6 +23,7 @@ from restore.io.header import what_else
 from restore.io.options import ReadOptions
 from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
+from restore.io.sniff import NAME_A_PICTURE
 from restore.options import flag
 from restore.picture import PictureInfo, PictureSource
 
@@ -126,6 +127,10 @@ def _check_nothing_else(info: PictureInfo, job: Job) -> None:
 def _read_headers_of_sequences(inputs: Inputs, job: Job, restorer: Restores, options: BatchOptions) -> Contents:
     alike = restorer.spec.window > 1 or options.measures_once(job)
     first, *others = inputs.frames()
+    if isinstance(first, ClipFile) and options.save.fps is not None:
+        raise ConfigError(
+            "--fps is for numbered pictures: a clip keeps its times", where=first.path, fix="Leave it out"
+        )
     frames, nbytes, outputs = 0, dict.fromkeys(job.targets, 0), _single_outputs(job)
     if job.into_folders:
         names = _frame_names(first)
@@ -246,14 +251,42 @@ def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> Picture
         file = _picture_file(path, read)
         if file is None:
             return ClipFile(path, read, hashed=hashed)
-    for name in ("start", "end", "count"):
-        if getattr(read, name) is not None:
-            if file is not None:
-                file.close()
-            raise ConfigError(f"{flag(name)} is for clips", where=path, fix="Leave it out")
+    try:
+        _check_no_clip(file, path, job, read)
+    except RestoreError:
+        if file is not None:
+            file.close()
+        raise
     if file is None:
         return FrameFolder(path, read, hashed=hashed)
     return StackFrames(file) if read.frames == "all" else file
+
+
+def _check_no_clip(file: PictureFile | None, path: Path, job: Job, read: ReadOptions) -> None:
+    """Refuse what was meant to be a clip and is none, and options of clips for what is a picture (or a folder: None).
+
+    Raises:
+        DecodeError, UnsupportedError: neither a clip nor a picture. ConfigError: an option of clips.
+    """
+    asked = [flag(name) for name in ("start", "end", "count") if getattr(read, name) is not None]
+    what = "a folder"
+    if file is not None and (asked or means_clip(path) or names_clip(job.target)):
+        try:
+            what = "a TIFF stack" if file.kind == "tiff" and read.frames == "all" else "a still picture"
+        except UnsupportedError as error:
+            fix = "Name a clip" if error.fix == NAME_A_PICTURE else error.fix
+            what = error.what.replace("is not a picture:", "is neither a clip nor a picture:")
+            raise UnsupportedError(what, where=path, why=error.why, fix=fix) from error
+        except DecodeError as error:
+            if not path.stat().st_size:
+                raise
+            raise DecodeError(
+                "is no clip that can be read", where=path, why=error.why,
+                fix=f"Clips are {' '.join(sorted(READABLE))}; for others: ffmpeg -i IN -c copy OUT.mkv, "
+                "or -c:v ffv1 where it does not copy",
+            ) from error  # fmt: skip
+    if asked:
+        raise ConfigError(f"{asked[0]} is for clips, and this is {what}", where=path, fix="Leave it out")
 
 
 def _picture_file(path: Path, read: ReadOptions) -> PictureFile | None:

@@ -53,6 +53,12 @@ class PictureFile(Closing):
             self._file.seek(0)
             return is_clip_head(self._file.read(HEAD_BYTES))
 
+    @property
+    def kind(self) -> str:
+        """The format of its contents. Raises `UnsupportedError` or `DecodeError` for what is no picture we read."""
+        with reading(self.path):
+            return kind_of(self._file)
+
     def close(self) -> None:
         """Release the file; pictures read by rows end with it. Safe to call twice."""
         self._file.close()

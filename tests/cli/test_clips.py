@@ -87,7 +87,48 @@ def test_options_of_clips_are_not_for_pictures(restore, tmp_path):
     (tmp_path / "a.png").write_bytes(corpus.encoded("png"))
     ran = restore("degrade", "none", tmp_path / "a.png", tmp_path / "b.png", "--start", "1")
     assert ran.code == 1
-    assert "a.png: --start is for clips. Leave it out" in ran.err and not (tmp_path / "b.png").exists()
+    assert "a.png: --start is for clips, and this is a still picture. Leave it out" in ran.err
+    assert not (tmp_path / "b.png").exists()
+
+
+READ = "Clips are .3g2 .3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m"
+UNREAD = f"is no clip that can be read (unknown file signature). {READ}; for others: ffmpeg -i IN -c copy OUT.mkv, or"
+
+
+@pytest.mark.parametrize(("name", "data", "text"), [
+    ("a.mp4", b"", "cannot read an empty file. Copy it again"),
+    ("a.mp4", b"hello world, " * 99, "is neither a clip nor a picture: it looks like text. Name a clip"),
+    ("a.mp4", bytes(5000), UNREAD), ("a.nut", b"nut/multimedia container\0" + bytes(90), UNREAD),
+    ("a.ivf", b"DKIF\0\0\x20\0VP90" + bytes(90), UNREAD), ("a.dv", b"\x1f\x07\0\x3f" + bytes(90), UNREAD),
+    ("a.h264", b"\0\0\0\1\x67\x64" + bytes(90), UNREAD),
+])  # fmt: skip
+def test_what_is_no_clip_is_told_what_it_is(restore, tmp_path, name, data, text):
+    (tmp_path / name).write_bytes(data)
+    words = ("--count", "3") if name == "a.mp4" else ()
+    ran = restore("degrade", "none", tmp_path / name, tmp_path / "out.mp4", *words)
+    assert ran.code == 1 and f"{name}: {text}" in ran.err and len(ran.err.splitlines()) == 1, ran.err
+    assert names(tmp_path) == [name]
+
+
+def test_a_still_picture_called_a_clip_has_no_count(restore, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(corpus.encoded("jpeg"))
+    ran = restore("degrade", "none", tmp_path / "a.mp4", tmp_path / "b.mp4", "--count", "3")
+    assert ran.code == 1 and "a.mp4: --count is for clips, and this is a still picture. Leave it out" in ran.err
+
+
+def test_a_transport_stream_that_was_cut_anywhere(restore, tmp_path):
+    made = make(tmp_path / "in.ts", 60, options={"x264-params": "keyint=5"}, sound="aac")
+    (tmp_path / "cut.ts").write_bytes(made.path.read_bytes()[188 * 90 + 77 :])
+    ran = restore("degrade", "none", tmp_path / "cut.ts", tmp_path / "out.mkv", "--salvage")
+    assert (tmp_path / "out.mkv").exists() and 30 < len(times(tmp_path / "out.mkv")) < 60, ran.err
+
+
+def test_a_clip_keeps_its_times_whatever_the_rate(restore, tmp_path):
+    path = make(tmp_path / "in.mp4", 3).path
+    for words in ((tmp_path / "out.mp4",), (tmp_path / "out", "--frames-dir")):
+        ran = restore("degrade", "none", path, *words, "--fps", "30")
+        assert ran.code == 1 and "in.mp4: --fps is for numbered pictures: a clip keeps its times. Leave" in ran.err
+    assert names(tmp_path) == ["in.mp4"]
 
 
 def test_frames_out_and_in(restore, tmp_path):

@@ -104,7 +104,7 @@ def refused(*words, **fields) -> str:
     return str(raised.value)
 
 
-def test_what_an_encoder_refuses_is_refused_before_any_work():
+def test_what_an_encoder_refuses_is_refused_before_any_work(capfd):
     """Tried on the encoder that is installed: libvpx of PyAV has 8 bits only, x265 and SVT-AV1 nothing tiny."""
     line = "cannot be encoded by vp9 here (its encoder says: Invalid argument). Use --codec"
     assert f"a.webm: 96 x 64 px of 10 bits {line} av1, or --depth 8" in refused("a.webm", 10)
@@ -116,6 +116,7 @@ def test_what_an_encoder_refuses_is_refused_before_any_work():
         assert text.startswith(f"a.mp4: 2 x 2 px of 8 bits cannot be encoded by {codec} here")
         assert text.endswith("Use --codec h264 or vp9")
     assert encoding(height=2, width=2).codec.encoder == "libx264"
+    assert capfd.readouterr().err == "", "SVT-AV1 prints what it refuses"
     assert refused(height=20000, width=20000).endswith("Write frames with --frames-dir")
 
 

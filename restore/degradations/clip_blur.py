@@ -37,7 +37,8 @@ class ClipBlurDegradation:
         """Raises `ConfigError` for crops that the margin leaves nothing of."""
         clean, least = pictures["clean"], 2 * self.recipe.margin + 32
         if min(clean.shape[-2:]) < least:
-            what = f"motion cuts off {self.recipe.margin} px at every side, the pictures have {min(clean.shape[-2:])} px"
+            sides = f"motion cuts off {self.recipe.margin} px at every side"
+            what = f"{sides}, the pictures have {min(clean.shape[-2:])} px"
             raise ConfigError(what, fix=f"Set data.crop to {least} or more")
         with torch.autocast(clean.device.type, enabled=False):
             made = blur_as_clip(clean, self.recipe, seed, step, first_index)

@@ -57,7 +57,8 @@ class CompactDeblur(PlainUNet):
         """What `forward` adds to the frame in the middle."""
         if self.frames == 1:
             return self.of_planes(x)
-        before, middle, after = x.tensor_split((self.frames // 2 * self.channels, -(self.frames // 2) * self.channels), 1)
+        beside = self.frames // 2 * self.channels
+        before, middle, after = x.tensor_split((beside, -beside), 1)
         return self.of_planes(torch.cat([middle, before, after], 1))
 
     def begin_with(self, other: nn.Module) -> bool:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import ConfigError
-from restore.models.blocks import added
+from restore.models.blocks import added, with_planes
 from restore.models.plain_unet import PlainUNet
 from restore.models.spec import ModelSpec
 
@@ -49,12 +49,14 @@ class CompactDeblur(PlainUNet):
         super().__init__(channels, (frames - 1) * channels, widths, blocks, unshuffle)
         self.frames = frames
 
-    def forward(self, x: Tensor) -> Tensor:
-        """B x (frames channels) x H x W -> B x channels x H x W; sides as the spec says."""
-        return added(self.spec().base(x), self.residual(x))
+    def forward(self, x: Tensor, noise_level: Tensor | None = None) -> Tensor:
+        """B x (frames channels) x H x W -> B x channels x H x W; sides as the spec says. It takes no noise level."""
+        middle = x.chunk(self.frames, 1)[self.frames // 2]
+        return added(middle, self.residual(x, noise_level))
 
-    def residual(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor, noise_level: Tensor | None = None) -> Tensor:
         """What `forward` adds to the frame in the middle."""
+        x = with_planes(x, noise_level, 0)
         if self.frames == 1:
             return self.of_planes(x)
         beside = self.frames // 2 * self.channels

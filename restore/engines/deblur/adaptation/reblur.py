@@ -100,10 +100,10 @@ class Reblur:
         light = lit(x, linear, lights)
         psf = torch.stack([each.psf for each in drawn])
         y = convolve(light, otf(psf.to(x), (x.shape[-2], x.shape[-1])))
-        along = [i for i, each in enumerate(drawn) if each.field is not None]
-        if along:
-            field = torch.stack([drawn[i].field for i in along if drawn[i].field is not None]).to(x)
-            y = y.index_copy(0, torch.tensor(along, device=x.device), FieldBlur(field).forward(light[along]))
+        fields = {i: each.field for i, each in enumerate(drawn) if each.field is not None}
+        if fields:
+            at, field = torch.tensor(list(fields), device=x.device), torch.stack(list(fields.values())).to(x)
+            y = y.index_copy(0, at, FieldBlur(field).forward(light[at]))
         left = torch.stack([each.left for each in drawn])
         added = self._domain.noise * (1 - left.square()).clamp(min=0).sqrt()
         sources = [generator_for(seed, step, first + i, _NOISE) for i in range(len(x))]

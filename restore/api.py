@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from restore.errors import ConfigError, RestoreError, UnsupportedError, nearest
-from restore.files import Result, frames_of
+from restore.errors import ConfigError, RestoreError, nearest
+from restore.files import Result, frames_of, opened
 from restore.inference.options import RunOptions
 from restore.options import in_python, python_names
 from restore.picture import MemorySink, Picture, PictureInfo, PictureSink, PictureSource
@@ -75,6 +75,15 @@ class Restorer:
         from restore.inference.runner import changes_nothing
 
         return self.settings.get("temporal") == "auto" and not changes_nothing(self.spec, self.options)
+
+    @property
+    def strength(self) -> float:
+        """How far results are from their inputs, 0 to 1 (`strength`)."""
+        return self.options.strength
+
+    def with_strength(self, strength: float) -> Restorer:
+        """The same with another strength."""
+        return Restorer(self.task, self.engine, replace(self.options, strength=strength), self.settings)
 
     @overload
     def __call__(self, *pictures: np.ndarray, **named: np.ndarray) -> np.ndarray: ...
@@ -177,13 +186,10 @@ class Restorer:
         Raises:
             RestoreError: nothing is under the target's name then.
         """
-        from restore.inference.one_job import clip_options, do_job, job_for
-        from restore.io.clip.names import names_clip
+        from restore.inference.one_job import restore_clip
 
-        batch = clip_options(options, overwrite=overwrite, measure=measure)
-        source, target = Path(source), Path(target)
-        job = job_for(self, source, target, sequence=source.is_dir() or not names_clip(target))
-        return do_job(self, job, batch, resume=resume, progress=progress)
+        batch = {"overwrite": overwrite, "measure": measure}
+        return restore_clip(self, source, target, batch, options, resume=resume, progress=progress)
 
     def _frames_of(self, path: Path, condition: Condition | None) -> Iterator[Result]:
         """Restore the frames of a file or folder. Raises errors with the names of Python's options."""
@@ -210,6 +216,12 @@ class Restorer:
         condition = self.prepare(sources) if condition is None else condition
         report = self.apply(condition, sources, create)
         return self._result(report, {name: sink.picture for name, sink in sinks.items()})
+
+    def output_headers(self, info: PictureInfo) -> dict[str, PictureInfo]:
+        """The header of each output of a picture like `info`, by its name: of the crop's size for a crop."""
+        from restore.inference.runner import output_headers
+
+        return output_headers(self.spec, info, self.options)
 
     def prepare(self, sources: Sequence[PictureSource], progress: Callable[[float], None] | None = None) -> Condition:
         """What is measured, chosen or learned, once, for one source of each named input."""
@@ -383,17 +395,3 @@ def diagnosed(source: PictureSource) -> Diagnosis:
     if isinstance(engine, DiagnosingDenoiser):
         return engine.diagnose(source, torch.device("cpu"))
     return replace(diagnose(source), method=method)
-
-
-def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
-    """A source of what a caller calls a picture."""
-    if isinstance(picture, np.ndarray):
-        return Picture.from_array(picture)
-    if isinstance(picture, PictureSource):
-        return picture
-    if not isinstance(picture, str | Path):
-        fix = "Give a path, a NumPy array H x W or H x W x C, or what restore.read returns; for others numpy.asarray"
-        raise UnsupportedError(f"a {type(picture).__name__} is no picture", fix=fix)
-    from restore.io.codecs import open_picture
-
-    return open_picture(Path(picture))

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from restore.errors import ConfigError, RestoreError, nearest
+from restore.errors import ConfigError, RestoreError, UnsupportedError, nearest
 from restore.options import in_python, python_names
-from restore.picture import FrameSource, Picture
+from restore.picture import FrameSource, Picture, PictureSource
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,17 @@ def _known(options: Mapping[str, Any], kind: type) -> Mapping[str, Any]:
         if name not in known:
             raise ConfigError(f"there is no option {name}", fix=f"{nearest(name, known)}They are {', '.join(known)}")
     return options
+
+
+def opened(picture: PictureSource | np.ndarray | str | Path) -> PictureSource:
+    """A source of what a caller calls a picture."""
+    if isinstance(picture, np.ndarray):
+        return Picture.from_array(picture)
+    if isinstance(picture, PictureSource):
+        return picture
+    if not isinstance(picture, str | Path):
+        fix = "Give a path, a NumPy array H x W or H x W x C, or what restore.read returns; for others numpy.asarray"
+        raise UnsupportedError(f"a {type(picture).__name__} is no picture", fix=fix)
+    from restore.io.codecs import open_picture
+
+    return open_picture(Path(picture))

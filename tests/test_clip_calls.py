@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import restore
-from restore.errors import ConfigError, DecodeError
+from restore.errors import ConfigError, DecodeError, UnsupportedError
 from restore.io.clip.reader import ClipFile
 from tests.clips import cut, make, packets, scene, times
 
@@ -51,12 +53,12 @@ def test_frames_are_averaged_in_time_unless_that_is_off(tmp_path):
     assert errors["auto"] < 0.8 * errors["off"]
 
 
-@pytest.mark.parametrize("at", [0.4, 0.85])
-def test_stopped_and_gone_on_with_it_is_the_same_clip(tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(("at", "strength"), [(0.4, 1), (0.85, 0.5)])
+def test_stopped_and_gone_on_with_it_is_the_same_clip(tmp_path, monkeypatch, at, strength):
     """Also where frames are averaged with those before, which an earlier run has written."""
     monkeypatch.setattr("restore.io.clip.sink.SEGMENT", 4)
     made = make(tmp_path / "in.mp4", still(14)[1].astype(np.uint8), sound="aac")
-    denoise = restore.load("denoise", method="classical")
+    denoise = restore.load("denoise", method="classical", strength=strength)
 
     def stop(share: float) -> None:
         if share > at:
@@ -90,3 +92,21 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(DecodeError, match=r"in.mp4: is no clip that can be read, or it is not whole"):
         denoise.clip(made.path, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_what_is_no_path_no_measure_and_no_clip(tmp_path):
+    made = make(tmp_path / "in.mkv", 3)
+    denoise = restore.load("denoise", method="classical")
+    for source, target, options, text in (
+        (None, tmp_path / "out.mkv", {}, "source is a NoneType and no path. Give a str or a pathlib.Path"),
+        (made.path, b"out.mkv", {}, "target is a bytes and no path"),
+        (made.path, tmp_path / "out.mkv", {"measure": "onse"}, "measure cannot be 'onse'. Did you mean 'once'"),
+        (made.path, tmp_path / "out.mkv", {"measure": None}, "measure cannot be None"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            denoise.clip(source, target, **options)
+        assert text in str(raised.value)
+    for name in ("out.png", "out.JPG", "out.avi", "out.heic"):
+        with pytest.raises(UnsupportedError, match=rf"{name}: cannot write a clip as {Path(name).suffix}. Use one of"):
+            denoise.clip(made.path, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]

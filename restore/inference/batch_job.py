@@ -56,6 +56,22 @@ class Restores(Protocol):
         """Whether frames that follow each other in time are averaged where they show the same, once restored."""
         ...
 
+    @property
+    def strength(self) -> float:
+        """0: the results are the inputs; 1: what the engine gives; between them, both mixed."""
+        ...
+
+    def with_strength(self, strength: float) -> Restores:
+        """The same with another strength."""
+        ...
+
+    def output_headers(self, info: PictureInfo) -> dict[str, PictureInfo]:
+        """The header of each output of a picture like `info`, by its name, and no larger than what is restored of it.
+
+        Raises `UnsupportedError` if what is to be restored is not inside the picture.
+        """
+        ...
+
     def prepare(self, sources: Sequence[PictureSource], progress: Progress | None = None) -> Any:
         """A condition, from one picture for each named input; it may be applied to other pictures of their kind."""
         ...

@@ -36,4 +36,5 @@ def clip_sink(
     """
     key = hashlib.sha256(work.encode()).hexdigest()
     facts = source.facts if isinstance(source, ClipFile) else None
-    return ClipSink(target, clip_encoding(source, info, target, save), count, key, facts, resume=resume)
+    encoding = clip_encoding(source, info, target, save)
+    return ClipSink(target, encoding, count, key, facts, resume=resume, strip=save.strip_metadata)

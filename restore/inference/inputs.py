@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restore.closing import Closing
-from restore.errors import ConfigError, FileError, LimitError, UnsupportedError, counted
-from restore.inference.batch_job import BatchOptions, Job
+from restore.errors import ConfigError, DecodeError, FileError, LimitError, RestoreError, UnsupportedError, counted
+from restore.inference.batch_job import BatchOptions, Job, Restores
 from restore.inference.clips import clip_encoding
 from restore.inference.headers import common_info
 from restore.inference.history import History
 from restore.inference.records import OutputFiles
-from restore.io.clip.names import is_clip, names_clip
+from restore.io.clip.names import READABLE, is_clip, means_clip, names_clip
 from restore.io.clip.reader import ClipFile
 from restore.io.codecs import bytes_to_write, check_stack, target_info
 from restore.io.frame_folder import check_folder
@@ -23,7 +23,7 @@ from restore.io.header import what_else
 from restore.io.options import ReadOptions
 from restore.io.paths import check_name, check_output, same_file, written_name
 from restore.io.picture_file import PictureFile
-from restore.models.spec import ModelSpec
+from restore.io.sniff import NAME_A_PICTURE
 from restore.options import flag
 from restore.picture import PictureInfo, PictureSource
 
@@ -103,7 +103,7 @@ class Inputs(Closing):
         return [file for file in self.files if not isinstance(file, PictureFile)]
 
 
-def read_headers(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+def read_headers(inputs: Inputs, job: Job, restorer: Restores, options: BatchOptions) -> Contents:
     """Read all headers; refuses what the targets' formats cannot hold, judged by the outputs' own sizes.
 
     Raises:
@@ -111,11 +111,11 @@ def read_headers(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOption
             different lengths; pictures or frames that differ where they are restored together.
     """
     if inputs.are_sequences:
-        return _read_headers_of_sequences(inputs, job, spec, options)
+        return _read_headers_of_sequences(inputs, job, restorer, options)
     infos = tuple(file.info for file in inputs.files)
     _check_nothing_else(infos[0], job)
     common_info(infos)
-    return Contents(infos, 1, False, _output_bytes(infos[0], job, spec, options), _single_outputs(job))
+    return Contents(infos, 1, False, _output_bytes(infos[0], job, restorer, options), _single_outputs(job))
 
 
 def _check_nothing_else(info: PictureInfo, job: Job) -> None:
@@ -124,23 +124,24 @@ def _check_nothing_else(info: PictureInfo, job: Job) -> None:
         raise UnsupportedError(f"in place would throw {lost}", fix="Name an output")
 
 
-def _read_headers_of_sequences(inputs: Inputs, job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
-    from restore.inference.engine import output_info  # not above: it loads torch
-
-    alike = spec.window > 1 or options.measures_once(job)
+def _read_headers_of_sequences(inputs: Inputs, job: Job, restorer: Restores, options: BatchOptions) -> Contents:
+    alike = restorer.spec.window > 1 or options.measures_once(job)
     first, *others = inputs.frames()
+    if isinstance(first, ClipFile) and options.save.fps is not None:
+        raise ConfigError(
+            "--fps is for numbered pictures: a clip keeps its times", where=first.path, fix="Leave it out"
+        )
     frames, nbytes, outputs = 0, dict.fromkeys(job.targets, 0), _single_outputs(job)
     if job.into_folders:
         names = _frame_names(first)
         outputs = {name: OutputFiles(target, names) for name, target in job.targets.items()}
     for name, target in job.targets.items():
         if names_clip(target) or (job.in_time and not job.into_folders):
-            output = next(each for each in spec.outputs if each.name == name)
-            clip_encoding(first, output_info(first.info, output, spec), target, options.save)
+            clip_encoding(first, restorer.output_headers(first.info)[name], target, options.save)
     for info in _with_look_ahead(first, job):
         if alike and frames:
             check_alike(first.info, info, first.where(frames))
-        for name, size in _output_bytes(info, job, spec, options, frame=frames, outputs=outputs).items():
+        for name, size in _output_bytes(info, job, restorer, options, frame=frames, outputs=outputs).items():
             nbytes[name] += size
         frames += 1
         if isinstance(first, ClipFile):  # its frames are alike
@@ -197,26 +198,24 @@ def _with_look_ahead(first: Frames, job: Job) -> Iterator[PictureInfo]:
 def _output_bytes(
     info: PictureInfo,
     job: Job,
-    spec: ModelSpec,
+    restorer: Restores,
     options: BatchOptions,
     *,
     frame: int = 0,
     outputs: dict[str, OutputFiles] | None = None,
 ) -> dict[str, int]:
     """Decoded bytes of each output of one picture. Raises `UnsupportedError` for what a target cannot hold."""
-    from restore.inference.engine import output_info  # not above: it loads torch
-
     sizes = {}
-    for output in spec.outputs:
-        target = job.targets[output.name]
-        if outputs is not None and outputs[output.name].frames:
-            target /= outputs[output.name].frames[frame]
+    for name, header in restorer.output_headers(info).items():
+        target = job.targets[name]
+        if outputs is not None and outputs[name].frames:
+            target /= outputs[name].frames[frame]
         elif outputs is not None and names_clip(target):
-            sizes[output.name] = 0
+            sizes[name] = 0
             continue
-        written = target_info(output_info(info, output, spec), target, options.save)
+        written = target_info(header, target, options.save)
         _check_memory(written)
-        sizes[output.name] = written.nbytes
+        sizes[name] = written.nbytes
     return sizes
 
 
@@ -252,14 +251,42 @@ def _opened(path: Path, job: Job, read: ReadOptions, *, hashed: bool) -> Picture
         file = _picture_file(path, read)
         if file is None:
             return ClipFile(path, read, hashed=hashed)
-    for name in ("start", "end", "count"):
-        if getattr(read, name) is not None:
-            if file is not None:
-                file.close()
-            raise ConfigError(f"{flag(name)} is for clips", where=path, fix="Leave it out")
+    try:
+        _check_no_clip(file, path, job, read)
+    except RestoreError:
+        if file is not None:
+            file.close()
+        raise
     if file is None:
         return FrameFolder(path, read, hashed=hashed)
     return StackFrames(file) if read.frames == "all" else file
+
+
+def _check_no_clip(file: PictureFile | None, path: Path, job: Job, read: ReadOptions) -> None:
+    """Refuse what was meant to be a clip and is none, and options of clips for what is a picture (or a folder: None).
+
+    Raises:
+        DecodeError, UnsupportedError: neither a clip nor a picture. ConfigError: an option of clips.
+    """
+    asked = [flag(name) for name in ("start", "end", "count") if getattr(read, name) is not None]
+    what = "a folder"
+    if file is not None and (asked or means_clip(path) or names_clip(job.target)):
+        try:
+            what = "a TIFF stack" if file.kind == "tiff" and read.frames == "all" else "a still picture"
+        except UnsupportedError as error:
+            fix = "Name a clip" if error.fix == NAME_A_PICTURE else error.fix
+            what = error.what.replace("is not a picture:", "is neither a clip nor a picture:")
+            raise UnsupportedError(what, where=path, why=error.why, fix=fix) from error
+        except DecodeError as error:
+            if not path.stat().st_size:
+                raise
+            raise DecodeError(
+                "is no clip that can be read", where=path, why=error.why,
+                fix=f"Clips are {' '.join(sorted(READABLE))}; for others: ffmpeg -i IN -c copy OUT.mkv, "
+                "or -c:v ffv1 where it does not copy",
+            ) from error  # fmt: skip
+    if asked:
+        raise ConfigError(f"{asked[0]} is for clips, and this is {what}", where=path, fix="Leave it out")
 
 
 def _picture_file(path: Path, read: ReadOptions) -> PictureFile | None:
@@ -276,10 +303,10 @@ def _picture_file(path: Path, read: ReadOptions) -> PictureFile | None:
     return None
 
 
-def inspect(job: Job, spec: ModelSpec, options: BatchOptions) -> Contents:
+def inspect(job: Job, restorer: Restores, options: BatchOptions) -> Contents:
     """What a job holds and would write, without doing it: for a dry run. Raises as `read_headers` does."""
     with Inputs(job, options.read) as inputs:
-        return read_headers(inputs, job, spec, options)
+        return read_headers(inputs, job, restorer, options)
 
 
 def check_outputs(job: Job, *, replace: bool) -> None:

@@ -6,12 +6,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restore.errors import ConfigError, nearest
+from restore.errors import ConfigError, brief, nearest
 from restore.inference.batch_job import BatchOptions, Job, Progress, Restores
 from restore.inference.history import History
 from restore.inference.records import FileRecord
 from restore.inference.worker import Worker
+from restore.io.clip.names import container_of, means_clip, names_clip
 from restore.io.options import ReadOptions, SaveOptions
+from restore.io.paths import READABLE
+
+_MEASURES = ("auto", "each", "once")
+
+
+def restore_clip(
+    restorer: Restores,
+    source: str | Path,
+    target: str | Path,
+    batch: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> FileRecord:
+    """Restore a clip, or a folder of numbered frames, into a clip or a folder of numbered frames.
+
+    Args:
+        batch: fields of `BatchOptions`; options: of `ReadOptions` and `SaveOptions`, by their names.
+    Raises:
+        ConfigError: what is no path, no option or no value of one. RestoreError: what stopped it.
+    """
+    source, target = _path(source, "source"), _path(target, "target")
+    if (measure := batch.get("measure", "auto")) not in _MEASURES:
+        fix = f"{nearest(str(measure), _MEASURES)}It is {', '.join(_MEASURES)}"
+        raise ConfigError(f"measure cannot be {brief(measure)}", fix=fix)
+    chosen = clip_options(options, **batch)
+    if means_clip(target) or target.suffix.lower() in READABLE:
+        container_of(target)
+    job = job_for(restorer, source, target, sequence=source.is_dir() or not names_clip(target))
+    return do_job(restorer, job, chosen, resume=resume, progress=progress)
+
+
+def _path(value: Any, name: str) -> Path:
+    if isinstance(value, str | Path):
+        return Path(value)
+    raise ConfigError(f"{name} is a {type(value).__name__} and no path", fix="Give a str or a pathlib.Path")
 
 
 def clip_options(given: Mapping[str, Any], **batch: Any) -> BatchOptions:

@@ -131,9 +131,7 @@ def apply(
     if condition.scale.note:
         report.decisions["range"] = condition.scale.note
 
-    box = _whole_pixels(crop_box(options.crop, info), tiles.spec.reduction, info)
-    result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
-    spec = tiles.spec if options.crop is None else _as_large(tiles.spec, info)
+    box, result, spec = _part(tiles.spec, info, options)
     with ExitStack() as undo, torch.inference_mode():
         sinks = []
         for output in spec.outputs:
@@ -179,6 +177,24 @@ def changes_nothing(spec: ModelSpec, options: RunOptions) -> bool:
         and not spec.size
         and all(output.mixes for output in spec.outputs)
     )
+
+
+def output_headers(spec: ModelSpec, info: PictureInfo, options: RunOptions) -> dict[str, PictureInfo]:
+    """The header of each output of a picture like `info`, by its name: of the crop, where the options name one.
+
+    Raises `UnsupportedError` for a crop that is not inside the picture.
+    """
+    _, result, spec = _part(spec, info, options)
+    return {output.name: output_info(result, output, spec) for output in spec.outputs}
+
+
+def _part(
+    spec: ModelSpec, info: PictureInfo, options: RunOptions
+) -> tuple[tuple[int, int, int, int], PictureInfo, ModelSpec]:
+    """What is restored of a picture: top, bottom, left, right; its header; and the spec that holds for it."""
+    box = _whole_pixels(crop_box(options.crop, info), spec.reduction, info)
+    result = replace(info, height=box[1] - box[0], width=box[3] - box[2])
+    return box, result, spec if options.crop is None else _as_large(spec, info)
 
 
 def _wrong_number(wanted: int, given: int) -> UnsupportedError:

@@ -78,7 +78,7 @@ def restore_sequence(
         if averages and condition is not None and condition.noise_level > 0:
             from restore.inference.averaging import LEAD, NOTE, Averaging
 
-            averaging = Averaging(restorer.spec.outputs[0].name, condition, create_sink, begin)
+            averaging = Averaging(restorer, condition, create_sink, begin)
             lead = max(begin - LEAD, shot.start)
             averaging.write(run.restored(shot, lead, condition, averaging.create_sink, averaging))
             found["temporal"] = NOTE
@@ -120,14 +120,15 @@ class _Run:
             index = begin - 1
             for group in groups:  # enumerate() would hold on to a group
                 part, index = self.parts.next(), index + 1
-                if averaging is not None:
-                    averaging.index = index
                 notes = _notes(_restored_frames(group, window), self._inputs, index)
+                restorer = self._restorer if averaging is None else averaging.restorer
                 try:
+                    if averaging is not None:
+                        averaging.take(index, group)
                     if condition is not None:
-                        report = self._restorer.apply(condition, group, create_sink, part)
+                        report = restorer.apply(condition, group, create_sink, part)
                     else:
-                        report = self._restorer.run(group, create_sink, part)
+                        report = restorer.run(group, create_sink, part)
                 except RestoreError as error:
                     raise error.at(first.where(index)) from error.__cause__
                 self.noticed |= dict.fromkeys((*notes, *report.warnings))

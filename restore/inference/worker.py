@@ -154,7 +154,7 @@ class Worker:
         """What a job holds and would write, without doing it; None if an earlier run did it. Raises as it would."""
         if history is None:
             check_outputs(job, replace=self.options.overwrite)
-            return inspect(job, self.restorer.spec, self.options)
+            return inspect(job, self.restorer, self.options)
         work = Work(job)
         try:
             self.identify(work, history)
@@ -173,7 +173,7 @@ class Worker:
                 raise job.problem
             check_outputs(job, replace=self.options.overwrite or history is not None)
             work.inputs = Inputs(job, self.options.read, hashed=True)
-            work.contents = read_headers(work.inputs, job, self.restorer.spec, self.options)
+            work.contents = read_headers(work.inputs, job, self.restorer, self.options)
             work.input_sha256 = work.inputs.sha256()
             work.key = work_key(work.input_sha256, self.settings, job.outputs)
             work.resumed = history is not None
@@ -284,16 +284,10 @@ class Worker:
                 sink.abort()
 
     def _frame_sink(self, work: Work, name: str, contents: Contents) -> FrameSink:
-        from restore.inference.engine import output_info  # not above: it loads torch
-
         target, save = work.job.targets[name], self.options.save
         frames = contents.outputs[name].frames
         if not frames and work.inputs is not None and names_clip(target):
-            source, output = (
-                work.inputs.frames()[0],
-                next(each for each in self.restorer.spec.outputs if each.name == name),
-            )
-            info = output_info(contents.info, output, self.restorer.spec)
+            source, info = work.inputs.frames()[0], self.restorer.output_headers(contents.info)[name]
             _make_folder(target.parent)
             sink = clip_sink(
                 source, info, target, save, contents.frames, f"{work.key} {name}", resume=work.resumed

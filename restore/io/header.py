@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restore.errors import DecodeError, FileError, LimitError, RestoreError, TruncatedError, UnsupportedError
+from restore.io.options import ReadOptions
 from restore.picture import PictureInfo, PictureSource
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # what it mutters is in our notes
@@ -57,6 +58,15 @@ class Header:
     orientation: int = 1
     frames: int = 1
     rows: Callable[[], PictureSource] | None = None
+
+
+def check_pixels(info: PictureInfo, options: ReadOptions) -> None:
+    """Raise `LimitError` for a picture, or frame of a clip, that is larger than the user takes."""
+    if info.pixels > options.max_pixels:
+        raise LimitError(
+            f"is {info.width} x {info.height} = {info.pixels:,} pixels, more than the limit of {options.max_pixels:,}",
+            fix=f"Use --max-pixels {info.pixels} if you trust this file",
+        )
 
 
 _TRUNCATED = re.compile(

@@ -51,7 +51,7 @@ class ReadOptions(Options):
     salvage: bool = False
     """Use what is readable of a damaged file."""
     start: Annotated[float | None, _TIME] = None
-    """Clips: begin at this time, seconds or minutes:seconds."""
+    """Clips: begin at this time, seconds or minutes:seconds, as players show it."""
     end: Annotated[float | None, _TIME] = None
     """Clips: stop before this time of the clip."""
     count: Annotated[int | None, Number(1, whole=True)] = None
@@ -75,11 +75,13 @@ class SaveOptions(Options):
     depth: Annotated[Literal["auto", "8", "16", "float"], OneOf("auto", "8", "16", "float")] = "auto"
     """Convert the sample depth; `auto` keeps it, and refuses formats that cannot hold it."""
     strip_metadata: bool = False
-    """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay."""
+    """Leave out EXIF (camera, date, GPS) and XMP; the colour profile and resolution stay. Of clips: all tags but
+    languages and titles of chapters, and tracks of data."""
     codec: Annotated[str, OneOf("auto", "h264", "hevc", "av1", "vp9", "ffv1", "prores")] = "auto"
     """Clips: `auto` is H.264 (x264) for 8 bits, HEVC (x265) for more, VP9 in .webm; ffv1 is lossless, for .mkv."""
     crf: Annotated[int | None, Number(0, 63, whole=True)] = None
-    """Clips: quality, smaller is better (h264 and hevc 16, vp9 18, av1 20); about 6 more halve the file."""
+    """Clips: quality, smaller is better (h264 and hevc 16, vp9 18, av1 20); about 6 more halve the file. The
+    largest is 51 for h264 and hevc."""
     fps: Annotated[float | None, Number(0.01, 1000)] = None
     """Numbered frames into a clip: frames a second (25)."""
     compression: Literal["fast", "small", "none"] = "fast"

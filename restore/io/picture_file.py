@@ -16,11 +16,11 @@ from typing import BinaryIO
 import numpy as np
 
 from restore.closing import Closing
-from restore.errors import DecodeError, FileError, LimitError, RestoreError, SeveralPicturesError, UnsupportedError
+from restore.errors import DecodeError, FileError, RestoreError, SeveralPicturesError, UnsupportedError
 from restore.io import tiff
 from restore.io.clip.names import HEAD_BYTES, is_clip_head
 from restore.io.formats import kind_of, read_header
-from restore.io.header import ONLY_FIRST, SALVAGED, Header, decoding
+from restore.io.header import ONLY_FIRST, SALVAGED, Header, check_pixels, decoding
 from restore.io.metadata import upright
 from restore.io.options import ReadOptions
 from restore.io.regular_file import open_regular
@@ -52,6 +52,12 @@ class PictureFile(Closing):
         with reading(self.path):
             self._file.seek(0)
             return is_clip_head(self._file.read(HEAD_BYTES))
+
+    @property
+    def kind(self) -> str:
+        """The format of its contents. Raises `UnsupportedError` or `DecodeError` for what is no picture we read."""
+        with reading(self.path):
+            return kind_of(self._file)
 
     def close(self) -> None:
         """Release the file; pictures read by rows end with it. Safe to call twice."""
@@ -204,11 +210,7 @@ def _within_limits(header: Header, options: ReadOptions) -> Header:
     info = header.info
     if info.height < 1 or info.width < 1:
         raise DecodeError(f"cannot decode: it says it is {info.width} x {info.height} pixels", fix="Re-export it")
-    if info.pixels > options.max_pixels:
-        raise LimitError(
-            f"is {info.width} x {info.height} = {info.pixels:,} pixels, more than the limit of {options.max_pixels:,}",
-            fix=f"Use --max-pixels {info.pixels} if you trust this file",
-        )
+    check_pixels(info, options)
     return header
 
 

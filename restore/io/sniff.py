@@ -23,6 +23,8 @@ _MAGIC = {
 
 _RAW_FIX = "Develop it to a 16-bit TIFF with a raw converter (darktable, RawTherapee, dcraw -T -6) first"
 _CLIP_FIX = "Use a command that takes clips, such as restore denoise"
+NAME_A_PICTURE = "Name a picture file"
+"""What to do about text and the like."""
 _RASTER_FIX = "Export it as a PNG or TIFF picture first"
 _FOREIGN: dict[bytes, tuple[str, str]] = {
     b"IIU\0": ("a camera RAW file (Panasonic)", _RAW_FIX),
@@ -114,9 +116,9 @@ def _text_or_unknown(head: bytes) -> DecodeError | UnsupportedError:
     if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
         return _refusal("SVG", _RASTER_FIX)
     if text.startswith(b"<?xml"):
-        return _refusal("XML", "Name a picture file")
+        return _refusal("XML", NAME_A_PICTURE)
     if len(head) > 1 and _is_text(head):
-        return _refusal("text", "Name a picture file")
+        return _refusal("text", NAME_A_PICTURE)
     why = "only a few bytes" if len(head) < 12 else "unknown file signature"
     return DecodeError("is not a picture this program can read", why=why, fix="Convert it to PNG or TIFF first")
 

@@ -87,7 +87,48 @@ def test_options_of_clips_are_not_for_pictures(restore, tmp_path):
     (tmp_path / "a.png").write_bytes(corpus.encoded("png"))
     ran = restore("degrade", "none", tmp_path / "a.png", tmp_path / "b.png", "--start", "1")
     assert ran.code == 1
-    assert "a.png: --start is for clips. Leave it out" in ran.err and not (tmp_path / "b.png").exists()
+    assert "a.png: --start is for clips, and this is a still picture. Leave it out" in ran.err
+    assert not (tmp_path / "b.png").exists()
+
+
+READ = "Clips are .3g2 .3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m"
+UNREAD = f"is no clip that can be read (unknown file signature). {READ}; for others: ffmpeg -i IN -c copy OUT.mkv, or"
+
+
+@pytest.mark.parametrize(("name", "data", "text"), [
+    ("a.mp4", b"", "cannot read an empty file. Copy it again"),
+    ("a.mp4", b"hello world, " * 99, "is neither a clip nor a picture: it looks like text. Name a clip"),
+    ("a.mp4", bytes(5000), UNREAD), ("a.nut", b"nut/multimedia container\0" + bytes(90), UNREAD),
+    ("a.ivf", b"DKIF\0\0\x20\0VP90" + bytes(90), UNREAD), ("a.dv", b"\x1f\x07\0\x3f" + bytes(90), UNREAD),
+    ("a.h264", b"\0\0\0\1\x67\x64" + bytes(90), UNREAD),
+])  # fmt: skip
+def test_what_is_no_clip_is_told_what_it_is(restore, tmp_path, name, data, text):
+    (tmp_path / name).write_bytes(data)
+    words = ("--count", "3") if name == "a.mp4" else ()
+    ran = restore("degrade", "none", tmp_path / name, tmp_path / "out.mp4", *words)
+    assert ran.code == 1 and f"{name}: {text}" in ran.err and len(ran.err.splitlines()) == 1, ran.err
+    assert names(tmp_path) == [name]
+
+
+def test_a_still_picture_called_a_clip_has_no_count(restore, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(corpus.encoded("jpeg"))
+    ran = restore("degrade", "none", tmp_path / "a.mp4", tmp_path / "b.mp4", "--count", "3")
+    assert ran.code == 1 and "a.mp4: --count is for clips, and this is a still picture. Leave it out" in ran.err
+
+
+def test_a_transport_stream_that_was_cut_anywhere(restore, tmp_path):
+    made = make(tmp_path / "in.ts", 60, options={"x264-params": "keyint=5"}, sound="aac")
+    (tmp_path / "cut.ts").write_bytes(made.path.read_bytes()[188 * 90 + 77 :])
+    ran = restore("degrade", "none", tmp_path / "cut.ts", tmp_path / "out.mkv", "--salvage")
+    assert (tmp_path / "out.mkv").exists() and 30 < len(times(tmp_path / "out.mkv")) < 60, ran.err
+
+
+def test_a_clip_keeps_its_times_whatever_the_rate(restore, tmp_path):
+    path = make(tmp_path / "in.mp4", 3).path
+    for words in ((tmp_path / "out.mp4",), (tmp_path / "out", "--frames-dir")):
+        ran = restore("degrade", "none", path, *words, "--fps", "30")
+        assert ran.code == 1 and "in.mp4: --fps is for numbered pictures: a clip keeps its times. Leave" in ran.err
+    assert names(tmp_path) == ["in.mp4"]
 
 
 def test_frames_out_and_in(restore, tmp_path):
@@ -233,3 +274,40 @@ def test_killed_half_way_and_resumed(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert out.read_bytes() == whole.read_bytes()
     assert names(tmp_path) == ["in.mp4", "out.mp4", LEDGER_NAME, "whole.mp4"]
+
+
+@pytest.mark.parametrize("task", [("degrade", "none"), ("denoise", "--strength", "0"), ("upscale", "--scale", "2")])
+def test_a_crop_is_a_clip_of_its_own_size(restore, tmp_path, task):
+    """Neither stretched nor of another shape; with odd sides in all of the chroma, as a clip of odd sides."""
+    path = make(tmp_path / "in.mkv", 3, aspect=Fraction(4, 3)).path
+    factor = 2 if task[0] == "upscale" else 1
+    for crop, (x, y, width, height), odd in (("8,6,40,32", (8, 6, 40, 32), False), ("3,5,31,33", (3, 5, 31, 33), True)):
+        out = tmp_path / f"{width}.mkv"
+        codec = () if odd else ("--codec", "ffv1")
+        ran = restore(*task, path, out, "--crop", crop, *codec)
+        assert ran.code == 0, ran.err
+        assert ("odd sides" in ran.err) == (odd and factor == 1)
+        found = read(out)
+        assert found.shape == (3, factor * height, factor * width, 3)
+        assert not odd or ClipFile(out).facts.aspect == Fraction(4, 3)
+        if factor == 1:
+            error = np.abs(found - read(path)[:, y : y + height, x : x + width].astype(float)).mean()
+            assert error < 3 if odd else error == 0
+    ran = restore(*task, path, tmp_path / "no.mkv", "--crop", "80,0,40,32")
+    assert ran.code == 1 and "the crop 80,0,40,32 is not inside the picture of 96 x 64" in ran.err
+    assert names(tmp_path) == ["31.mkv", "40.mkv", "in.mkv"]
+
+
+def test_a_strength_mixes_what_was_averaged_with_the_input(restore, tmp_path):
+    """Not what was mixed is averaged: the grain that is kept would be gone."""
+    path = make(tmp_path / "in.mkv", noisy(scene(7)[:1].repeat(7, 0), 20), codec="ffv1", pixel_format="bgr0").path
+    crop = ("--crop", "8,4,64,48", "--codec", "ffv1")
+    for strength in ("1", "0.6"):
+        ran = restore("denoise", path, tmp_path / f"{strength}.mkv", "--strength", strength, *crop)
+        assert ran.code == 0 and "temporal: what 5 frames show alike is averaged" in ran.err, ran.err
+    before, full = read(path)[:, 4:52, 8:72].astype(float), read(tmp_path / "1.mkv").astype(float)
+    expected = before + 0.6 * (full - before)
+    assert np.abs(read(tmp_path / "0.6.mkv") - expected).max() <= 0.5 + 1e-4
+    assert np.abs(before - full).mean() > 8
+    ran = restore("denoise", path, tmp_path / "off.mkv", "--strength", "0.6", "--temporal", "off", *crop)
+    assert ran.code == 0 and np.abs(read(tmp_path / "off.mkv") - expected).max() > 1, "averaging matters here"

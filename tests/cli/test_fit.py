@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from restore.cli.main import parse
+from tests.clips import make, scene, times
 
 from .conftest import write_noisy
 
@@ -36,6 +37,13 @@ def test_a_folder_is_learned_once(restore, folder, tmp_path):
     assert "learning from" not in again.err
     assert "learned before" in again.err
     assert (tmp_path / "0.png").read_bytes() == (tmp_path / "out/0.png").read_bytes()
+
+
+def test_a_clip_is_learned_from_frames_that_are_spread_over_it(restore, tmp_path):
+    path = make(tmp_path / "in.mkv", scene(20, 100, 120, noise=20), codec="ffv1", pixel_format="bgr0").path
+    ran = restore("denoise", path, tmp_path / "out.mkv", *LEARN, "--fit")
+    assert ran.code == 0 and "learning from 16 pictures by neighbor2neighbor" in ran.err, ran.err
+    assert len(times(tmp_path / "out.mkv")) == 20
 
 
 def test_without_fit_it_learns_from_the_input(restore, folder, home, tmp_path):

@@ -246,7 +246,7 @@ def test_what_is_found_before_any_work(tmp_path):
     made = exact(tmp_path / "in.mkv", 5)
 
     def looked(target: str, **options):
-        return inspect(job(made.path, tmp_path / target), ModelSpec("toy"), BatchOptions(**options))
+        return inspect(job(made.path, tmp_path / target), averaging(1), BatchOptions(**options))
 
     found = looked("out.mp4")
     assert (found.frames, found.sequence, found.info.width) == (5, True, 96)

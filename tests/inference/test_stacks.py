@@ -17,10 +17,10 @@ from restore.inference.inputs import inspect
 from restore.inference.ledger import LEDGER_NAME, Ledger
 from restore.inference.sequences import restore_sequence
 from restore.io.codecs import PictureFile, ReadOptions, SaveOptions, open_picture
-from restore.models.spec import ModelSpec
 from restore.picture import MemorySink, Picture
 from tests import corpus
 
+from .clips import averaging
 from .toys import Negative, Report, contents, job, records, write_picture
 
 ALL = ReadOptions(frames="all")
@@ -274,7 +274,7 @@ def test_warnings_of_a_long_stack_are_cut():
 def test_inspect_counts_and_refuses(tmp_path):
     def inspected(name, read=ALL, save=None):
         options = BatchOptions(read=read, save=save or SaveOptions())
-        return inspect(job(path, tmp_path / name), ModelSpec("toy"), options)
+        return inspect(job(path, tmp_path / name), averaging(1), options)
 
     path = tmp_path / "a.tif"
     stack(path, 5)

@@ -12,6 +12,8 @@ import numpy as np
 from restore.inference.batch import Job
 from restore.inference.history import read_ledger
 from restore.inference.ledger import LEDGER_NAME
+from restore.inference.options import RunOptions
+from restore.inference.runner import output_headers
 from restore.models.spec import ModelSpec, Output
 
 
@@ -38,12 +40,16 @@ class Negative:
     spec = ModelSpec("toy")
     heals_sites = False
     averages_frames = False
+    strength = 1.0
 
     def __init__(self, fingerprint="negative-1", fails=None):
         self.fingerprint, self.fails, self.calls = fingerprint, fails or {}, []
 
     def run(self, sources, create_sink, progress=None):
         return self.apply(self.prepare(sources), sources, create_sink, progress)
+
+    def output_headers(self, info):
+        return output_headers(self.spec, info, RunOptions())
 
     def prepare(self, sources, progress=None):
         return None
@@ -81,6 +87,7 @@ class Computes:
 
     heals_sites = False
     averages_frames = False
+    strength = 1.0
 
     def __init__(
         self,
@@ -93,6 +100,9 @@ class Computes:
         self.prepared: list[list[np.ndarray]] = []
         self.applied: list[Measured] = []
         self.calls: list[tuple[str, ...]] = []
+
+    def output_headers(self, info):
+        return output_headers(self.spec, info, RunOptions())
 
     def prepare(self, sources, progress=None):
         assert len(sources) == len(self.spec.inputs)

@@ -19,7 +19,7 @@ from restore.physics.level import level_map
 
 _CLEAR = 5.0  # of 255: stronger white noise is no less than its level
 _FACTORS = (1.0, 0.5, 0.25)  # of the measured level
-_EXCESS, _EXCESS_COARSE = 1.08, 0.9  # times the level, that what is taken away may be; coarse noise is less than it
+_EXCESS, _EXCESS_COARSE = 1.08, 1.0  # times the level, that what is taken away may be, of white and of coarse noise
 _EXCEEDED = "more than the noise would be taken away at"
 _CERTAIN = 0.4  # more, where what was measured is noise for certain
 _REPEATS, _SURE = 0.1, 0.5  # share of what is taken away, and confidence from which on it is noise all the same
@@ -29,7 +29,7 @@ _FINENESS = 0.42  # of what is taken away: std at fine over that at coarse order
 _FINER = 3.0  # times that of the noise itself
 _UNEVEN = 0.25  # of the most that is taken from a part: noise leaves no part with less
 _CLIPPED = 0.2  # share of a part's samples
-_LITTLE = 0.66  # of the noise's std: of noise that is there more is taken away
+_LITTLE = 0.54  # of the noise's std: of noise that is there more is taken away
 
 
 def gentler(

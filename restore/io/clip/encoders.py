@@ -9,13 +9,14 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from restore.errors import ConfigError, UnsupportedError
 from restore.io.clip.names import container_of
 from restore.io.clip.pixels import FULL, LIMITED, RGB, ColourTags
-from restore.io.clip.reader import import_av
+from restore.io.clip.pyav import av_error, import_av, why_of
 from restore.io.options import SaveOptions
 from restore.picture import PictureInfo
 
@@ -35,6 +36,7 @@ class Codec:
         crf: the quality where the user names none; None: it has none.
         options: of the encoder.
         tag: of the stream in MP4 and MOV, where players want another than FFmpeg's.
+        worst: the largest number that `crf` may be.
         even: whether sides must be even with a quarter of the chroma.
         segments: the container of the parts that a clip is written in (`restore.io.clip.sink`).
     """
@@ -45,6 +47,7 @@ class Codec:
     crf: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
+    worst: int = 63
     even: bool = True
     segments: str = "nut"
 
@@ -55,11 +58,12 @@ _EIGHT_TEN = {8: _PLANES[8], 10: _PLANES[10]}
 CODECS = {
     "h264": Codec(
         "libx264", _EIGHT_TEN, ("mp4", "mov", "matroska"), 16,
-        {"preset": "medium", "x264-params": "rc-lookahead=8:sync-lookahead=0" + _X264_SAFE},
+        {"preset": "medium", "x264-params": "rc-lookahead=8:sync-lookahead=0" + _X264_SAFE}, worst=51,
     ),
     "hevc": Codec(
         "libx265", _PLANES, ("mp4", "mov", "matroska"), 16,
         {"preset": "medium", "x265-params": "pools=2:frame-threads=1:rc-lookahead=8:log-level=error"}, tag="hvc1",
+        worst=51,
     ),
     "av1": Codec(
         "libsvtav1", {8: ("yuv420p", "yuv420p"), 10: ("yuv420p10le", "yuv420p10le")}, ("mp4", "matroska", "webm"), 20,
@@ -75,6 +79,7 @@ CODECS = {
     ),
 }  # fmt: skip
 """By the names that `--codec` takes."""
+_TELLS_ASPECT = ("libx264", "libx265")  # in the stream; PyAV cannot have Matroska say it
 _OF_CONTAINER = {"webm": "vp9"}
 
 
@@ -142,7 +147,8 @@ def encoding_for(
     """How frames like `info` become a clip at `path`.
 
     Raises:
-        UnsupportedError: what the codec or its container does not hold. ConfigError: a codec for another container.
+        UnsupportedError: what the codec or its container does not hold, tried on the encoder that is installed.
+        ConfigError: a codec for another container, or a quality that is none of its own.
     """
     container = container_of(path)
     import_av()
@@ -156,6 +162,8 @@ def encoding_for(
         )
     if options.crf is not None and codec.crf is None:
         raise ConfigError(f"--crf is not for {name}, which has no such quality", fix="Leave it out")
+    if options.crf is not None and options.crf > codec.worst:
+        raise ConfigError(f"--crf of {name} is from 0 to {codec.worst}, not {options.crf}", fix="Name one of these")
     _check_there(codec, name)
     if bits not in codec.formats:
         bits, notes = min(codec.formats, key=lambda each: abs(each - bits)), [*notes]
@@ -175,9 +183,50 @@ def encoding_for(
     tags = tags or ColourTags(matrix=ColourTags().matrix_at(info.height), range=LIMITED)
     if pixel_format.startswith(("gbr", "bgr")):
         tags = replace(tags, matrix=RGB, range=FULL)
-    return Encoding(
-        codec, container, info, pixel_format, tags, rate, crf, aspect, matrix, tuple(notes)
+    if aspect not in (None, 1) and container in ("matroska", "webm") and codec.encoder not in _TELLS_ASPECT:
+        notes.append(f"{path.suffix} does not say the shape of pixels ({aspect}) with {name}: players show them square")
+    encoding = Encoding(codec, container, info, pixel_format, tags, rate, crf, aspect, matrix, tuple(notes))
+    if why := _refusal(codec.encoder, info.width, info.height, pixel_format):
+        raise _not_encoded(name, encoding, why, path)
+    return encoding
+
+
+def _not_encoded(name: str, encoding: Encoding, why: str, path: Path) -> UnsupportedError:
+    """The error of pictures that a codec does not take, with what takes them."""
+    info = encoding.info
+
+    def takes(codec: Codec, bits: int) -> bool:
+        odd = info.height % 2 or info.width % 2
+        if bits not in codec.formats or encoding.container not in codec.containers:
+            return False
+        kind = codec.formats[bits][bool(odd and codec.even)]
+        return not (odd and codec.even and "420" in kind) and not _refusal(codec.encoder, info.width, info.height, kind)
+
+    others = [each for each, codec in CODECS.items() if takes(codec, info.bits)]
+    advice = [f"--codec {' or '.join(others)}"] if others else []
+    advice += ["--depth 8"] if info.bits > 8 and takes(encoding.codec, 8) else []
+    return UnsupportedError(
+        f"{info.width} x {info.height} px of {info.bits} bits cannot be encoded by {name} here",
+        where=path, why=f"its encoder says: {why}",
+        fix=f"Use {', or '.join(advice)}" if advice else "Write frames with --frames-dir",
     )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _refusal(encoder: str, width: int, height: int, pixel_format: str) -> str:
+    """Why an encoder does not take such pictures: tried, before any work; "": it does."""
+    import av
+
+    try:
+        context: Any = av.CodecContext.create(encoder, "w")
+        context.width, context.height, context.pix_fmt = width, height, pixel_format
+        context.time_base = Fraction(1, 25)
+        context.thread_count = THREADS
+        context.options = dict(next(codec.options for codec in CODECS.values() if codec.encoder == encoder))
+        context.open()
+    except (av_error(), ValueError) as error:
+        return why_of(error)
+    return ""
 
 
 def _depth(info: PictureInfo, path: Path, options: SaveOptions) -> tuple[int, list[str]]:

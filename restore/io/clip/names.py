@@ -23,6 +23,11 @@ _MAGIC = (
 )  # fmt: skip
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # of QuickTime files without a type
 _TRANSPORT = (188, 192)  # bytes of a packet; of the second kind four come before its sync byte
+_PACKETS, _UNALIGNED = 5, 1024  # that are looked at, and bytes before the first of them at most
+_OTHERS = frozenset({
+    ".dv", ".nut", ".ivf", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".obu", ".mjpeg", ".mjpg", ".m2v", ".m1v",
+    ".rm", ".gxf",
+})  # fmt: skip  # of clips in containers that are not read
 
 
 def is_clip(path: Path) -> bool:
@@ -47,18 +52,29 @@ def is_clip_head(head: bytes) -> bool:
         return not brands & _PICTURE_BRANDS
     if head[4:8] in _BOXES:
         return True
-    return any(_is_transport(head[side - 188 :], side) for side in _TRANSPORT)
+    return any(_is_transport(head, side) for side in _TRANSPORT)
 
 
 def _is_transport(head: bytes, side: int) -> bool:
-    """Whether this is an MPEG transport stream in packets of `side` bytes."""
-    return len(head) > 4 * side and all(head[i * side] == 0x47 for i in range(5))
+    """Whether this is an MPEG transport stream in packets of `side` bytes, from wherever in a packet it was cut."""
+    last = min(_UNALIGNED, len(head) - (_PACKETS - 1) * side - 3)
+    return any(all(_is_packet(head, at + i * side) for i in range(_PACKETS)) for at in range(last))
+
+
+def _is_packet(head: bytes, at: int) -> bool:
+    """A sync byte, and a header that says that the packet holds something, which no row of equal bytes does."""
+    return head[at] == 0x47 and head[at + 3] & 0x30 != 0
 
 
 def written_clip(name: str) -> str:
     """The name that the result of a clip has elsewhere: its own, but Matroska's for containers that are only read."""
     path = Path(name)
     return name if path.suffix.lower() in WRITABLE else path.with_suffix(".mkv").name
+
+
+def means_clip(path: Path) -> bool:
+    """Whether a file is called like a clip, of a kind that is read or of another."""
+    return path.suffix.lower() in READABLE | _OTHERS
 
 
 def names_clip(path: Path) -> bool:

@@ -81,9 +81,11 @@ def to_pixels(frame: Any, tags: ColourTags, info: PictureInfo) -> np.ndarray:
 
 
 def to_frame(pixels: np.ndarray, tags: ColourTags, info: PictureInfo, pixel_format: str) -> Any:
-    """H x W x C of the type of `info` -> a frame of a pixel format."""
+    """H x W x C of the type of `info` -> a frame of a pixel format. Raises `ValueError` for another size."""
     import av
 
+    if pixels.shape != (info.height, info.width, info.channels):
+        raise ValueError(f"a frame of {pixels.shape} in a clip of {info.width} x {info.height} px")
     array = np.ascontiguousarray(pixels if info.channels == 3 else pixels[:, :, 0])
     frame = av.VideoFrame.from_ndarray(array, format=_packed(info))
     if frame.format.name == pixel_format:

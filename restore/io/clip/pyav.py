@@ -14,7 +14,7 @@ def import_av() -> None:
         import av.logging
 
         av.logging.set_level(None)
-        os.environ.setdefault("SVT_LOG", "1")  # or SVT-AV1 prints its settings
+        os.environ.setdefault("SVT_LOG", "0")  # or SVT-AV1 prints its settings, and what it refuses, which errors say
     except ImportError as error:
         raise UnsupportedError(
             "clips are read and written by PyAV, which is not installed",

@@ -7,28 +7,28 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from restore.errors import DecodeError, FileError, RestoreError, TruncatedError, UnsupportedError, counted
+from restore.errors import DecodeError, FileError, RestoreError, TruncatedError, UnsupportedError
 from restore.io.clip.pixels import ColourTags, depth_of, small_grey, to_pixels
-from restore.io.clip.pyav import av_error, import_av, unreadable, why_of
+from restore.io.clip.pyav import av_error, import_av, unreadable
 from restore.io.clip.side_data import display_matrix, not_carried, other_pictures, pictures_of
+from restore.io.clip.timing import times_of
 from restore.io.clip.tracks import plain_time
 from restore.io.frames import pass_to
 from restore.io.hashes import file_sha256
-from restore.io.header import SALVAGED
+from restore.io.header import SALVAGED, check_pixels
 from restore.io.options import ReadOptions
 from restore.io.picture_file import Stamp, file_changed, stamp_of
 from restore.picture import PictureInfo, PictureSource
 
-_DEINTERLACE = "Deinterlace it first, for example: ffmpeg -i IN -vf bwdif OUT.mkv"
+_DEINTERLACE = "Deinterlace it first, for example: ffmpeg -i IN -vf bwdif -c:v ffv1 -c:a copy OUT.mkv"
 _SALVAGE = "Copy it again from where it came, or use --salvage for what can be decoded of it"
 _LOOKED_AT = 3  # frames that must decode before any work starts
-_SLACK = Fraction(1, 2)  # seconds that a file that is whole may be shorter than it says
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ClipFacts:
         times: of its frames that are read, in order; without times in the file, as evenly as they are played.
         end: when the last of them is no longer shown, in the same unit.
         rate: frames a second, in the mean.
-        first, last: what of the file is read, seconds from its beginning; None: up to the end.
+        first, last: what of the file is read, seconds of its own times; None: from its beginning, up to its end.
         aspect: of a pixel, width / height; None: not declared.
         matrix: nine numbers of the display matrix; None: none.
         tags: of the colours.
@@ -100,6 +100,7 @@ class ClipFile:
             self._stamp: Stamp = stamp_of(path.stat())
             with self._opened() as (container, stream):
                 self._read_header(container, stream)
+            self._look_at_first()
         except RestoreError as error:
             raise error.at(path) from error.__cause__
         self._ahead: Iterator[PictureSource] | None = None
@@ -131,9 +132,11 @@ class ClipFile:
         return float((facts.times[index] - facts.times[0]) * facts.time_base)
 
     def where(self, index: int) -> str:
-        facts = self.facts
-        at = plain_time(float(facts.times[index] * facts.time_base))
-        return f"{self.path}, frame {self._first + index + 1} at {at}"
+        return f"{self.path}, frame {self._first + index + 1} at {plain_time(self._clock(index))}"
+
+    def _clock(self, index: int) -> float:
+        """When a frame is shown as players count, which is how `start` and `end` are given: seconds."""
+        return float(self.facts.times[index] * self.facts.time_base - self._timing.origin)
 
     def __iter__(self) -> Iterator[PictureSource]:
         return self._frames(0)
@@ -157,64 +160,35 @@ class ClipFile:
             raise DecodeError("its pictures cannot be decoded", fix="Copy it again from where it came")
         if codec.field_order not in (0, 1):
             raise UnsupportedError("is interlaced", fix=_DEINTERLACE)
-        components = codec.format.components
-        bits = depth_of(codec.format.name, len(components), max(part.bits for part in components))
-        tags = ColourTags(codec.color_primaries, codec.color_trc, codec.colorspace, codec.color_range)
-        notes = other_pictures(container, stream)
-        self.info = PictureInfo(
-            codec.height, codec.width, 1 if len(components) == 1 else 3, dtype="uint8" if bits == 8 else "uint16",
-            bits=bits, format=container.format.name.split(",")[0], path=self.path,
-        )  # fmt: skip
-        times, keys = self._times(container, stream)
-        if not times:
+        self._kind = container.format.name.split(",")[0]
+        self.info = self._info_of(codec)
+        timing = self._timing = times_of(container, stream)
+        for what, error in timing.damage:
+            self._salvaged(what, error)
+        if not timing.times:
             raise DecodeError("holds no frames", fix="Copy it again from where it came")
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        first, last = self._window(times, stream.time_base)
-        self._all, self._first = times, first
-        self._keys = sorted(keys)
-        self._group = max(1, len(times) // max(1, len(keys)))
-        matrix = self._look_at_first(container, stream)
-        options, base = self.options, stream.time_base
+        self._first, last = self._window(stream.time_base)
+        self._group = max(1, len(timing.times) // max(1, len(timing.keys)))
+        base = stream.time_base
         self.facts = ClipFacts(
-            self.path, stream.time_base, tuple(times[first:last]), [*times, times[-1] + self._lasts][last], rate,
-            times[first] * base if options.start or options.end or options.count else None,
-            times[last] * base if last < len(times) else None,
-            stream.sample_aspect_ratio or None, matrix, tags, codec.format.name,
+            self.path, base, timing.times[self._first : last], [*timing.times, timing.times[-1] + timing.lasts][last],
+            stream.average_rate or stream.guessed_rate or Fraction(25), self._begin(base),
+            timing.times[last] * base if last < len(timing.times) else None, stream.sample_aspect_ratio or None,
+            tags=ColourTags(codec.color_primaries, codec.color_trc, codec.colorspace, codec.color_range),
+            pixel_format=codec.format.name,
         )  # fmt: skip
-        self.notes = (*self.notes, *notes)
+        self.notes = (*self.notes, *timing.notes, *other_pictures(container, stream))
 
-    def _times(self, container: Any, stream: Any) -> tuple[list[int], list[int]]:
-        """When frames are shown, in units of the stream's time base, and those that stand by themselves."""
-        times, keys, order, end, lengths = [], [], 0, Fraction(0), {}
-        try:
-            for packet in container.demux():
-                if packet.size and packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                if packet.stream_index != stream.index or not packet.size or packet.is_discard:
-                    continue
-                times.append(packet.pts)
-                lengths[packet.pts] = packet.duration
-                order += 1
-                if packet.is_keyframe and packet.pts is not None:
-                    keys.append(packet.pts)
-        except av_error() as error:
-            self._salvaged(f"it cannot be read after frame {order}: {why_of(error)}", error)
-        missing = Fraction(container.duration or 0, 1_000_000) - end
-        if container.format.name.startswith("matroska") and missing > _SLACK:
-            self._salvaged(
-                f"it says it is {plain_time(float(missing + end))} long, and ends at {plain_time(float(end))}"
-            )
-        elif "mov" in container.format.name:
-            beyond = sum(entry.pos + entry.size > container.size for entry in stream.index_entries)
-            if beyond:
-                self._salvaged(f"{beyond} of {counted(len(stream.index_entries), 'frame')} lie beyond its end")
-        by_storage = container.format.name == "avi" and stream.codec_context.has_b_frames  # not as they are shown
-        self._timed = None not in times and len(set(times)) == len(times) and not by_storage
-        step = 1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * stream.time_base)
-        self._lasts = (lengths[max(times)] if self._timed and times else 0) or max(1, round(step))
-        if not self._timed:
-            return [round(index * step) for index in range(order)], []
-        return sorted(times), keys
+    def _info_of(self, pictures: Any) -> PictureInfo:
+        """The header of frames like these (a codec's, or a decoded one). Raises `UnsupportedError`, `LimitError`."""
+        components = pictures.format.components
+        bits = depth_of(pictures.format.name, len(components), max(part.bits for part in components))
+        info = PictureInfo(
+            pictures.height, pictures.width, 1 if len(components) == 1 else 3, dtype="uint8" if bits == 8 else "uint16",
+            bits=bits, format=self._kind, path=self.path,
+        )  # fmt: skip
+        check_pixels(info, self.options)
+        return info
 
     def _salvaged(self, what: str, error: Exception | None = None) -> None:
         """Note what is missing, if the user takes what is there. Raises `TruncatedError`."""
@@ -222,35 +196,44 @@ class ClipFile:
             raise TruncatedError("the clip is damaged or not whole", why=what, fix=_SALVAGE) from error
         self.notes = (*self.notes, f"{SALVAGED}: {what}")
 
-    def _window(self, times: list[int], time_base: Fraction) -> tuple[int, int]:
+    def _window(self, time_base: Fraction) -> tuple[int, int]:
         """First frame that is read, and the one after the last."""
-        options = self.options
-        shown = [float((time - times[0]) * time_base) for time in times]
+        options, timing = self.options, self._timing
+        shown = [float(time * time_base - timing.origin) for time in timing.times]
         first = int(np.searchsorted(shown, options.start or 0.0))
-        last = len(times) if options.end is None else int(np.searchsorted(shown, options.end))
+        last = len(shown) if options.end is None else int(np.searchsorted(shown, options.end))
         if options.count is not None:
             last = min(last, first + options.count)
         if first >= last:
+            begins = f"it begins at {plain_time(shown[0])} and " if shown[0] else "it "
             raise UnsupportedError(
                 f"no frame is shown from {plain_time(options.start or 0.0)}"
                 + (f" to {plain_time(options.end)}" if options.end is not None else ""),
-                why=f"it ends at {plain_time(shown[-1])}", fix="Name another --start or --end",
+                why=f"{begins}ends at {plain_time(shown[-1])}", fix="Name another --start or --end",
             )  # fmt: skip
         return first, last
 
-    def _look_at_first(self, container: Any, stream: Any) -> tuple[int, ...] | None:
-        """Decode a few frames; the display matrix they come with."""
-        with contextlib.suppress(av_error()):
-            container.seek(0)
-        matrix = None
-        for number, (_, frame) in enumerate(self._decoded(container, stream)):
+    def _begin(self, time_base: Fraction) -> Fraction | None:
+        """From where sound and other tracks are kept: the first frame, or where sound begins before all pictures."""
+        options, timing = self.options, self._timing
+        if not (options.start or options.end or options.count):
+            return None
+        if self._first:
+            return timing.times[self._first] * time_base
+        return min(timing.origin + Fraction(options.start or 0), timing.times[0] * time_base)
+
+    def _look_at_first(self) -> None:
+        """Decode the first frames that are read: they say how large all are, which the file's header may not."""
+        wanted = self.facts.times[0]
+        ahead = (frame for time, frame in self._from(0) if time >= wanted)
+        for number, frame in enumerate(islice(ahead, _LOOKED_AT)):
             if frame.interlaced_frame:
                 raise UnsupportedError("is interlaced", fix=_DEINTERLACE)
-            matrix = matrix or display_matrix(frame)
+            if not number:
+                self.info = self._info_of(frame)
+                self.facts = replace(self.facts, pixel_format=frame.format.name)
+            self.facts = replace(self.facts, matrix=self.facts.matrix or display_matrix(frame))
             self.notes += not_carried(frame)
-            if number + 1 == _LOOKED_AT:
-                break
-        return matrix
 
     # --- decoding ----------------------------------------------------------------------------------------------
 
@@ -279,20 +262,24 @@ class ClipFile:
 
     def _frames(self, index: int) -> Iterator[PictureSource]:
         """Frames from one on, each in its turn."""
-        wanted = self.facts.times[index]
         try:
-            for start in self._starts(index):
-                with self._opened() as (container, stream):
-                    if start is not None:
-                        with contextlib.suppress(av_error()):
-                            container.seek(start, stream=stream, backward=True)
-                    decoded = self._in_turn(container, stream)
-                    first = next(decoded, None)
-                    if start is None or (first is not None and first[0] <= wanted):
-                        yield from self._shown(_put_back(first, decoded), index)
-                        return
+            yield from self._shown(self._from(index), index)
         except RestoreError as error:
             raise error.at(self.path) from error.__cause__
+
+    def _from(self, index: int) -> Iterator[tuple[int, Any]]:
+        """Decoded frames with their times, from a frame on or from one before it."""
+        wanted = self.facts.times[index]
+        for start in self._starts(index):
+            with self._opened() as (container, stream):
+                if start is not None:
+                    with contextlib.suppress(av_error()):
+                        container.seek(start, stream=stream, backward=True)
+                decoded = self._timing.in_turn(self._decoded(container, stream))
+                first = next(decoded, None)
+                if start is None or (first is not None and first[0] <= wanted):
+                    yield from _put_back(first, decoded)
+                    return
 
     def _starts(self, index: int) -> list[int | None]:
         """From where a frame may be decoded: frames that stand by themselves, the nearest first, and the beginning.
@@ -301,7 +288,8 @@ class ClipFile:
         """
         if not index and not self._first:
             return [None]
-        return [*reversed(self._keys[: bisect_right(self._keys, self.facts.times[index])][-2:]), None]
+        keys = self._timing.keys
+        return [*reversed(keys[: bisect_right(keys, self.facts.times[index])][-2:]), None]
 
     def _shown(self, decoded: Iterator[tuple[int, Any]], index: int) -> Iterator[PictureSource]:
         """For every time from a frame on the frame that was decoded for it. Raises where one is missing."""
@@ -321,15 +309,6 @@ class ClipFile:
                 last = frame[1]
                 self._check(last, place)
             yield ClipFrame(last, info, self.facts.tags)
-
-    def _in_turn(self, container: Any, stream: Any) -> Iterator[tuple[int, Any]]:
-        """Decoded frames with their times; of clips without times, by their number."""
-        for number, (time, frame) in enumerate(self._decoded(container, stream)):
-            if self._timed:
-                if time is not None:
-                    yield time, frame
-            elif number < len(self._all):
-                yield self._all[number], frame
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[int | None, Any]]:
         """Frames as they come; what cannot be decoded is passed over, and missed by who waits for it."""
@@ -352,9 +331,11 @@ class ClipFile:
     def _check(self, frame: Any, place: int) -> None:
         """Refuse what is unlike the first frames, or damaged."""
         if (frame.height, frame.width) != (self.info.height, self.info.width):
+            before, after = f"{self.info.width} x {self.info.height}", f"{frame.width} x {frame.height}"
+            at = plain_time(int(1000 * self._clock(place)) / 1000)  # not after the frame
             raise UnsupportedError(
-                f"its frames change their size, to {frame.width} x {frame.height} px", where=self.where(place),
-                fix="Process its parts apart: --end before the change, --start after it",
+                f"its frames change their size, from {before} to {after} px", where=self.where(place),
+                fix=f"Process its parts apart: one with --end {at}, the other with --start {at}",
             )  # fmt: skip
         if frame.interlaced_frame:
             raise UnsupportedError("is interlaced here", where=self.where(place), fix=_DEINTERLACE)
@@ -365,7 +346,7 @@ class ClipFile:
         """A note on a frame that was not decoded; with `salvage` its neighbour is shown. Raises `DecodeError`."""
         if not self.options.salvage or instead is None:
             raise DecodeError("this frame cannot be decoded", where=self.where(place), fix=_SALVAGE)
-        number, at = self._first + place + 1, plain_time(self.time(place))
+        number, at = self._first + place + 1, plain_time(self._clock(place))
         return f"{SALVAGED}: frame {number} at {at} cannot be decoded, its neighbour is shown"
 
 

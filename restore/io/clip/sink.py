@@ -23,9 +23,10 @@ from restore.errors import FileError
 from restore.io.atomic import AtomicFile, StagedFile, check_replaceable, sync_folder, write_error
 from restore.io.clip.encoders import Encoding
 from restore.io.clip.pixels import to_frame
+from restore.io.clip.pyav import why_of
 from restore.io.clip.reader import ClipFacts
 from restore.io.clip.side_data import pictures_of
-from restore.io.clip.tracks import Carried, add_tracks, carry_chapters, choose_tracks, packets_of
+from restore.io.clip.tracks import Carried, add_tracks, carry_chapters, carry_tags, choose_tracks, packets_of
 from restore.picture import MemorySink, PictureInfo, PictureSink
 
 SEGMENT = 48
@@ -55,6 +56,7 @@ class ClipSink:
         key: names the work; segments of the same key are the same work.
         source: the clip whose times and tracks it has; None: frames at `encoding.rate`, without sound.
         resume: go on from the segments that are there, rather than anew.
+        strip: leave out metadata of the source: all but languages and the titles of chapters.
     Raises:
         FileError: it cannot be written there. UnsupportedError: sound that the container does not hold.
 
@@ -65,13 +67,13 @@ class ClipSink:
 
     def __init__(
         self, path: Path, encoding: Encoding, count: int, key: str, source: ClipFacts | None = None, *,
-        resume: bool = False,
+        resume: bool = False, strip: bool = False,
     ) -> None:  # fmt: skip
         self.path, self.encoding, self.count, self.source = path, encoding, count, source
         target = Path(os.path.realpath(path))
         check_replaceable(path)
         self.parts = target.with_name(f".{target.name}.{key[:_KEY]}{PARTS_SUFFIX}")
-        self._carried = self._tracks()
+        self._carried = self._tracks(strip=strip)
         self.notes = (*encoding.notes, *self._carried.notes)
         self._out = AtomicFile(path, held=True)  # now, so that a folder that cannot be written is known
         self._committed = False
@@ -107,6 +109,10 @@ class ClipSink:
         """A sink for the next frame, whose pixels are converted to the clip's depth."""
         if self._frames >= self.count:
             raise ValueError(f"more than {self.count} frames were written")
+        if (info.height, info.width) != (self.info.height, self.info.width):
+            raise ValueError(
+                f"a frame of {info.width} x {info.height} px in a clip of {self.info.width} x {self.info.height} px"
+            )
         return _FrameSink(self, info)
 
     def add(self, pixels: np.ndarray) -> None:
@@ -165,13 +171,13 @@ class ClipSink:
 
     # --- the join ----------------------------------------------------------------------------------------------
 
-    def _tracks(self) -> Carried:
+    def _tracks(self, *, strip: bool) -> Carried:
         import av
 
         if self.source is None:
             return Carried(())
         with av.open(str(self.source.path), metadata_errors="replace") as source:
-            return choose_tracks(source, pictures_of(source) or 0, self.encoding.container, self.path)
+            return choose_tracks(source, pictures_of(source) or 0, self.encoding.container, self.path, strip=strip)
 
     def _join(self) -> None:
         import av
@@ -194,9 +200,9 @@ class ClipSink:
             facts = self.source
             source = stack.enter_context(av.open(str(facts.path), metadata_errors="replace"))
             original = source.streams[pictures_of(source) or 0]
-            stream.metadata.update({name: text for name, text in original.metadata.items() if name != "DURATION"})
+            carry_tags(original, stream, self._carried)
             streams = add_tracks(source, target, self._carried)
-            carry_chapters(source, target, facts.first or Fraction(0), facts.last)
+            carry_chapters(source, target, facts.first or Fraction(0), facts.last, strip=self._carried.strip)
             others = packets_of(source, streams, facts.first, facts.last)
             _interleave(target, self._pictures(stream, times, base), others)
 
@@ -206,7 +212,7 @@ class ClipSink:
             rate = self.encoding.rate
             return [index * rate.denominator for index in range(self.count + 1)], Fraction(1, rate.numerator)
         times, base = [*self.source.times, self.source.end], self.source.time_base
-        shift = times[0] if self.source.first is not None else 0
+        shift = round((self.source.first or 0) / base)
         return [time - shift for time in times], base
 
     def _pictures(self, stream: Any, times: list[int], base: Fraction) -> Iterator[Any]:
@@ -258,8 +264,8 @@ class ClipSink:
         try:
             yield
         except FFmpegError as error:
-            why = getattr(error, "strerror", "") or str(error)
-            raise FileError("the clip cannot be written", where=self.path, why=why, fix="Check the disk") from error
+            fix = "Check the disk" if isinstance(error, OSError) else "Name another --codec"
+            raise FileError("the clip cannot be written", where=self.path, why=why_of(error), fix=fix) from error
 
 
 class _Segment:

@@ -133,17 +133,6 @@ def test_the_first_packet_is_broken(tmp_path):
     assert len(found) == 6 and np.array_equal(found[0], whole[1]) and np.array_equal(found[5], whole[5])
 
 
-def test_frames_that_change_their_size(tmp_path):
-    """Two clips, one after the other: each begins with its own header, as broadcasts do."""
-    first = make(tmp_path / "1.ts", 10, size=(64, 96))
-    second = make(tmp_path / "2.ts", 10, size=(96, 128), times=range(500, 900, 40))
-    both = tmp_path / "both.ts"
-    both.write_bytes(first.path.read_bytes() + second.path.read_bytes())
-    with pytest.raises(UnsupportedError, match=r"both.ts, frame 11 at .*its frames change their size, to 128 x 96 px"):
-        for source in ClipFile(both):
-            source.close()
-
-
 @pytest.mark.parametrize("data", [b"", b"\x1aE\xdf\xa3" + bytes(3000), b"\0\0\0\x18ftypisom" + bytes(2000)])
 def test_nothing_but_a_head(tmp_path, data):
     (tmp_path / "a.mkv").write_bytes(data)

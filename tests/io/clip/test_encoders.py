@@ -29,7 +29,7 @@ def encoding(name: str = "a.mp4", bits: int = 8, save: SaveOptions | None = None
         ("a.mp4", 8, "libx264", "yuv420p", 16), ("a.m4v", 8, "libx264", "yuv420p", 16),
         ("a.mov", 8, "libx264", "yuv420p", 16), ("a.MKV", 8, "libx264", "yuv420p", 16),
         ("a.mp4", 10, "libx265", "yuv420p10le", 16), ("a.mkv", 12, "libx265", "yuv420p12le", 16),
-        ("a.webm", 8, "libvpx-vp9", "yuv420p", 18), ("a.webm", 10, "libvpx-vp9", "yuv420p10le", 18),
+        ("a.webm", 8, "libvpx-vp9", "yuv420p", 18),
         ("a.mp4", 16, "libx265", "yuv420p10le", 16),
     ],
 )  # fmt: skip
@@ -45,6 +45,7 @@ def test_defaults(name, bits, codec, pixel_format, crf):
     [
         ("a.mkv", {"codec": "ffv1"}, "bgr0", None), ("a.mov", {"codec": "prores"}, "yuv422p10le", None),
         ("a.mp4", {"codec": "av1", "crf": 30}, "yuv420p", 30), ("a.mp4", {"crf": 0}, "yuv420p", 0),
+        ("a.mkv", {"codec": "vp9", "crf": 63}, "yuv420p", 63), ("a.mp4", {"crf": 51}, "yuv420p", 51),
         ("a.mkv", {"codec": "hevc", "crf": 22}, "yuv420p", 22), ("a.mkv", {"codec": "vp9"}, "yuv420p", 18),
     ],
 )  # fmt: skip
@@ -74,6 +75,8 @@ def test_depths_that_a_codec_lacks():
         ("a.webm", {"codec": "h264"}, ConfigError, ".webm does not hold h264. Use --codec av1 or vp9, or write .mkv"),
         ("a.mov", {"codec": "vp9"}, ConfigError, ".mov does not hold vp9. Use --codec h264 or hevc or prores"),
         ("a.mkv", {"codec": "ffv1", "crf": 10}, ConfigError, "--crf is not for ffv1, which has no such quality"),
+        ("a.mp4", {"crf": 52}, ConfigError, "--crf of h264 is from 0 to 51, not 52. Name one of these"),
+        ("a.mkv", {"codec": "hevc", "crf": 63}, ConfigError, "--crf of hevc is from 0 to 51, not 63"),
         ("a.avi", {}, UnsupportedError, "a.avi: cannot write a clip as .avi. Use one of: .mp4 .m4v .mov .mkv .webm"),
     ],
 )  # fmt: skip
@@ -93,6 +96,39 @@ def test_odd_sides(size):
     assert encoding("a.webm", height=height, width=width).pixel_format == "yuv420p"
     with pytest.raises(UnsupportedError, match=r"av1 holds even sides only. Use --codec vp9 or h264"):
         encoding(save=SaveOptions(codec="av1"), height=height, width=width)
+
+
+def refused(*words, **fields) -> str:
+    with pytest.raises(UnsupportedError) as raised:
+        encoding(*words, **fields)
+    return str(raised.value)
+
+
+def test_what_an_encoder_refuses_is_refused_before_any_work(capfd):
+    """Tried on the encoder that is installed: libvpx of PyAV has 8 bits only, x265 and SVT-AV1 nothing tiny."""
+    line = "cannot be encoded by vp9 here (its encoder says: Invalid argument). Use --codec"
+    assert f"a.webm: 96 x 64 px of 10 bits {line} av1, or --depth 8" in refused("a.webm", 10)
+    vp9 = SaveOptions(codec="vp9")
+    assert f"{line} hevc or ffv1, or --depth 8" in refused("a.mkv", 12, vp9)
+    assert encoding("a.webm", 10, SaveOptions(depth="8")).pixel_format == "yuv420p"
+    for codec in ("hevc", "av1"):
+        text = refused(save=SaveOptions(codec=codec), height=2, width=2)
+        assert text.startswith(f"a.mp4: 2 x 2 px of 8 bits cannot be encoded by {codec} here")
+        assert text.endswith("Use --codec h264 or vp9")
+    assert encoding(height=2, width=2).codec.encoder == "libx264"
+    assert capfd.readouterr().err == "", "SVT-AV1 prints what it refuses"
+    assert refused(height=20000, width=20000).endswith("Write frames with --frames-dir")
+
+
+@pytest.mark.parametrize(("name", "codec", "said"), [
+    ("a.mkv", "ffv1", False), ("a.webm", "vp9", False), ("a.mkv", "h264", True), ("a.mp4", "av1", True),
+])  # fmt: skip
+def test_a_shape_of_pixels_that_is_lost_is_named(name, codec, said):
+    info, save = info_of(), SaveOptions(codec=codec)
+    notes = encoding_for(info, Path(name), save, Fraction(25), aspect=Fraction(4, 3)).notes
+    text = f"{name[1:]} does not say the shape of pixels (4/3) with {codec}: players show them square"
+    assert notes == (() if said else (text,))
+    assert encoding_for(info, Path(name), save, Fraction(25), aspect=Fraction(1)).notes == ()
 
 
 def test_what_a_clip_does_not_hold():

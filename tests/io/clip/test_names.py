@@ -19,14 +19,17 @@ HEADS = {
     "mpeg": b"\0\0\x01\xb3", "mxf": b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "y4m": b"YUV4MPEG2 W96",
     "mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "mov": b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
     "moov": b"\0\0\0\x08moov", "mdat": b"\0\0\0\x08mdat", "wide": b"\0\0\0\x08wide", "free": b"\0\0\0\x08free",
-    "transport": (b"G" + bytes(187)) * 6, "blu-ray": (bytes(4) + b"G" + bytes(187)) * 6,
+    "transport": (b"G\0\0\x10" + bytes(184)) * 6, "blu-ray": (bytes(4) + b"G\0\0\x30" + bytes(184)) * 6,
+    "transport, cut": bytes(1000) + (b"G\0\0\x10" + bytes(184)) * 6,
+    "blu-ray, cut": bytes(100) + (b"G\0\0\x10" + bytes(188)) * 6,
 }  # fmt: skip
 OTHERS = {
     "empty": b"", "png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF", "tiff": b"II*\0",
     "webp": b"RIFF....WEBP", "text": b"Gifts",
     "avif": b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "avif sequence": b"\0\0\0\x1cftypavis\0\0\0\0msf1iso8mp41", "heic as iso": b"\0\0\0\x18ftypisom\0\0\0\0heicmif1",
-    "cr3": b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "one sync byte": b"G" + bytes(2000), "gif": b"GIF89a",
+    "cr3": b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "one sync byte": b"G" + bytes(2000), "grey": b"\x47" * 4096,
+    "far away": bytes(1100) + (b"G\0\0\x10" + bytes(184)) * 6, "gif": b"GIF89a",
 }  # fmt: skip
 
 

@@ -218,3 +218,13 @@ def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileError, match=r"out.mp4"):
         sink_of(made, tmp_path / "file" / "out.mp4")
+
+
+def test_a_frame_of_another_size_is_refused_and_not_stretched(tmp_path):
+    made = make(tmp_path / "in.mp4", 3)
+    sink = sink_of(made, tmp_path / "out.mp4")
+    with pytest.raises(ValueError, match="a frame of 32 x 48 px in a clip of 96 x 64 px"):
+        sink.next_frame(Picture.from_array(made.frames[0][:48, :32]).info)
+    with pytest.raises(ValueError, match=r"a frame of \(48, 32, 3\) in a clip of 96 x 64 px"):
+        sink.add(made.frames[0][:48, :32])
+    sink.abort()

@@ -9,7 +9,7 @@ import pytest
 
 from restore.errors import UnsupportedError
 from restore.io.clip.tracks import plain_time
-from tests.clips import make, packets, times
+from tests.clips import Made, make, packets, times
 
 from .writing import copied
 
@@ -92,6 +92,65 @@ def test_chapters_of_mp4_are_chapters_and_no_track_that_is_lost(tmp_path, target
     with av.open(str(out)) as container:
         assert container.metadata["title"] == "A walk"
         assert OWN_OF_MP4.isdisjoint(container.metadata) or target == "out.mp4"
+
+
+PRIVATE = {
+    "title": "A walk", "artist": "Me", "comment": "ill", "creation_time": "2020-02-03T04:05:06.000000Z",
+    "location": "+48.1371+011.5754/",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["in.mp4", "in.mkv", "in.mov"])
+@pytest.mark.parametrize("target", ["out.mp4", "out.mkv"])
+def test_stripped_of_metadata(tmp_path, source, target):
+    """Where, when and by whom go; languages and the titles of chapters stay."""
+    made = make(tmp_path / source, 12, sound="aac", chapters=True, tags=PRIVATE)
+    tagged = tmp_path / f"tagged_{source}"
+    with av.open(str(made.path)) as before, av.open(str(tagged), "w") as after:
+        after.metadata.update(before.metadata)
+        after.set_chapters([{**one, "metadata": {**one["metadata"], "artist": "Me"}} for one in before.chapters()])
+        tracks = {one.index: after.add_stream_from_template(one) for one in before.streams if one.type != "data"}
+        for track in tracks.values():
+            track.metadata.update({"language": "ger", "title": "mine", "handler_name": "My phone"})
+        for packet in before.demux(list(map(before.streams.__getitem__, tracks))):
+            if packet.size:
+                packet.stream = tracks[packet.stream_index]
+                after.mux(packet)
+    made = Made(tagged, made.frames)
+    kept, _ = copied(made, tmp_path / f"kept_{target}")
+    bare, notes = copied(made, tmp_path / target, strip_metadata=True)
+    assert notes == () and chapters(bare) == chapters(tagged)
+    said = []
+    for path in (kept, bare):
+        with av.open(str(path)) as clip:
+            every = [clip.metadata, *(one.metadata for one in clip.streams)]
+            said.append(
+                {text for each in (*every, *(one["metadata"] for one in clip.chapters())) for text in each.values()}
+            )
+            assert all(one.metadata["language"] == "ger" for one in clip.streams if one.type in ("video", "audio"))
+    private = {*PRIVATE.values(), "mine", "My phone"}
+    assert len(private & said[0]) >= 3 and not private & said[1]
+    for value in (b"48.1371", b"2020-02-03", b"My phone", b"mine"):
+        assert value not in bare.read_bytes()
+
+
+def test_stripped_of_data(tmp_path):
+    made = make(tmp_path / "in.ts", 12, data=True)
+    _, notes = copied(made, tmp_path / "out.mkv", strip_metadata=True)
+    assert notes == ("its data (an unknown kind) are metadata: not carried",)
+
+
+def test_tags_that_mp4_does_not_hold_are_named(tmp_path):
+    made = make(tmp_path / "in.mkv", 5, tags={"FOO": "bar", "title": "A walk", "CAMERA": "mine"})
+    out, notes = copied(made, tmp_path / "out.mp4")
+    assert notes == (".mp4 cannot hold its tags CAMERA, FOO: not carried",)
+    with av.open(str(out)) as container:
+        assert container.metadata["title"] == "A walk" and "FOO" not in container.metadata
+    out, notes = copied(made, tmp_path / "out.mkv")
+    assert notes == ()
+    with av.open(str(out)) as container:
+        assert container.metadata["FOO"] == "bar"
+    assert copied(made, tmp_path / "bare.mp4", strip_metadata=True)[1] == ()
 
 
 def test_telemetry_is_named(tmp_path):

@@ -23,7 +23,8 @@ def sink_of(made: Made, target: Path, *, key: str = "a" * 64, resume: bool = Fal
         target.parent.mkdir()
     source = ClipFile(made.path, ReadOptions(**(read or {})))
     encoding = clip_encoding(source, source.info, target, SaveOptions(**save))
-    return ClipSink(target, encoding, source.count, key, source.facts, resume=resume)
+    strip = save.get("strip_metadata", False)
+    return ClipSink(target, encoding, source.count, key, source.facts, resume=resume, strip=strip)
 
 
 def put(sink: ClipSink, frames: Sequence[np.ndarray] | np.ndarray, info: PictureInfo | None = None) -> ClipSink:

@@ -1,4 +1,4 @@
-"""`restore adapt` and `restore deblur --adapt`: what is kept where, with the learning itself replaced by a known answer."""
+"""`restore adapt` and `restore deblur --adapt`: what is kept where; the learning is replaced by a known answer."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from restore.inference.engine import Engine
 
 GROUP, VARIABLE = "restore.tasks", "RESTORE_TASKS"
-COMMANDS = ("inspect", "score", "eval", "train", "new-model", "data", "weights", "doctor")
+COMMANDS = ("adapt", "inspect", "score", "eval", "train", "new-model", "data", "weights", "doctor")
 """Commands that are no tasks, whose names no task may have."""
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,11 @@ TASKS: dict[str, Task] = {
             "measured": _deblur("measured", "DeblurOptions"),
             "psf": _deblur("psf", "DeblurOptions"),
             "network": _deblur("network", "NetworkOptions", "deblur"),
+            "adapted": Method(
+                "restore.engines.deblur.adaptation.engine:AdaptingDeblurEngine",
+                "restore.engines.deblur.options:AdaptOptions",
+                "deblur",
+            ),
         },
         cases="restore.degradations.deblur_cases:DeblurCase",
     ),

@@ -31,6 +31,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from restore.classical.optical_flow import dense_motion
+
 REACH = 2
 """Frames on each side that are averaged."""
 _LEAST_LEVEL = 0.05  # 8-bit units; below this nothing is done
@@ -45,7 +47,6 @@ _WIDE = 33  # px of half size, of the wide surrounding
 _MEAN, _MEAN_RAMP = 0.02, (2.0, 5.0)  # std of the mean of the difference there, times the level; ramp of b / c
 _LEAST_SIZE, _LONGEST = 64, 8  # px, of the shorter side, and aspect; other frames are taken as still
 _SIMPLER = (0.8, 0.1)  # a motion must match better than the simpler one by this factor and this times t
-_PATCH = 16  # px of half size, of the dense motion
 _STEPS, _POINTS = 5, 20000  # Gauss-Newton
 _ROWS = 128  # at a time
 
@@ -217,7 +218,7 @@ def _motion(frame: _Frame, other: _Frame) -> np.ndarray | None:
     a, b = frame.grey, other.grey
     if 2 * min(a.shape) < _LEAST_SIZE or max(a.shape) > _LONGEST * min(a.shape):
         return None
-    dense = _dense_motion(a, b)
+    dense = dense_motion(a, b)
     whole = _affine_motion(a, b, dense)
     still = np.zeros_like(dense)
     errors = [_error(a, b), *(_error(a, _warped(b, motion)) for motion in (whole, dense))]
@@ -232,19 +233,6 @@ def _motion(frame: _Frame, other: _Frame) -> np.ndarray | None:
         chosen = np.where(better[..., None], motion, chosen)
         error = np.where(better, its_error, error)
     return chosen if chosen.any() else None
-
-
-def _dense_motion(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of each pixel, H' x W' x 2. The same whatever the number of threads."""
-    import cv2
-
-    height, width = a.shape
-    below = max(width // 2 - height, 0)  # OpenCV picks the scales by the width and crashes on flat pictures
-    pair = [cv2.copyMakeBorder(x, 0, below, 0, 0, cv2.BORDER_REPLICATE).round().clip(0, 255) for x in (a, b)]
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    search.setPatchSize(_PATCH)
-    flow = np.zeros((height + below, width, 2), np.float32)
-    return search.calc(pair[0].astype(np.uint8), pair[1].astype(np.uint8), flow)[:height]
 
 
 def _error(a: np.ndarray, b: np.ndarray) -> np.ndarray:

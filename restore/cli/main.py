@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import tyro
 
+from restore.cli.adapt import Adapt
 from restore.cli.console import describe, exit_code_of, prepare_streams, print_error, put, put_json, say, silence_stdout
 from restore.cli.data import Data
 from restore.cli.doctor import Doctor
@@ -43,6 +44,7 @@ class Command(Protocol):
 
 
 _COMMANDS: dict[str, type[Command]] = {
+    "adapt": Adapt,
     "inspect": Inspect,
     "score": Score,
     "eval": Eval,

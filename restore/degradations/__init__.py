@@ -17,6 +17,7 @@ DEGRADATIONS: dict[str, str] = {
     "noise": "restore.degradations.noise:NoiseDegradation",
     "blur": "restore.degradations.blur:BlurDegradation",
     "camera_blur": "restore.degradations.camera_blur:CameraBlurDegradation",
+    "clip_blur": "restore.degradations.clip_blur:ClipBlurDegradation",
     "frame_average": "restore.degradations.frame_average:FrameAverageDegradation",
     "downscale": "restore.degradations.downscale:DownscaleDegradation",
     "real_world": "restore.degradations.real_world:RealWorldDegradation",

@@ -56,5 +56,5 @@ class TorchBackend:
         planes = x.to(self._dtype).contiguous(memory_format=self._layout)
         cast = {name: value.to(planes) for name, value in conditions.items()}
         if self._adds:
-            return added(x.float(), self._net.residual(planes, **cast).float())  # type: ignore[operator]
+            return added(self._spec.base(x).float(), self._net.residual(planes, **cast).float())  # type: ignore[operator]
         return self._net(planes, **cast).float()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-_EMA, _RISE = 0.99, 0.05
+_RISE = 0.05  # of the steps, in which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class FitSettings:
         validate_every: steps between validations.
         patience: validations without a better result before it stops.
         learning_rate: at most; it falls to 0.
+        average: weight of the past in the moving average of the network.
+        clip: largest norm of a gradient; None: any.
         budget: seconds after which it ends, and the result depends on the machine's speed; None: steps and validations
             alone decide.
     """
@@ -33,6 +35,8 @@ class FitSettings:
     validate_every: int = 50
     patience: int = 3
     learning_rate: float = 1e-4
+    average: float = 0.99
+    clip: float | None = None
     budget: float | None = None
 
 
@@ -45,6 +49,7 @@ class Fit(NamedTuple):
         error: its held-out error.
         total_steps: taken in all.
         seconds: they took.
+        interrupted: whether it was asked to stop before it was done.
     """
 
     network: nn.Module
@@ -52,6 +57,7 @@ class Fit(NamedTuple):
     error: float
     total_steps: int
     seconds: float
+    interrupted: bool = False
 
 
 def fit(
@@ -62,6 +68,7 @@ def fit(
     settings: FitSettings,
     report: Callable[[str], None] = lambda line: None,
     progress: Callable[[float], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Fit:
     """Train a network in place and return the moving average of it that did best on held-out data.
 
@@ -72,16 +79,19 @@ def fit(
         validate: the held-out error of a network; of the very first too, so that learning cannot make it worse.
         report: is given a line now and then.
         progress: is given the finished share of the steps, 0..1.
+        stopped: is asked before every step whether that is enough.
     """
     started = time.monotonic()
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_EMA))
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+    parameters = list(parameters)
     optimizer = torch.optim.Adam(parameters, settings.learning_rate)
     best = Fit(copy.deepcopy(network), 0, validate(network), 0, 0.0)
     report(f"before learning: held-out error {best.error:.3g}")
-    step, stale = 0, 0
+    step, stale, interrupted = 0, 0, False
     while stale < settings.patience:
+        interrupted = stopped()
         done = max(step / settings.steps, (time.monotonic() - started) / (settings.budget or math.inf))
-        if done >= 1:
+        if done >= 1 or interrupted:
             break
         if progress:
             progress(done)
@@ -92,6 +102,8 @@ def fit(
             break  # what was good before is kept
         optimizer.zero_grad(set_to_none=True)
         value.backward()
+        if settings.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimizer.step()
         averaged.update_parameters(network)
         step += 1
@@ -101,4 +113,6 @@ def fit(
             stale = 0 if error < best.error else stale + 1
             if error < best.error:
                 best = Fit(copy.deepcopy(averaged.module), step, error, 0, 0.0)
-    return best._replace(network=best.network.eval(), total_steps=step, seconds=time.monotonic() - started)
+    return best._replace(
+        network=best.network.eval(), total_steps=step, seconds=time.monotonic() - started, interrupted=interrupted
+    )

@@ -52,8 +52,8 @@ class Example(NamedTuple):
     conditions: dict[str, Tensor]
 
     def colours(self, spec: ModelSpec) -> Tensor:
-        """The one picture that a residual is added to: of several inputs the first, of a window the middle one."""
-        return self.pictures.chunk(spec.pictures, 1)[spec.window // 2]
+        """The one picture that a residual is added to."""
+        return spec.base(self.pictures)
 
 
 def verify_spec(net: nn.Module, spec: ModelSpec) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from restore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Tiling = Literal["exact", "rows", "local", "whole"]
 
@@ -145,6 +145,11 @@ class ModelSpec:
     def pictures(self) -> int:
         """How many pictures one call takes: the named inputs, or the frames of a window."""
         return self.window if self.window > 1 else len(self.inputs)
+
+    def base(self, x: Tensor) -> Tensor:
+        """The one picture that a residual is added to, of B x (N C) x H x W: of several inputs the first, of a window
+        the one in the middle."""
+        return x if self.pictures == 1 else x.chunk(self.pictures, 1)[self.window // 2]
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the outputs in files, for inputs of so many."""

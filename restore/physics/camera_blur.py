@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,8 +125,7 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
     psf, other = plan.psf.to(x.device), plan.other.to(x.device)
     size = (x.shape[-2], x.shape[-1])
     linear, varying = (per_sample(flags).to(x.device) for flags in (plan.linear, plan.varying))
-    light = torch.where(linear, srgb_to_linear(x), x)
-    light = torch.where(x > _BRIGHT, light * per_sample(plan.lights).to(x), light)
+    light = lit(x, linear.flatten(), plan.lights)
     y = convolve(light, otf(psf, size))
     if bool(plan.varying.any()):
         share = _ramps(plan.ramp.to(x), size)
@@ -136,14 +135,35 @@ def blur_as_camera(x: Tensor, recipe: CameraBlurRecipe, seed: int, step: int, fi
         longest = 1.03 * recipe.length[1]  # so much longer may a vector be than the one that was scaled
         along = FieldBlur(field_at(plan.field.to(x), size), longest=longest)
         y = y.index_copy(0, at, along.forward(light.index_select(0, at)))
-    y = y.clamp(0, 1)
-    y = torch.where(linear, linear_to_srgb(y), y)
     noise = torch.stack([_normal(x[0], each) for each in generators])
-    y = ((y + per_sample(plan.noise).to(x) * noise).clamp(0, 1) * 255).round() / 255
     margin = recipe.margin
     inner = (..., slice(margin, size[0] - margin), slice(margin, size[1] - margin))
-    y = _compressed(y[inner], plan.quality)
+    y = photographed(y, linear.flatten(), per_sample(plan.noise).to(x) * noise, plan.quality, inner)
     return CameraBlurred(x[inner], y, psf, varying.flatten(), linear.flatten())
+
+
+def lit(x: Tensor, linear: Tensor, lights: Tensor) -> Tensor:
+    """The light that makes pictures B x C x H x W in [0, 1].
+
+    Args:
+        linear: B, those that are in linear light; others stay as they are.
+        lights: B, factor of what is at white.
+    """
+    light = torch.where(per_sample(linear), srgb_to_linear(x), x)
+    return torch.where(x > _BRIGHT, light * per_sample(lights).to(x), light)
+
+
+def photographed(y: Tensor, linear: Tensor, noise: Tensor, quality: Tensor, inner: tuple[Any, ...]) -> Tensor:
+    """8-bit pictures of light B x C x H x W (`lit`), of which `inner` is kept.
+
+    Args:
+        noise: of the same shape, added after the way back to sRGB.
+        quality: B, of JPEG; 0: not compressed.
+    """
+    y = y.clamp(0, 1)
+    y = torch.where(per_sample(linear), linear_to_srgb(y), y)
+    y = ((y + noise).clamp(0, 1) * 255).round() / 255
+    return _compressed(y[inner], quality)
 
 
 class _Plan(NamedTuple):

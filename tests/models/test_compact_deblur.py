@@ -48,3 +48,48 @@ def test_a_stage_may_have_more_heads_or_fewer_blocks_than_the_one_before():
     assert torch.equal(thin.network.tail.weight, several.network.tail.weight)
     with pytest.raises(ConfigError, match="cannot begin with the MultiOutput of the one before"):
         begin_from(multi(1), several)
+
+
+THREE = {**SMALL, "blocks": (1, 1, 1), "frames": 3}
+
+
+def test_three_frames_begin_as_one_does_and_look_at_their_neighbours_then():
+    one = build("compact_deblur", **{**SMALL, "blocks": (1, 1, 1)}).eval()
+    three = build("compact_deblur", **THREE).eval()
+    assert three.begin_with(one)
+    x = torch.rand(2, 9, 16, 16)
+    assert float((three(x) - one(x[:, 3:6])).abs().max()) < 1e-6
+    assert float(three.head.weight[:, 12:].abs().max()) == 0
+    three(x).sum().backward()
+    assert float(three.head.weight.grad[:, 12:].abs().max()) > 0
+
+
+def test_three_frames_go_on_from_three():
+    before, after = (build("compact_deblur", **THREE) for _ in range(2))
+    assert after.begin_with(before)
+    assert torch.equal(after.head.weight, before.head.weight)
+
+
+def test_one_frame_does_not_begin_with_three():
+    assert not build("compact_deblur", **{**SMALL, "blocks": (1, 1, 1)}).begin_with(build("compact_deblur", **THREE))
+
+
+def test_three_frames_with_heads_begin_with_the_heads_of_one():
+    inner = {**SMALL, "blocks": (1, 3, 1)}
+    three = build("multi_output", network="compact_deblur", heads=2, arguments={**inner, "frames": 3}).eval()
+    one = multi(2).eval()
+    assert three.begin_with(one)
+    x = torch.rand(1, 9, 16, 16)
+    assert float((three(x) - one(x[:, 3:6])).abs().max()) < 1e-6
+
+
+def test_what_three_frames_need():
+    spec = build("compact_deblur", frames=3).spec()
+    assert (spec.window, spec.inputs, spec.conditions) == (3, ("picture",), ())
+    assert spec.parameters == build("compact_deblur").spec().parameters + 6912
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_frames_have_a_middle(frames):
+    with pytest.raises(ConfigError, match=f"frames is {frames}"):
+        build("compact_deblur", frames=frames)

@@ -104,7 +104,8 @@ class DeblurEngine:
         step = network.spec.multiple_of
         height, width = x.shape[-2:]
         padded = torch.nn.functional.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
-        answers = network.answers(padded[:, None].to(device)).pictures
+        alike = padded[:, None].expand(-1, network.spec.window, -1, -1, -1)  # as of a scene that does not move
+        answers = network.answers(alike.to(device)).pictures
         return answers.mean(1)[..., :height, :width].to(x.device)
 
     def _by_network(
@@ -136,24 +137,25 @@ class DeblurEngine:
 
     def _unchanged(self, source: PictureSource, why: str, decisions: Mapping[str, str]) -> Condition:
         """The condition of a picture that comes back as it was, bit by bit: every depth's own scale is exact."""
-        spec = ModelSpec("deblur", outputs=self._wanted.outputs)
+        spec = ModelSpec("deblur", window=self.spec.window, outputs=self._wanted.outputs)
         decisions = {"method": f"none: {why}", **decisions}
         if self._wanted.uncertainty:
             decisions["uncertainty"] = ABOUT_UNCERTAINTY
         return Condition(ValueScale.nominal(source.info), NONE, decisions, spec, cost=NONE)
 
     def __call__(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Outputs:
-        """B x 1 x C x H x W unit values -> {"result": B x C x H x W, and what else was asked for}."""
+        """B x T x C x H x W unit values -> {"result": B x C x H x W, and what else was asked for}."""
         answers = self._answers(x, condition, places)
         return NotedOutputs(self._wanted.made_of(answers.pictures, answers.ranked), answers.notes)
 
     def _answers(self, x: Tensor, condition: Condition, places: Sequence[Place]) -> Answers:
-        """B x 1 x C x H x W -> B x K x C x H x W by what was chosen in `prepare`."""
+        """B x T x C x H x W -> B x K x C x H x W by what was chosen in `prepare`."""
         if isinstance(condition.data, Solution):
             pictures = [self._by_psfs(tile, condition.data, place) for tile, place in zip(x, places, strict=True)]
             return Answers(torch.stack(pictures), ranked=True)
         if condition.data == NONE or self._network is None:
-            return Answers(x.expand(-1, self._wanted.count, -1, -1, -1), ranked=True)
+            middle = x[:, x.shape[1] // 2, None]
+            return Answers(middle.expand(-1, self._wanted.count, -1, -1, -1), ranked=True)
         return self._network.answers(x)
 
     def _by_psfs(self, x: Tensor, solution: Solution, place: Place) -> Tensor:

@@ -15,6 +15,7 @@ from restore.errors import WeightsError
 from restore.models.nafnet import with_global_pooling
 from restore.models.spec import ModelSpec
 from restore.zoo import load
+from restore.zoo.weights import Loaded
 
 SHIPPED = "deblur"
 """Name of the shipped weights."""
@@ -59,24 +60,26 @@ class DeblurNetwork(NetworkEngine):
         return cast
 
     def answers(self, x: Tensor) -> Answers:
-        """B x 1 x C x H x W unit values -> what each head makes of it; C is any number."""
+        """B x T x C x H x W unit values, T frames of which the middle one is wanted (one, but for networks of windows)
+        -> what each head makes of it; C is any number."""
         pictures = _stacked(self, x)
         if not self._watched or not bool(torch.isfinite(pictures).all()):
             return Answers(pictures)  # what is not finite is done again by the runner, in float32
         notes: list[str] = []
         for i in range(len(x)):
-            if _is_spoilt(x[i, 0], pictures[i]):
+            if _is_spoilt(x[i, x.shape[1] // 2], pictures[i]):
                 pictures[i], note = self._again(x[i : i + 1])
                 notes.append(note)
         return Answers(pictures, tuple(dict.fromkeys(notes)))
 
     def _again(self, x: Tensor) -> tuple[Tensor, str]:
-        """(K x C x H x W, what to say) for a tile 1 x 1 x C x H x W that was spoilt."""
+        """(K x C x H x W, what to say) for a tile 1 x T x C x H x W that was spoilt."""
+        middle = x[0, x.shape[1] // 2]
         if self._plain is not None:
             pictures = _stacked(self._plain.cast(self._dtype, self._device), x)[0]
-            if bool(torch.isfinite(pictures).all()) and not _is_spoilt(x[0, 0], pictures):
+            if bool(torch.isfinite(pictures).all()) and not _is_spoilt(middle, pictures):
                 return pictures, POOLED_AGAIN
-        return x[0].expand(self.count, -1, -1, -1), LEFT
+        return middle.expand(self.count, -1, -1, -1), LEFT
 
 
 def _stacked(network: NetworkEngine, x: Tensor) -> Tensor:
@@ -90,14 +93,20 @@ def _is_spoilt(x: Tensor, pictures: Tensor) -> bool:
     return damage_of(x, pictures.flatten(0, 1)).spoilt
 
 
-def network_of(weights: str | Path | None, model: str | None = None) -> DeblurNetwork:
-    """The network of a weights file, of weights by name, or of the shipped ones.
+def checked_network(weights: str | Path | None, model: str | None = None) -> Loaded:
+    """A weights file, weights by name, or the shipped ones, of which a deblurring engine can be made.
 
     Raises `WeightsError` for weights that are not there, of another task, or whose network changes a picture's size.
     """
     loaded = load(SHIPPED if weights is None else weights, "deblur", model)
     spec = loaded.spec
-    if spec.scale > 1 or len(spec.outputs) > 1 or spec.pictures > 1 or spec.standardised:
+    if spec.scale > 1 or len(spec.outputs) > 1 or len(spec.inputs) > 1 or spec.standardised:
         what = "this network does not make one picture, or one for each head, of a picture of the same size"
         raise WeightsError(what, where=weights, fix="Use other weights")
-    return DeblurNetwork(loaded.net, spec, loaded.name, loaded.sha256)
+    return loaded
+
+
+def network_of(weights: str | Path | None, model: str | None = None) -> DeblurNetwork:
+    """The network of a weights file, of weights by name, or of the shipped ones. Raises as `checked_network`."""
+    loaded = checked_network(weights, model)
+    return DeblurNetwork(loaded.net, loaded.spec, loaded.name, loaded.sha256)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from restore.options import INF, ExtraOutput, Number, Options, Text
+from restore.options import INF, Budget, ExtraOutput, FromInputs, Number, Options, Text
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,15 @@ class NetworkOptions(DeblurOptions):
     model: Annotated[str | None, Text("FILE.py:CLASS")] = None
     """The network that --weights are of, where it is not of this program: my_net.py:MyNet or my_pkg.my_net:MyNet.
     Its code is run; a weights file alone never makes that happen."""
+
+
+@dataclass(frozen=True)
+class AdaptOptions(NetworkOptions):
+    """Options of a network that first adapts to the pictures at hand."""
+
+    adapt: Annotated[bool | str | Path | Sequence[str | Path], FromInputs("[FOLDER|FILE]")] = False
+    """Pictures or clips of one camera and kind of blur, to whose sharpest parts and blur the network adapts first
+    (no sharp originals needed); without a value the inputs. It is kept only if it does better on parts that it did not
+    learn from, and used again for the same inputs."""
+    budget: Budget = None
+    """How long it may learn: 90s, 5m. Without it the pictures alone decide."""

@@ -13,6 +13,7 @@ from restore.engines.deblur.options import NetworkOptions
 from restore.errors import ConfigError, RestoreError, WeightsError
 from restore.inference.options import RunOptions
 from restore.models.heads import split_heads
+from restore.models.spec import ModelSpec
 from restore.zoo.weights import read_network
 from tests.inference.engines import picture
 
@@ -202,3 +203,17 @@ def test_the_files_that_judge_psfs_are_in_the_fingerprint(task, monkeypatch):
     assert fingerprint() == before
     monkeypatch.setattr(f"restore.engines.{task}.engine.digest", lambda: "others")
     assert fingerprint() != before
+
+
+def test_a_window_of_frames_keeps_the_middle_where_nothing_is_done_and_sees_all_else():
+    class Neighbours(torch.nn.Module):
+        """The frame in the middle, and half of what the others are apart."""
+
+        def forward(self, x):
+            before, middle, after = x.chunk(3, 1)
+            return middle + 0.5 * (after - before)
+
+    spec = ModelSpec("deblur", window=3, channels=3)
+    x = torch.rand(2, 3, 3, 8, 8)
+    answers = DeblurNetwork(Neighbours(), spec, "neighbours", "").answers(x).pictures
+    assert torch.allclose(answers[:, 0], x[:, 1] + 0.5 * (x[:, 2] - x[:, 0]), atol=1e-6)

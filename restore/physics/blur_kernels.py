@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from restore.physics.filters import elliptic_distance
 
 Range = tuple[float, float]
+Chance = TypeVar("Chance", float, Tensor)
 SINC = "sinc"
 _WEIGHTS = {
     "isotropic": 0.45, "anisotropic": 0.25, "generalised-isotropic": 0.12, "generalised-anisotropic": 0.03,
@@ -140,8 +141,8 @@ def _of_sum_1(kernels: Tensor) -> Tensor:
     return kernels / kernels.sum((-2, -1), keepdim=True)
 
 
-def between(bounds: Range, chance: float) -> float:
-    """A number of a range for one that is uniform in [0, 1)."""
+def between(bounds: Range, chance: Chance) -> Chance:
+    """A number of a range for one that is uniform in [0, 1), or for each of several."""
     return bounds[0] + (bounds[1] - bounds[0]) * chance
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from restore.physics.batch import per_sample
 from restore.physics.blur_field import FieldBlur, draw_fields, field_at
-from restore.physics.blur_kernels import Range, check_range, check_share, choice
+from restore.physics.blur_kernels import Range, between, check_range, check_share, choice
 from restore.physics.color import linear_to_srgb, srgb_to_linear
 from restore.physics.fourier import convolve, otf
 from restore.physics.jpeg import jpeg
@@ -199,9 +199,9 @@ def _planned(recipe: CameraBlurRecipe, generators: list[torch.Generator]) -> _Pl
     moves = torch.tensor([kind in ("shake", "line") for kind in kinds])
     linear = chances[:, 6] < recipe.linear
     lit = linear & (chances[:, 7] < 0.25)
-    lights = torch.where(lit, _between(recipe.lights, chances[:, 8]), 1.0)
-    noise = _between(recipe.noise, chances[:, 9]) / 255
-    quality = torch.where(chances[:, 10] < recipe.jpeg, _between(recipe.quality, chances[:, 11]), 0.0)
+    lights = torch.where(lit, between(recipe.lights, chances[:, 8]), 1.0)
+    noise = between(recipe.noise, chances[:, 9]) / 255
+    quality = torch.where(chances[:, 10] < recipe.jpeg, between(recipe.quality, chances[:, 11]), 0.0)
     ramp = torch.stack((chances[:, 13] * 6.2832, 0.3 + 0.4 * chances[:, 14], 0.2 + 0.8 * chances[:, 15]), 1)
     varying = moves & (chances[:, 12] < recipe.varying)
     none = torch.zeros(0, 2, 1, 1)
@@ -216,10 +216,6 @@ def _with_fields(plan: _Plan, moving: list[int], generators: list[torch.Generato
     psf[moving] = rasterised(lines(torch.hypot(right, down), torch.atan2(down, right)), psf.shape[-1])
     varying[moving] = True
     return plan._replace(psf=psf, varying=varying, field=field)
-
-
-def _between(bounds: Range, chances: Tensor) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * chances
 
 
 def _psfs(kinds: list[str], paths: Tensor, length: Tensor, radius: Tensor, turn: Tensor, side: int) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from restore.physics.batch import per_sample
 from restore.physics.blur_field import DisplacementBlur, draw_fields, field_at
-from restore.physics.blur_kernels import Range, check_range, check_share
+from restore.physics.blur_kernels import Range, between, check_range, check_share
 from restore.physics.camera_blur import lit, photographed
 from restore.physics.fourier import convolve, otf
 from restore.physics.random import generator_for, normal
@@ -82,8 +82,8 @@ class ClipBlurRecipe:
 
     @property
     def margin(self) -> int:
-        """What is cut off at every side, px: a multiple of 8."""
-        return -(-self.reach // 8) * 8
+        """What is cut off at every side, px: a multiple of 4."""
+        return -(-self.reach // 4) * 4
 
 
 class ClipBlurred(NamedTuple):
@@ -110,9 +110,9 @@ def blur_as_clip(x: Tensor, recipe: ClipBlurRecipe, seed: int, step: int, first:
     chances = torch.stack([torch.rand(9, generator=each) for each in generators])
     paths = draw_exposures(recipe, generators, chances)
     linear = (chances[:, 3] < recipe.linear).to(x.device)
-    lights = torch.where(linear.cpu() & (chances[:, 4] < 0.25), _between(recipe.lights, chances[:, 5]), 1.0)
-    noise = _between(recipe.noise, chances[:, 6]) / 255
-    quality = torch.where(chances[:, 7] < recipe.jpeg, _between(recipe.quality, chances[:, 8]), 0.0)
+    lights = torch.where(linear.cpu() & (chances[:, 4] < 0.25), between(recipe.lights, chances[:, 5]), 1.0)
+    noise = between(recipe.noise, chances[:, 6]) / 255
+    quality = torch.where(chances[:, 7] < recipe.jpeg, between(recipe.quality, chances[:, 8]), 0.0)
     apart = (chances[:, 2] < recipe.depth).nonzero()[:, 0]
     size = (x.shape[-2], x.shape[-1])
     nearness = _nearness([generator_for(seed, step, first + int(i), _FIELDS) for i in apart], size).to(x)
@@ -142,7 +142,7 @@ def draw_exposures(recipe: ClipBlurRecipe, generators: list[torch.Generator], ch
     tracks = tracks - tracks[:, last // 2 : last // 2 + 1]
     low, high = recipe.length
     length = low + (high - low) * chances[:, 0].pow(recipe.power)
-    share = _between(recipe.exposure, chances[:, 1])
+    share = between(recipe.exposure, chances[:, 1])
     half = recipe.frames // 2
     frame = torch.arange(-half, half + 1.0)[None, :, None]
     moment = (torch.arange(_MOMENTS) + 0.5) / _MOMENTS - 0.5
@@ -178,7 +178,3 @@ def _nearness(generators: list[torch.Generator], size: tuple[int, int]) -> Tenso
     if not generators:
         return torch.ones(0, 1, *size)
     return 1 + _NEARER * field_at(draw_fields(generators), size)[:, :1].clamp(-1, 1)
-
-
-def _between(bounds: Range, chances: Tensor) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * chances

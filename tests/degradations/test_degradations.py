@@ -11,6 +11,7 @@ import torch
 from restore import degradations
 from restore.degradations.blur import BlurDegradation
 from restore.degradations.camera_blur import CameraBlurDegradation
+from restore.degradations.clip_blur import ClipBlurDegradation
 from restore.degradations.degradation import Role
 from restore.degradations.downscale import DownscaleDegradation
 from restore.degradations.frame_average import FrameAverageDegradation
@@ -33,6 +34,7 @@ MAKERS = {
     "camera_blur": lambda: CameraBlurDegradation(
         length=[1, 2], radius=[0.5, 0.5], weights={"shake": 1.0, "field": 1.0}
     ),
+    "clip_blur": lambda: ClipBlurDegradation(reach=4, still=0.0, depth=0.5),
     "frame_average": lambda: FrameAverageDegradation(3),
     "downscale": DownscaleDegradation,
     "real_world": lambda: RealWorldDegradation(share_clean=0.3),
@@ -75,7 +77,7 @@ def test_a_sample_is_a_function_of_seed_step_and_item(name):
     for key, x in whole.items():
         torch.testing.assert_close(torch.cat([part[key] for part in parts]), x, rtol=0, atol=2e-6, msg=key)
     assert torch.equal(before, CLEAN)
-    if name in ("noise", "blur", "camera_blur", "real_world", "reflection"):
+    if name in ("noise", "blur", "camera_blur", "clip_blur", "real_world", "reflection"):
         for other in ((5, 7, 0), (4, 8, 0), (4, 7, 1)):
             assert not torch.equal(values(damage.draw(shown, *other))["inputs.picture"], whole["inputs.picture"])
     assert set(damage.conditions) == {key.partition(".")[2] for key in whole if key.startswith("conditions")}
@@ -128,6 +130,7 @@ def test_blurred_samples_say_psf_and_level():
         ("blur", {"bank": 0}, r"degradation\.arguments describe no blur \(.*bank is 1 or more"),
         ("camera_blur", {"lenght": [1, 2]}, "no argument 'lenght'. Did you mean 'length'"),
         ("camera_blur", {"varying": 2.0}, r"degradation\.arguments describe no blur \(varying is 2"),
+        ("clip_blur", {"lenght": [1, 2]}, "no argument 'lenght'. Did you mean 'length'"),
         ("frame_average", {"frames": 4}, r"frames is 4\. Give an odd number of 3 or more"),
         ("frame_average", {"linaer": 1.0}, "no argument 'linaer'. Did you mean 'linear'"),
         ("frame_average", {"lights": [0, 1]}, r"arguments describe no average \(lights is"),

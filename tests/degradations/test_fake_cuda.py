@@ -23,10 +23,14 @@ def test_samples_are_on_the_device(name, given):
         sample = damage.draw(shown, 1, 16, 0)
         for values in (sample.inputs, sample.targets, sample.conditions):
             assert {x.device for x in values.values()} <= {CUDA}
-    side = {"downscale": 16, "real_world": 16, "camera_blur": 64 - 2 * MAKERS["camera_blur"]().recipe.margin}.get(
-        name, 64
-    )
-    assert sample.inputs["picture"].shape == (6, 3, side, side)
+    side = {
+        "downscale": 16,
+        "real_world": 16,
+        "clip_blur": 56,
+        "camera_blur": 64 - 2 * MAKERS["camera_blur"]().recipe.margin,
+    }.get(name, 64)
+    frames = (3,) if name == "clip_blur" else ()
+    assert sample.inputs["picture"].shape == (6, *frames, 3, side, side)
 
 
 def test_pictures_on_two_devices_fail_as_on_a_gpu():

@@ -19,10 +19,10 @@ def pictures(count: int = 3, side: int = 160) -> torch.Tensor:
 def test_shapes_and_margin():
     recipe = ClipBlurRecipe(frames=5, reach=20)
     made = blur_as_clip(pictures(2), recipe, 0, 0, 0)
-    assert recipe.margin == 24
-    assert made.clean.shape == (2, 3, 112, 112)
-    assert made.frames.shape == (2, 5, 3, 112, 112)
-    assert torch.equal(made.clean, pictures(2)[..., 24:-24, 24:-24])
+    assert recipe.margin == 20
+    assert made.clean.shape == (2, 3, 120, 120)
+    assert made.frames.shape == (2, 5, 3, 120, 120)
+    assert torch.equal(made.clean, pictures(2)[..., 20:-20, 20:-20])
 
 
 def test_what_stands_still_stays_as_it_is():

@@ -24,6 +24,7 @@ from restore.physics import (
     blurred_noise,
     camera,
     camera_blur,
+    clip_blur,
     color,
     filters,
     fourier,
@@ -235,6 +236,19 @@ FORWARD_ONLY: dict[str, Callable[[Inputs], Any]] = {  # they draw, round, or wor
             ),
         )
     ),
+    "clip_blur.blur_as_clip": lambda cuda: list(
+        clip_blur.blur_as_clip(cuda.plain(4, 3, 60, 64), clip_blur.ClipBlurRecipe(reach=8, depth=0.5), 0, 1, 0)[:2]
+    ),
+    "camera_blur.lit": lambda cuda: camera_blur.lit(
+        cuda.plain(2, 3, 20, 17), torch.tensor([True, False]).to(CUDA), torch.ones(2)
+    ),
+    "camera_blur.photographed": lambda cuda: camera_blur.photographed(
+        cuda.plain(2, 3, 20, 17),
+        torch.tensor([True, False]).to(CUDA),
+        cuda.plain(2, 3, 20, 17),
+        torch.tensor([0.0, 80.0]),
+        (...,),
+    ),
     "frame_average.average_frames": lambda cuda: frame_average.average_frames(
         cuda.plain(2, 3, 3, 20, 17), frame_average.FrameAverageRecipe(), 0, 1, 0
     ),
@@ -261,7 +275,7 @@ READS_BACK: dict[str, Callable[[Inputs], Any]] = {
 """Those whose answer is a number on the host."""
 ON_THE_HOST = {
     "blur_field.DisplacementBlur", "blur_field.draw_camera_shakes", "blur_field.draw_fields",
-    "blur_field.exposure_times", "blur_field.sample_count", "shake.draw_paths",
+    "blur_field.exposure_times", "clip_blur.draw_exposures", "blur_field.sample_count", "shake.draw_paths",
     "blur_kernels.between", "blur_kernels.check_range", "blur_kernels.check_share", "blur_kernels.choice",
     "blur_kernels.draw_kernel", "real_world.plan_real_world", "resample.resize_taps",
     "random_blur.draw_bank", "camera.draw_cameras", "low_light.draw_sensors", "low_light.draw_trajectories",

@@ -99,6 +99,7 @@ def test_the_network_that_it_began_with_is_left_as_it_was(frames):
     assert net.tail.amount.requires_grad
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(frames):
     few = replace(QUICK, steps=8, validate_every=4)
     one, two, other = (
@@ -109,6 +110,7 @@ def test_the_same_seed_gives_the_same_weights(frames):
     assert not torch.equal(one.network.tail.amount, other.network.tail.amount)
 
 
+@pytest.mark.slow
 def test_windows_learn_too(frames):
     few = replace(QUICK, steps=8, validate_every=4)
     done = run(frames, Sharpen(window=3), settings=few, safeguards=Safeguards(False, False, False))
@@ -122,12 +124,14 @@ def test_blurred_clips_are_not_learned_from():
     assert done.report["why"] == "no part of the input is sharp enough to learn from"
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_far_too_high_is_rejected(frames):
     done = run(frames, settings=replace(QUICK, learning_rate=1e4 * QUICK.learning_rate))
     assert done.network is None
     assert done.report["decision"] == "keep"
 
 
+@pytest.mark.slow
 def test_labels_of_noise_are_rejected(frames, monkeypatch):
     real = learning._Learner.crops
 

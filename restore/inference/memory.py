@@ -7,6 +7,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -174,3 +175,10 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def return_memory() -> None:
+    """Give what is free back to the system, where the C library (glibc) keeps it."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # other libraries, other systems
+        ctypes.CDLL(None).malloc_trim(0)

@@ -29,6 +29,7 @@ from restore.inference.inputs import (
     notes_of,
     read_headers,
 )
+from restore.inference.memory import return_memory
 from restore.inference.records import FileRecord, OutputFiles, Written, work_key
 from restore.inference.sequences import restore_sequence
 from restore.io.atomic import AtomicFile, StagedFile
@@ -277,6 +278,8 @@ class Worker:
                 inputs.frames(), contents.frames, self.restorer, next_frame,
                 first=first, once=self.options.measures_once(job), in_time=job.in_time, progress=progress,
             )  # fmt: skip
+            if clips:
+                return_memory()  # the join opens an encoder again
             for sink in sinks.values():
                 sink.commit()
         finally:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from restore.errors import counted
+from restore.io.clip.declared import bytes_beyond_end
 from restore.io.clip.pyav import av_error, why_of
 from restore.io.clip.side_data import is_cover
 from restore.io.clip.tracks import plain_time
@@ -162,10 +164,13 @@ def _missing(container: Any, stream: Any, end: Fraction) -> Iterator[str]:
     missing = Fraction(container.duration or 0, 1_000_000) - end
     if container.format.name.startswith("matroska") and missing > _SLACK:
         yield f"it says it is {plain_time(float(missing + end))} long, and ends at {plain_time(float(end))}"
+    elif bytes_missing := bytes_beyond_end(Path(container.name)):
+        yield f"its header counts {counted(bytes_missing, 'byte')} more than it holds"
     elif "mov" in container.format.name:
-        beyond = sum(entry.pos + entry.size > container.size for entry in stream.index_entries)
-        if beyond:
-            yield f"{beyond} of {counted(len(stream.index_entries), 'frame')} lie beyond its end"
+        for one, what in [(stream, "frames"), *((sound, "packets of sound") for sound in container.streams.audio)]:
+            beyond = sum(entry.pos + entry.size > container.size for entry in one.index_entries)
+            if beyond:
+                yield f"{beyond} of {len(one.index_entries)} {what} lie beyond its end"
 
 
 def _origin(container: Any) -> Fraction:

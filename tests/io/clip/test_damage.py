@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from restore.errors import DecodeError, FileError, TruncatedError, UnsupportedError
+from restore.io.clip.declared import bytes_beyond_end
 from restore.io.clip.reader import ClipFile
 from restore.io.options import ReadOptions
 from tests.clips import break_packet, cut, decoded, make, scene
@@ -77,6 +78,15 @@ def test_mp4_that_lacks_one_byte(tmp_path):
         ClipFile(made.path)
 
 
+def test_mp4_whose_sound_is_cut(tmp_path):
+    """All its frames are there."""
+    made = make(tmp_path / "a.mp4", 8, sound="aac", container={"movflags": "+faststart"})
+    made.path.write_bytes(made.path.read_bytes()[:-1])
+    with pytest.raises(TruncatedError, match=r"a.mp4: .* \(1 of \d+ packets of sound lie beyond its end\).*--salvage"):
+        ClipFile(made.path)
+    assert ClipFile(made.path, SALVAGE).count == 8
+
+
 def test_matroska_that_is_cut(tmp_path):
     made = make(tmp_path / "a.mkv", 60, options={"x264-params": "keyint=5"})
     cut(made.path, 0.5)
@@ -85,6 +95,30 @@ def test_matroska_that_is_cut(tmp_path):
     clip = ClipFile(made.path, SALVAGE)
     assert 20 < clip.count < 40 and "it says it is 0:02.400 long" in clip.notes[0]
     assert len([pixels(source) for source in clip]) == clip.count
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.avi"])
+@pytest.mark.parametrize("lacks", [1, 0.1])
+def test_short_clips_that_are_cut(tmp_path, name, lacks):
+    """Too short for their declared length to say so, and their last packet may be whole: the header counts bytes."""
+    codec = "vp9" if name == "a.webm" else "h264"
+    made = make(tmp_path / name, 8, codec=codec, options={"bf": "2"} if codec == "h264" else None)
+    assert ClipFile(made.path).count == 8
+    whole = made.path.read_bytes()
+    lost = lacks if lacks == 1 else round(len(whole) * lacks)
+    made.path.write_bytes(whole[:-lost])
+    counted = "1 byte" if lost == 1 else f"{lost} bytes"
+    with pytest.raises(TruncatedError, match=rf"{name}: .*its header counts {counted} more than it holds.*--salvage"):
+        ClipFile(made.path)
+    clip = ClipFile(made.path, SALVAGE)
+    assert 1 <= clip.count <= 8 and f"its header counts {counted} more than it holds" in clip.notes[0]
+    assert len([pixels(source) for source in clip]) == clip.count
+
+
+def test_a_length_that_is_not_declared(tmp_path):
+    """What is written to a pipe has none; nothing is missing."""
+    made = make(tmp_path / "a.mkv", 8, container={"live": "1"})
+    assert bytes_beyond_end(made.path) == 0 and ClipFile(made.path).count == 8
 
 
 @pytest.mark.parametrize(("name", "number"), [("a.mp4", 7), ("a.mkv", 12), ("a.mp4", 19)])

@@ -25,6 +25,9 @@ _EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
 _ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
 _PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
 _REACH, _LEAST_REACH = 2.5, 1.5 / 255
+_RARER = (
+    0.02  # share of samples at the rarer of black and white: in dark and in bright photographs there are hardly any
+)
 _MOSTLY, _STRONG = (0.75, 0.9), (20 / 255, 35 / 255)  # share of samples, for noise up to the first and from the second
 _QUARTILE = 0.6745  # of a standard normal
 
@@ -69,14 +72,16 @@ def spread_at_ends(crops: Sequence[Tensor]) -> float:
 def is_two_valued(crops: Sequence[Tensor], sigma: float) -> bool:
     """Whether a picture is black and white but for noise of this std: print, whose shades are dots or none.
 
-    Most of its pixels lie, in all colours, within 2.5 times the noise of either; of strong noise more of them, or it
-    may be a photograph.
+    Most of its pixels lie, in all colours, within 2.5 times the noise of either, some of them at the rarer one; of
+    strong noise more of them, or it may be a photograph.
     """
     reach = _REACH * max(sigma, _LEAST_REACH)
-    ends = [((part < reach).all(0) | (part > 1 - reach).all(0))[part.isfinite().all(0)] for part in _a_quarter(crops)]
-    share = float(torch.cat(ends).float().mean().nan_to_num(0.0))
+    seen = [part[:, part.isfinite().all(0)] for part in _a_quarter(crops)]
+    at_ends = [torch.stack([(part < reach).all(0), (part > 1 - reach).all(0)]) for part in seen]
+    black, white = torch.cat(at_ends, 1).float().mean(1).nan_to_num(0.0).tolist()
     low, high = _STRONG
-    return share > _MOSTLY[0] + (_MOSTLY[1] - _MOSTLY[0]) * min(max((sigma - low) / (high - low), 0.0), 1.0)
+    most = _MOSTLY[0] + (_MOSTLY[1] - _MOSTLY[0]) * min(max((sigma - low) / (high - low), 0.0), 1.0)
+    return black + white > most and min(black, white) > _RARER
 
 
 def _a_quarter(crops: Sequence[Tensor]) -> list[Tensor]:

@@ -38,6 +38,9 @@ _TWO_VALUED = 0.8  # share of clipped samples, of which print consists and noise
 _SPREAD, _TAIL = 1.7, 1.15  # calibrated on training pictures: noise is mostly below, clean texture above
 _CHI2_MEDIAN = 0.4549  # median of the square of a standard normal
 _FALLEN = 1 / math.e  # autocorrelation at the correlation length
+_ALIKE = 2.0  # variance of the noise of luminance over that of the other opponent colours; 1: each colour by itself
+_KNOWN = 0.5  # confidence in the noise, from which its colours are believed
+_LEAST_SHARE = 0.01  # of the noise's variance, that every opponent colour is taken to have
 _CORRELATED = 10.0  # calibrated: white noise of std >= 5/255 stays below 4, a 3 x 3 box gives 15 to 20
 
 
@@ -48,8 +51,9 @@ class NoiseModel:
     Attributes:
         levels: per channel, std of n (in units of the [0, 1] range) at ``KNOTS`` equally spaced u of [0, 1].
         spectrum: per opponent channel (rows of ``dct_matrix(C)``), variance of unit noise at the 8 x 8 orthonormal
-            DCT frequencies, row-major; mean 1 over all. All ones: white.
-        correlated: False means that the spectrum is white for all purposes.
+            DCT frequencies, row-major; mean 1 over all. All ones: white, and each colour by itself.
+        correlated: False means that the spectrum is white for all purposes; its rows then differ where the noise is
+            alike in the colours.
         clipped: share of samples at or below 0, and at or above 1.
         confidence: 0 to 1, that what was measured is noise: flat blocks have the same power at all fine frequencies and
             from block to block.
@@ -75,8 +79,13 @@ class NoiseModel:
         return NoiseModel(((float(sigma),) * KNOTS,) * channels, _white(channels), confidence=1.0, reason="given")
 
     def as_white(self) -> NoiseModel:
-        """The same levels, correlation ignored."""
-        return replace(self, spectrum=_white(self.channels), correlated=False)
+        """The same levels, spatial correlation ignored."""
+        return replace(self, spectrum=_white(self.channels), correlated=False) if self.correlated else self
+
+    @property
+    def structured(self) -> bool:
+        """Whether a sample of the noise tells of others: of its neighbours, or of the other colours at its place."""
+        return self.spectrum != _white(self.channels)
 
     @property
     def channels(self) -> int:
@@ -169,7 +178,7 @@ def estimate_noise(crops: Sequence[Tensor]) -> NoiseModel:
         levels = levels.clamp(max=spread_at_ends(crops))
     return NoiseModel(
         levels=_rows(levels),
-        spectrum=_rows(spectrum) if correlated else _white(channels),
+        spectrum=_rows(spectrum if correlated else _colours(spectrum, confidence > _KNOWN or _is_colourless(crops))),
         correlated=correlated,
         clipped=clipped,
         confidence=0.0 if correlated else confidence,
@@ -188,6 +197,10 @@ def _clip_shares(crops: Sequence[Tensor]) -> tuple[float, float]:
     low = sum(int((c <= 0).sum()) for c in crops)
     high = sum(int((c >= 1).sum()) for c in crops)
     return low / total, high / total
+
+
+def _is_colourless(crops: Sequence[Tensor]) -> bool:
+    return all(bool((crop[1:] == crop[:1])[:, crop[0].isfinite()].all()) for crop in crops)
 
 
 def _lag_response() -> Tensor:
@@ -249,6 +262,19 @@ def _spectrum(blocks: Tensor, own: Tensor, around: Tensor, levels: Tensor) -> Te
     spectrum[:, orders(1, 1)], spectrum[:, :1] = second * slope, second * slope.square()
     local = own / (variance * spectrum[:, orders(1, 3)].sum(1)).sum(1)
     return spectrum * _noise_share(local, tail)
+
+
+def _colours(spectrum: Tensor, known: bool) -> Tensor:
+    """The spectrum of white noise, whose rows differ only where the noise is clearly alike in the colours: C x 64
+
+    How little noise the other opponent colours have says how much luminance has, whose own may be texture.
+
+    known: what was measured is noise, and no pattern.
+    """
+    others = spectrum[1:, orders(8, 14)].mean(1, keepdim=True).clamp(min=_LEAST_SHARE)
+    shares = torch.cat([len(spectrum) - others.sum(0, keepdim=True), others])
+    clearly = known and len(others) and float(shares[0]) > _ALIKE * float(others.max())
+    return (shares if clearly else torch.ones_like(shares)).expand_as(spectrum)
 
 
 def _noise_share(local: Tensor, tail: Tensor) -> Tensor:

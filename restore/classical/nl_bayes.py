@@ -4,8 +4,9 @@ Sources: Lebrun, Buades, Morel, "A nonlocal Bayesian image denoising algorithm",
 (second step: the Wiener filter of a group, learnt from a pilot); Yu, Sapiro, "DCT image denoising", IPOL 2011
 (the pilot, here in opponent colours); Foi, "Clipped noisy images", Signal Processing 2009 (the last step).
 Differences: the pilot replaces the paper's first step; the Wiener filter is solved in its dual form, of the
-size of the group and not of the patch; noise depends on intensity, and may be correlated, through
-:class:`NoiseModel`; correlated noise enters with its full covariance ("The Noise Clinic", IPOL 2015).
+size of the group and not of the patch; noise depends on intensity, and may be correlated, in space and from one
+colour to another, through :class:`NoiseModel`; such noise enters with its full covariance ("The Noise Clinic",
+IPOL 2015).
 
 | tensor | shape |
 |---|---|
@@ -122,7 +123,8 @@ def _denoise(noisy: Tensor, curves: _Curves, params: Params) -> Tensor:
 class _Curves:
     """Tables made from a noise model: what the clipped picture shows, per channel, over its mean intensity.
 
-    White noise is handled in the picture's own channels, correlated noise in opponent channels.
+    White noise is handled in the picture's own channels, noise that is correlated, in space or from one colour to
+    another, in opponent channels.
     """
 
     def __init__(self, noise: NoiseModel, device: torch.device) -> None:
@@ -131,7 +133,7 @@ class _Curves:
             variance = variance * _PILOT_RESIDUE
         self.variance, self.true = variance.to(device), true.to(device)
         self.opponent = dct_matrix(noise.channels).to(device)
-        self.spectrum = torch.tensor(noise.spectrum, dtype=torch.float64) if noise.correlated else None
+        self.spectrum = torch.tensor(noise.spectrum, dtype=torch.float64) if noise.structured else None
 
     def covariance(self, side: int) -> Tensor:
         """Covariance of unit noise in a patch of each opponent channel: C x side^2 x side^2, float64, on the CPU"""

@@ -71,6 +71,18 @@ def test_shot_noise_curve_helps(clean: Tensor) -> None:
     assert psnr(nl_bayes(y, noise), clean) > psnr(nl_bayes(y, flat), clean) + 0.3
 
 
+def test_noise_alike_in_the_colours(clean: Tensor) -> None:
+    """Half of its variance: one of three channels tells of the others."""
+    shared = (add_noise(clean * 0 + 0.5, 25)[:, :1] - 0.5) * 0.5**0.5
+    y = (add_noise(clean, 25 * 0.5**0.5) + shared).clamp(0, 1)
+    noise = estimate_noise(list(y))
+    assert noise.structured and not noise.correlated
+    luma, *others = (row[0] for row in noise.spectrum)
+    assert luma == pytest.approx(2.0, abs=0.4) and others == pytest.approx([0.5, 0.5], abs=0.2)
+    alone = replace(noise, spectrum=NoiseModel.white(1.0).spectrum)
+    assert psnr(nl_bayes(y, noise), clean) > psnr(nl_bayes(y, alone), clean) + 0.5
+
+
 def test_correlated_noise(clean: Tensor) -> None:
     y = add_noise(clean, 25, kernel=3)
     noise = estimate_noise(list(y))

@@ -88,6 +88,13 @@ class NoiseModel:
         return self.spectrum != _white(self.channels)
 
     @property
+    def chroma(self) -> float:
+        """Most variance of the noise of another opponent colour over that of luminance: 1 where each colour has its
+        own, 0 where it is alike in all."""
+        luma, *others = (sum(row) for row in self.spectrum)
+        return max(others, default=0.0) / luma
+
+    @property
     def channels(self) -> int:
         return len(self.levels)
 

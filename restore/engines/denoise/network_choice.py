@@ -43,6 +43,7 @@ _LEAST_TRIED = 32  # px, of smaller pictures a third
 _THERE = 0.76  # of the level of white noise, that is taken away where it is there
 _LEAST_DOUBTED = 1.5  # of 255
 _TOLD = 0.85  # of a measured level of coarse noise: a little more noise left, and less distortion
+_PARTLY = 0.06  # chroma over luma: below, noise is as alike in the colours as in black-and-white pictures
 _COARSE = 1.5  # times its std: white noise has an effective level of its std, and measures within 1.1 of it
 
 
@@ -96,6 +97,8 @@ def is_white(level: Level) -> tuple[bool, str]:
         return False, "hardly any noise"
     if level.noise.correlated:
         return False, "the noise is spatially correlated"
+    if level.noise.structured and level.noise.chroma > _PARTLY:
+        return False, "the noise is partly alike in the colours"
     if level.value <= _CLEAR and level.noise.confidence < _SURE:
         return False, f"noise of level {_CLEAR:g} or less may only look white"
     if level.value > _COARSE * level.noise.sigma * 255:

@@ -147,6 +147,18 @@ class TestLevel:
         in_sepia = denoiser(method=method)(np.rint(noisy[..., None] * sepia).astype(np.uint8))
         assert rms(in_sepia - grey[..., None] * sepia) < 1.04 * alone + 0.3
 
+    @pytest.mark.parametrize("sigma", [8, 30])
+    def test_noise_partly_alike_in_the_colours(self, sigma):
+        """Half of its variance: the network for white noise leaves much of what the colours share."""
+        grey = 30 + 190 * scene()
+        rng = np.random.default_rng(0)
+        noise = sigma * 0.5**0.5 * (rng.normal(size=(128, 128, 1)) + rng.normal(size=(128, 128, 3)))
+        noisy = np.clip(np.rint(grey[..., None] + noise), 0, 255).astype(np.uint8)
+        result = restore.load("denoise", device="cpu").restore(noisy)
+        assert result.decisions["method"] == "network denoise: the noise is partly alike in the colours"
+        white = denoiser(method="network", weights="denoise_white")(noisy)
+        assert rms(result.picture.pixels - grey[..., None]) < 0.9 * rms(white - grey[..., None])
+
     def test_print_is_not_harmed(self):
         """Halftone and dither, with noise and without."""
         yy, xx = np.mgrid[:144, :144]

@@ -24,6 +24,7 @@ _FAR = 3.0  # times the range of the rest, that a sentinel lies outside of it
 _FAR_BELOW, _FAR_ABOVE = 30.0, 10_000.0  # the same of the least and the largest value, if they occur again and again
 _AGAIN = 3  # pixels
 _SIDE, _GROWN = 8, 4  # px: least side of a filled area; how far its edge is followed beyond such squares
+_EDGE = 2  # px: side of the squares that its edge consists of: single pixels of its colour there are noise
 _LEAST = 0.01  # of the pixels, that one colour fills
 _MOST = 16  # colours
 _BAND = 1 << 22  # samples read at once
@@ -74,12 +75,19 @@ class Missing:
         if not self.fills:
             return None
         found = np.zeros(colours.shape[:2], np.uint8)
-        square, around = np.ones((_SIDE, _SIDE), np.uint8), np.ones((2 * _GROWN + 1,) * 2, np.uint8)
+        around = np.ones((2 * _GROWN + 1,) * 2, np.uint8)
         for fill in self.fills:
             alike = (colours == np.asarray(fill, colours.dtype)).all(-1).astype(np.uint8)
-            squares = cv2.dilate(cv2.erode(alike, square), square, anchor=(_SIDE // 2 - 1, _SIDE // 2 - 1))
-            found |= cv2.dilate(squares, around) & alike
+            found |= cv2.dilate(_squares(alike, _SIDE), around) & _squares(alike, _EDGE)
         return found.astype(bool)
+
+
+def _squares(mask: np.ndarray, side: int) -> np.ndarray:
+    """H x W of 0 and 1 -> the same, of which only what lies in squares of this even side is left."""
+    import cv2
+
+    square = np.ones((side, side), np.uint8)
+    return cv2.dilate(cv2.erode(mask, square), square, anchor=(side // 2 - 1, side // 2 - 1))
 
 
 def find_missing(source: PictureSource) -> Missing:

@@ -73,6 +73,20 @@ def test_filled_areas_are_found_to_the_pixel(dtype, channels):
     assert mask is not None and mask[outside].mean() > 0.995 and mask[~outside].mean() < 0.01
 
 
+def test_noise_at_the_edge_of_a_filled_area_is_picture():
+    """Of a dark scene, a fifth of whose pixels noise has taken to black."""
+    picture = np.random.default_rng(0).integers(1, 9, (120, 100, 1)).astype(np.uint8)
+    picture[np.random.default_rng(1).random((120, 100)) < 0.2] = 0
+    picture[:40] = 0
+    mask = find(picture).flat(picture)
+    assert mask is not None and mask[:40].all() and mask[40:].mean() < 0.004
+    single = picture.copy()
+    single[40:] = 5
+    single[40, 30] = single[42, 60] = 0
+    mask = find(single).flat(single)
+    assert mask is not None and not mask[40:].any()
+
+
 def test_bands_agree_about_filled_areas():
     picture = np.random.default_rng(0).integers(1, 9, (200, 60, 1)).astype(np.uint8)
     picture[40:150, 20:41] = 0

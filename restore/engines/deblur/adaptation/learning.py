@@ -72,11 +72,13 @@ class Adapted(NamedTuple):
         network: with the learned weights; None: the first ones are kept.
         report: why, as JSON takes it.
         interrupted: whether the fit was stopped early by the user.
+        tried: the best of what was learned, kept or not; None: nothing could be.
     """
 
     network: nn.Module | None
     report: dict[str, Any]
     interrupted: bool = False
+    tried: nn.Module | None = None
 
 
 def adapt(
@@ -148,20 +150,20 @@ def _judged(
     if best is None:
         return _kept("it spoils what is sharp", facts, done)
     if safeguards.acceptance and (gain < LEAST_GAIN or least <= 0):
-        return _kept(f"held-out parts gain {gain:+.2f} dB (at least {least:+.2f})", facts, done)
+        return _kept(f"held-out parts gain {gain:+.2f} dB (at least {least:+.2f})", facts, done, best)
     after = learner.answers(best)
     if not all(bool(torch.isfinite(x).all()) for x in after):
-        return _kept("its answers are not finite", facts, done)
+        return _kept("its answers are not finite", facts, done, best)
     seen = compare_on_input(learner.frames, before, after, domain.fitted)
     facts |= {"on_input": {name: round(value, 3) for name, value in asdict(seen).items()}}
     if safeguards.on_input and seen.objection:
-        return _kept(seen.objection, facts, done)
+        return _kept(seen.objection, facts, done, best)
     facts |= {"decision": "adapted", "why": f"held-out parts gain {gain:+.2f} dB"}
-    return Adapted(best.cpu(), facts, done.interrupted)
+    return Adapted(best.cpu(), facts, done.interrupted, best)
 
 
-def _kept(why: str, facts: dict[str, Any], done: Fit | None = None) -> Adapted:
-    return Adapted(None, facts | {"decision": "keep", "why": why}, done is not None and done.interrupted)
+def _kept(why: str, facts: dict[str, Any], done: Fit | None = None, tried: nn.Module | None = None) -> Adapted:
+    return Adapted(None, facts | {"decision": "keep", "why": why}, done is not None and done.interrupted, tried)
 
 
 def _of_domain(domain: Domain) -> dict[str, Any]:

@@ -33,13 +33,12 @@ from adapt_clips import SHIFTS, make_clip
 from torch import Tensor, nn
 
 from restore.engines.deblur.adaptation import learning
-from restore.engines.deblur.adaptation.learning import SETTINGS, Safeguards, _Learner, _parameters, adapt
+from restore.engines.deblur.adaptation.learning import SETTINGS, Safeguards, _Learner, adapt
 from restore.engines.deblur.adaptation.seen import Frame
 from restore.engines.deblur.network import SHIPPED, checked_network
 from restore.engines.fitting import FitSettings, fit
 from restore.io.paths import find_pictures
 from restore.losses import per_sample
-from restore.models.spec import ModelSpec
 from restore.physics.random import generator_for
 from restore.report.table import markdown
 
@@ -72,7 +71,7 @@ def ceiling(learner: _Learner, truth: Tensor, settings: FitSettings) -> nn.Modul
         return -psnr(learner.answers(candidate), truth)
 
     network.train()
-    return fit(network, _parameters(network, torch.device("cpu")), loss, validate, settings).network
+    return fit(network, network.parameters(), loss, validate, settings).network
 
 
 def run(clip: tuple[Tensor, Tensor], weights: str | None, seed: int, options: argparse.Namespace) -> dict[str, Any]:

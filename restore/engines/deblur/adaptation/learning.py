@@ -46,14 +46,12 @@ from restore.physics.random import generator_for
 _BATCH = 4
 _HELD_SHARE, _HELD_MOST, _HELD_COPIES = 0.22, 24, 2  # of the tiles; tiles; blurs of each
 _GAP = 5  # frames between what is learned from and what is held out
-_DECODER = ("decoders", "ups", "tail", "ending", "sca")
 _WAYS = (0.25, 0.5, 0.75, 1.0)  # from the first weights to the learned ones
 _TRIED = 1 << 16  # px, of a band that is deblurred at once
 
 log = logging.getLogger(__name__)
 
-SETTINGS = FitSettings(steps=120, validate_every=15, patience=4, learning_rate=3e-4, average=0.95, clip=0.1)
-"""On a CPU, where the decoder alone learns."""
+SETTINGS = FitSettings(steps=160, validate_every=20, patience=4, learning_rate=1e-3, average=0.95, clip=0.1)
 
 
 @dataclass(frozen=True)
@@ -292,9 +290,8 @@ class _Learner:
         def validate(candidate: nn.Module) -> float:
             return -float(tile_psnrs(self.answer(candidate.eval()), held_out.blurred).mean())
 
-        parameters = _parameters(network, self.device)
         log.info("adapting on %d tiles, %d held out", len(tiles), len(held_out.sharp))
-        return fit(network, parameters, loss, validate, settings, _in_decibels, progress, stopped)
+        return fit(network, network.parameters(), loss, validate, settings, _in_decibels, progress, stopped)
 
 
 class _Crops(Batch):
@@ -320,12 +317,6 @@ def _batch(crops: Sequence[Tensor], turned: bool, seed: int, step: int) -> _Crop
         x = x.rot90(turns, (-2, -1)) if turned else x
         chosen.append(x.flip(-1) if turned and mirrored else x)
     return _Crops({"clean": torch.stack(chosen)}, seed=seed, step=step, first_index=0)
-
-
-def _parameters(network: nn.Module, device: torch.device) -> list[nn.Parameter]:
-    """On a CPU those of the decoder and what follows it, where the network names them so; else all."""
-    decoder = [p for name, p in network.named_parameters() if set(name.split(".")) & set(_DECODER)]
-    return decoder if decoder and device.type == "cpu" else list(network.parameters())
 
 
 @torch.no_grad()

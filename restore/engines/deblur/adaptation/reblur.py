@@ -49,10 +49,10 @@ class Mixture:
         length: range of factors of lines.
     """
 
-    field: float = 0.5
+    field: float = 0.35
     line: float = 0.3
     shake: float = 0.1
-    mild: float = 0.1
+    mild: float = 0.25
     length: tuple[float, float] = _JITTER_LENGTH
 
 

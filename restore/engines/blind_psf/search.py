@@ -124,7 +124,8 @@ def judge_blur(
 def _tried(pixels: Tensor, near: Sequence[Part], parts: Sequence[Part], kept: int) -> tuple[list[Candidate], Tensor]:
     """Candidates from a piece of the picture, of the best a refined one too, and what each gains in each part.
 
-    All are tried in the parts that are `near`, and the `kept` that gain most there in the others.
+    All are tried in the parts that are `near`, and the `kept` that gain most there in the others. None may be left: all
+    may be the lines of a texture.
     """
     light = to_grey(srgb_to_linear(pixels))[0, 0]
     found = candidates(light)
@@ -134,6 +135,8 @@ def _tried(pixels: Tensor, near: Sequence[Part], parts: Sequence[Part], kept: in
         here = torch.stack([expected([part.seen for part in near], each, first).mean() for each in found])
         found = [found[i] for i in here.topk(kept).indices.tolist()]
     found = [each for each in found if not _is_texture(light, each)]
+    if not found:
+        return [], torch.zeros(0, len(parts))
     gains = torch.stack([expected(seen, each, first) for each in found])
     best = int(gains.mean(1).argmax())
     refined = _refined(light, found[best])
@@ -180,6 +183,8 @@ def _refined(light: Tensor, candidate: Candidate) -> Candidate:
 
 def _changes(gains: Tensor) -> bool:
     """Whether one PSF does not serve all parts: candidates x parts."""
+    if not len(gains):
+        return False
     best = gains[gains.clamp(min=0).mean(1).argmax()]
     return bool(gains.amax() > LEAST_GAIN) and bool(best.min() < 0.5 * best.max())
 
@@ -187,6 +192,8 @@ def _changes(gains: Tensor) -> bool:
 def _decide(
     parts: Sequence[Part], found: Sequence[Candidate], gains: Tensor, least: float, one: bool = False
 ) -> Judged:
+    if not found:
+        return Judged(None, 0.0, "not taken out: all that looks like blur lies along the lines of a texture")
     chosen = [int(gains.mean(1).argmax())]
     most = float(gains[chosen[0]].mean())
     if most < least:

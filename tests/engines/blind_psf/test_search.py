@@ -118,3 +118,20 @@ def test_an_estimate_along_the_lines_of_a_texture_is_not_tried(angle):
     assert not refused(grass, angle + 90) and not refused(grass, angle + 35)
     assert not refused(grass, angle, length=5.0), "too short to harm"
     assert not refused(noise, angle), "no lines"
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_where_all_candidates_are_texture_there_is_none(everywhere, monkeypatch):
+    """In the whole picture, or in its middle alone."""
+    middle = []
+
+    def is_texture(light, candidate):
+        middle.append(light.shape)
+        return everywhere or light.shape == middle[0]
+
+    monkeypatch.setattr(search, "_is_texture", is_texture)
+    monkeypatch.setattr(search, "_changes", lambda gains: True)
+    found = judged(picture(448)[0])
+    assert len(set(middle)) == 2, "corners are looked at, too"
+    if everywhere:
+        assert found.solution is None and found.gain == 0 and "along the lines of a texture" in found.summary

@@ -21,6 +21,7 @@ from restore.physics.shake import draw_paths, rasterised
 
 FRAMES, HEIGHT, WIDTH = 24, 240, 320
 _BOUT, _STILL = 6, 2  # frames of a bout; of these, at its beginning, (nearly) still
+MOVING = tuple(k for k in range(FRAMES) if k % _BOUT >= _STILL)
 _EXPOSURE, _MOMENTS = 0.8, 33
 _SIDE = 65  # px, of PSFs
 _MARGIN = 40  # px around a window, that blur brings in

@@ -6,7 +6,7 @@
 
 Clips are those of `adapt_clips.py`, one photograph each. PSNR in dB, mean over frames, 8 px left out at the border: of
 the input; of the network as it is; adapted (`restore deblur --adapt`); and the ceiling, as many steps on the clip's own
-truth. The Spearman correlation is of the held-out gain, which knows no truth, and the true one, over all clips,
+truth. "Moving" is the gain of the frames that are not (nearly) still. The Spearman correlation is of the held-out gain, which knows no truth, and the true one, over all clips,
 rejected attempts included. Ablations learn from other blur than the clip's: "random" directions and lengths,
 "gaussian", "identity", or with the safeguards "off". Sabotages must be rejected. One thread.
 """
@@ -29,7 +29,7 @@ from unittest import mock
 
 import cv2
 import torch
-from adapt_clips import SHIFTS, make_clip
+from adapt_clips import MOVING, SHIFTS, make_clip
 from torch import Tensor, nn
 
 from restore.engines.deblur.adaptation import learning
@@ -45,7 +45,21 @@ from restore.report.table import markdown
 MORE_SEEDS = ("a longer", "c shaken", "g none")
 REPORTED = ("decision", "why", "gain", "way", "steps", "sharp_tiles", "shutter")
 SEEDS, BORDER, CROP = 3, 8, 128
-HEAD = ("source", "shift", "clips", "input", "as it is", "adapted", "ceiling", "gain", "wins", "worst", "kept", "CPU s")
+HEAD = (
+    "source",
+    "shift",
+    "clips",
+    "input",
+    "as it is",
+    "adapted",
+    "ceiling",
+    "gain",
+    "moving",
+    "wins",
+    "worst",
+    "kept",
+    "CPU s",
+)
 
 
 def psnr(answers: Sequence[Tensor], truth: Tensor) -> float:
@@ -95,6 +109,8 @@ def run(clip: tuple[Tensor, Tensor], weights: str | None, seed: int, options: ar
         **{name: done.report.get(name) for name in REPORTED},
     }  # fmt: skip
     row["after"] = row["tried"] if done.network is not None else row["before"]
+    moving = [psnr([each[k] for k in MOVING], truth[list(MOVING)]) for each in (before, tried)]
+    row["moving"] = moving[1] - moving[0] if done.network is not None else 0.0
     if options.ceiling:
         own = _Learner(checked_network(weights).net, spec, frames, torch.device("cpu"))
         best = ceiling(own, truth, settings)
@@ -157,7 +173,7 @@ def report(rows: list[dict[str, Any]]) -> None:
         kept = sum(row["decision"] == "keep" for row in own)
         table.append([
             source, shift, str(len(own)), *(f"{mean:.2f}" for mean in means), *top, f"{statistics.fmean(gains):+.2f}",
-            str(sum(gain > 0 for gain in gains)), f"{min(gains):+.2f}", str(kept),
+            f"{statistics.fmean(row['moving'] for row in own):+.2f}", str(sum(gain > 0 for gain in gains)), f"{min(gains):+.2f}", str(kept),
             f"{statistics.fmean(row['seconds'] for row in own):.0f}",
         ])  # fmt: skip
     print(markdown(HEAD, table))

@@ -6,9 +6,10 @@
 
 Clips are those of `adapt_clips.py`, one photograph each. PSNR in dB, mean over frames, 8 px left out at the border: of
 the input; of the network as it is; adapted (`restore deblur --adapt`); and the ceiling, as many steps on the clip's own
-truth. "Moving" is the gain of the frames that are not (nearly) still. The Spearman correlation is of the held-out gain, which knows no truth, and the true one, over all clips,
-rejected attempts included. Ablations learn from other blur than the clip's: "random" directions and lengths,
-"gaussian", "identity", or with the safeguards "off". Sabotages must be rejected. One thread.
+truth. "Moving" is the gain of the frames that are not (nearly) still. The Spearman correlation is of the held-out gain,
+which knows no truth, and the true one, over all clips, rejected attempts included. Ablations learn from other blur than
+the clip's: "random" directions and lengths, "gaussian", "identity", or with the safeguards "off". Sabotages must be
+rejected. One thread.
 """
 
 from __future__ import annotations
@@ -46,20 +47,9 @@ MORE_SEEDS = ("a longer", "c shaken", "g none")
 REPORTED = ("decision", "why", "gain", "way", "steps", "sharp_tiles", "shutter")
 SEEDS, BORDER, CROP = 3, 8, 128
 HEAD = (
-    "source",
-    "shift",
-    "clips",
-    "input",
-    "as it is",
-    "adapted",
-    "ceiling",
-    "gain",
-    "moving",
-    "wins",
-    "worst",
-    "kept",
+    "source", "shift", "clips", "input", "as it is", "adapted", "ceiling", "gain", "moving", "wins", "worst", "kept",
     "CPU s",
-)
+)  # fmt: skip
 
 
 def psnr(answers: Sequence[Tensor], truth: Tensor) -> float:
@@ -168,13 +158,13 @@ def report(rows: list[dict[str, Any]]) -> None:
     for source, shift in dict.fromkeys((row["source"], row["shift"]) for row in rows):
         own = [row for row in rows if (row["source"], row["shift"]) == (source, shift)]
         gains = [row["after"] - row["before"] for row in own]
-        means = [statistics.fmean(row[name] for row in own) for name in ("input", "before", "after")]
-        top = [f"{statistics.fmean(row['ceiling'] for row in own):.2f}" if "ceiling" in own[0] else ""]
-        kept = sum(row["decision"] == "keep" for row in own)
+        means = [f"{statistics.fmean(row[name] for row in own):.2f}" for name in ("input", "before", "after")]
+        top = f"{statistics.fmean(row['ceiling'] for row in own):.2f}" if "ceiling" in own[0] else ""
+        moving, seconds = (statistics.fmean(row[name] for row in own) for name in ("moving", "seconds"))
         table.append([
-            source, shift, str(len(own)), *(f"{mean:.2f}" for mean in means), *top, f"{statistics.fmean(gains):+.2f}",
-            f"{statistics.fmean(row['moving'] for row in own):+.2f}", str(sum(gain > 0 for gain in gains)), f"{min(gains):+.2f}", str(kept),
-            f"{statistics.fmean(row['seconds'] for row in own):.0f}",
+            source, shift, str(len(own)), *means, top, f"{statistics.fmean(gains):+.2f}", f"{moving:+.2f}",
+            str(sum(gain > 0 for gain in gains)), f"{min(gains):+.2f}",
+            str(sum(row["decision"] == "keep" for row in own)), f"{seconds:.0f}",
         ])  # fmt: skip
     print(markdown(HEAD, table))
     tried = [row for row in rows if row["gain"] is not None]

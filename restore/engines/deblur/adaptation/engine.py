@@ -31,7 +31,7 @@ from restore.zoo.card import DataSource, Result, WeightsCard
 from restore.zoo.resolver import resolve
 from restore.zoo.weights import label_of, save_weights
 
-_VERSION = 1  # of all this: another one learns again
+_VERSION = 2  # of all this: another one learns again
 log = logging.getLogger(__name__)
 
 

@@ -76,7 +76,8 @@ class OnInput:
         shift: largest mean change of the low-passed colours over the input, less the baseline's, of 1.
         outside: samples beyond [0, 1], over the baseline's.
         checker: energy of the checkerboard over the baseline's.
-        tremble: mean difference of neighbouring frames along their motion, over the baseline's.
+        tremble: mean difference of neighbouring frames along their motion, over the baseline's; sharper answers may
+            differ by as much more as they are sharper, for where motion is a little off, edges differ by their slopes.
     """
 
     rest: float
@@ -117,13 +118,14 @@ def compare_on_input(
     pixels = [frame.pixels for frame in frames]
     outside = [sum(float(((x < 0) | (x > 1)).float().sum()) for x in answers) for answers in (before, after)]
     samples = sum(x.numel() for x in pixels)
+    sharpness = _ratio(_slope(after), _slope(before))
     return OnInput(
         rest=float(torch.tensor(rests).median()) if rests else 1.0,
-        sharpness=_ratio(_slope(after), _slope(before)),
+        sharpness=sharpness,
         shift=max(_shift(new, x) - _shift(old, x) for new, old, x in zip(after, before, pixels, strict=True)),
         outside=outside[1] / max(outside[0], _FEW_OUTSIDE * samples),
         checker=_ratio(_checker(after), max(_checker(before), _FAINT**2)),
-        tremble=_tremble(frames, after, before),
+        tremble=_tremble(frames, after, before) / max(1.0, sharpness),
     )
 
 

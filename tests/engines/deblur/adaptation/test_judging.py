@@ -65,6 +65,9 @@ def test_trembling_answers_show_in_their_figure(shown):
     calm = [frame.pixels for frame in frames]
     bright = [x + (0.05 if i % 2 else 0.0) for i, x in enumerate(calm)]
     assert compare_on_input(frames, calm, bright, fitted).tremble > 1.5
+    steep = [0.5 + 1.2 * (x - 0.5) for x in calm]  # all differences are larger, slopes too
+    seen = compare_on_input(frames, calm, steep, fitted)
+    assert (seen.sharpness, seen.tremble) == pytest.approx((1.2, 1.0), abs=0.01)
 
 
 def test_psnrs_of_tiles():

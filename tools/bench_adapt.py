@@ -23,6 +23,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def changed(how: str | None) -> Any:
             return replace(made, pictures={"clean": noise})
 
         return mock.patch.object(learning, "_batch", spoilt)
-    return mock.patch.object(learning, "__doc__", learning.__doc__)
+    return nullcontext()
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:

@@ -25,9 +25,7 @@ _EVEN_SPREAD = (3.6, 5.5)  # of the power of flat blocks
 _ROUNDING = (0.6 / 255) ** 2  # power that rounding to 8 bits alone may have
 _PATTERN = 60.0  # spread over frequencies that only patterns have, such as halftone
 _REACH, _LEAST_REACH = 2.5, 1.5 / 255
-_RARER = (
-    0.02  # share of samples at the rarer of black and white: in dark and in bright photographs there are hardly any
-)
+_RARER = 0.02  # share of samples at the rarer of black and white: dark and bright photographs have hardly any
 _MOSTLY, _STRONG = (0.75, 0.9), (20 / 255, 35 / 255)  # share of samples, for noise up to the first and from the second
 _QUARTILE = 0.6745  # of a standard normal
 
